@@ -1,0 +1,1 @@
+//! Conformance suite: for now, the scripted model server.

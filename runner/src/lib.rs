@@ -1,0 +1,1 @@
+//! agent-runner: PID 1 for one task of one coding agent.

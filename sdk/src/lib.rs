@@ -1,0 +1,1 @@
+//! The Agent Image Interface as types.
