@@ -1,1 +1,6 @@
 //! agent-runner: PID 1 for one task of one coding agent.
+
+pub mod configure;
+pub mod sinks;
+pub mod stream;
+pub mod workspace;

@@ -1,0 +1,1 @@
+//! Configure: plans become files, in one safe place.

@@ -1,0 +1,1 @@
+//! Sinks: the places where the outcome is written, a file each.

@@ -1,0 +1,1 @@
+//! Stream: the agent's stdout, forwarded, understood, and shown.

@@ -1,0 +1,1 @@
+//! Workspace: a repository at a ref, on its working branch, in a directory.

@@ -1,0 +1,15 @@
+//! The agents that are built in, one folder each.
+
+use crate::agent::Agent;
+
+/// Every built-in agent.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Agent>> {
+    Vec::new()
+}
+
+/// The built-in agent of a name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<Box<dyn Agent>> {
+    all().into_iter().find(|agent| agent.name() == name)
+}

@@ -1,0 +1,164 @@
+//! A cursor over a JSON object that collects every error instead of stopping at the first.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// One wrong field: what stands there, what was expected, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Dotted path in the document, for instance `workspace.depth`.
+    pub path: String,
+    /// What stands there, shortened; empty if it is missing. Never a secret: values of prompt, headers and env are not quoted.
+    pub got: String,
+    /// What was expected, a fragment that fits "expected …".
+    pub expected: String,
+    /// What to do, if there is more to say.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.got.is_empty() {
+            write!(f, "`{}`: expected {}", self.path, self.expected)?;
+        } else {
+            write!(f, "`{}`: expected {}, got {}", self.path, self.expected, self.got)?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+/// A short quote of a value for an error message: its kind where it is large, never more than 40 characters of it.
+pub(super) fn quote(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::String(text) if text.chars().count() > 40 => format!("`{}…`", text.chars().take(40).collect::<String>()),
+        Value::String(text) => format!("`{text}`"),
+        other => format!("`{other}`"),
+    }
+}
+
+/// Reads the fields of one object and remembers which it knew.
+pub(super) struct Fields<'a> {
+    prefix: String,
+    object: &'a Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(prefix: &str, object: &'a Map<String, Value>) -> Self {
+        Self { prefix: prefix.to_owned(), object, known: Vec::new() }
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    /// The raw value; `null` counts as absent.
+    pub(super) fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn error(&self, name: &str, got: &Value, expected: &str, errors: &mut Vec<FieldError>) {
+        errors.push(FieldError { path: self.path(name), got: quote(got), expected: expected.to_owned(), hint: None });
+    }
+
+    /// A value converted by `convert`, or an error that says what was expected.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        errors: &mut Vec<FieldError>,
+        convert: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(name)?;
+        let converted = convert(value);
+        if converted.is_none() {
+            self.error(name, value, expected, errors);
+        }
+        converted
+    }
+
+    pub(super) fn text(&mut self, name: &'static str, errors: &mut Vec<FieldError>) -> Option<String> {
+        self.read(name, "text that is not empty", errors, |value| {
+            value.as_str().filter(|text| !text.trim().is_empty() && !text.contains('\0')).map(str::to_owned)
+        })
+    }
+
+    pub(super) fn boolean(&mut self, name: &'static str, errors: &mut Vec<FieldError>) -> Option<bool> {
+        self.read(name, "`true` or `false`", errors, |value| match value {
+            Value::Bool(value) => Some(*value),
+            Value::String(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" => Some(true),
+                "false" | "0" | "no" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    pub(super) fn integer(&mut self, name: &'static str, expected: &str, errors: &mut Vec<FieldError>) -> Option<u64> {
+        self.read(name, expected, errors, |value| match value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) fn object(&mut self, name: &'static str, errors: &mut Vec<FieldError>) -> Option<&'a Map<String, Value>> {
+        self.read(name, "an object", errors, Value::as_object)
+    }
+
+    pub(super) fn list(&mut self, name: &'static str, errors: &mut Vec<FieldError>) -> Option<&'a Vec<Value>> {
+        self.read(name, "a list", errors, Value::as_array)
+    }
+
+    /// Names every field that nobody asked for, with the nearest known one.
+    pub(super) fn finish(self, errors: &mut Vec<FieldError>) {
+        for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+            let nearest = self.known.iter().map(|known| (distance(name, known), known)).min();
+            errors.push(FieldError {
+                path: self.path(name),
+                got: String::new(),
+                expected: "no such field".to_owned(),
+                hint: match nearest {
+                    Some((distance, known)) if distance <= 1 + known.len() / 4 => Some(format!("did you mean `{}`?", self.path(known))),
+                    _ => Some(format!("known here: {}", self.known.join(", "))),
+                },
+            });
+        }
+    }
+}
+
+/// Levenshtein's distance, ignoring case: small words only.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.to_lowercase().chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn near_words_are_near() {
+        assert_eq!(distance("dept", "depth"), 1);
+        assert_eq!(distance("Depth", "depth"), 0);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}
