@@ -4,3 +4,5 @@ pub mod configure;
 pub mod sinks;
 pub mod stream;
 pub mod workspace;
+pub mod inputs;
+pub mod cli;

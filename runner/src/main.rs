@@ -1,2 +1,2 @@
-//! The binary.
+//! The binary: see the library for how it works.
 fn main() {}

@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine with Rust, git and internet: `make demo` and `make test`.
+SHELL := /bin/bash
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+# Build trees of other checkouts may be shared by setting CARGO_TARGET_DIR.
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+STATIC := $(TARGET)/$(HOST)/release/agent-runner
+
+.PHONY: help demo test bench lint release setup generate
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## Do a whole task on a local repository with a scripted agent: no network, no API key
+	@cargo build --quiet --package agent-runner
+	@$(TARGET)/debug/agent-runner demo
+
+setup: ## Install what the tests need: npm agents, and as root Debian's git servers and containers
+	@tests/setup
+
+test: setup ## Set up, build, and run every test; says what was skipped
+	@tests/run
+
+bench: release ## Measure against the peers, paired in one run
+	@tests/bench
+
+lint: ## Formatting, clippy, docs without warnings, generated files
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "SKIPPED: cargo deny (cargo install cargo-deny)"; fi
+
+release: ## Build the static, stripped binary and print its size
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) --package agent-runner
+	@echo "$(STATIC): $$(stat -c %s $(STATIC)) bytes, $$(file -b $(STATIC) 2>/dev/null | grep -o 'stati[a-z-]* linked\|static-pie linked' || echo 'file(1) is not here to say how it is linked')"
+
+generate: ## Write the generated files anew: JSON Schemas, the table of variables, help texts
+	UPDATE_GENERATED=1 cargo test --quiet --package agent-tests --test generated

@@ -1,0 +1,279 @@
+//! The command line: what can be said, and which command it is. Each command is a file under `commands`; this one only names them.
+
+pub mod setting_flags;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use setting_flags::SettingFlags;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "agent-runner",
+    version,
+    about = "PID 1 for a container in which a coding agent does one task on a git repository",
+    long_about = "PID 1 for a container in which a coding agent does one task on a git repository.\n\n\
+        It clones the workspace, configures the agent, starts it, follows its stream, and leaves branch, commit, tokens, cost and \
+        reason in the Kubernetes termination message. Without a command it is `agent-runner run`.",
+    after_help = "Try it without an API key:\n  agent-runner demo\n\nExit codes: 0 done, 64 usage, 65 bad task, 66 no such repository or ref, 69 no agent or no quota, 70 our fault, 73/74 files, \
+        75 try again later, 77 not allowed, 78 bad configuration, 80 incomplete, 81 refused, 124 out of time, 128+n signal."
+)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do one task: clone, configure, start the agent, follow it, report (the default command)
+    #[command(after_help = "Example:\n  AGENT_TOKEN_FILE=/run/token agent-runner run --type claude --repo https://github.com/acme/app \\\n    --branch fix-42 --prompt 'Fix issue 42, add a test, commit.'")]
+    Run(RunArgs),
+    /// Prepare everything that `run` would, and start no agent
+    #[command(after_help = "Example, for an init container or an interactive session:\n  agent-runner setup --type claude --repo https://github.com/acme/app --workspace-dir /workspace/repo")]
+    Setup(SettingFlags),
+    /// Clone the workspace only
+    #[command(after_help = "Example:\n  agent-runner clone --repo https://github.com/acme/app --ref main --workspace-dir /workspace/repo")]
+    Clone(SettingFlags),
+    /// Run any command as PID 1 would have it, follow its stdout, and report
+    #[command(after_help = "Example, an entrypoint script that prints results with `agent-runner emit`:\n  agent-runner exec -- ./agent.sh --fast\n\nExample, Claude started by hand, its stream understood:\n  agent-runner exec --type claude -- claude -p --output-format stream-json --verbose 'Say hi'")]
+    Exec(ExecArgs),
+    /// A filter: forward stdin to stdout unchanged, and report what the stream said
+    #[command(after_help = "Example:\n  claude -p --output-format stream-json --verbose 'Say hi' | agent-runner capture --type claude --result-file result.json")]
+    Capture(SettingFlags),
+    /// Print one result, so that the runner around this script records it as a claim
+    #[command(after_help = "Example, within a script that `agent-runner exec` runs:\n  agent-runner emit summary 'Renamed two functions'")]
+    Emit(EmitArgs),
+    /// Show what a recorded stream would have resulted in
+    #[command(after_help = "Example:\n  agent-runner replay stream.jsonl --type claude --exit-code 1")]
+    Replay(ReplayArgs),
+    /// Copy this binary to a directory or path, for instance a volume that any image mounts
+    #[command(after_help = "Example, as an init container:\n  agent-runner install /runner/agent-runner")]
+    Install(InstallArgs),
+    /// Say what is missing in this image or task before a task does
+    #[command(after_help = "Example:\n  agent-runner doctor --type claude --repo https://github.com/acme/app")]
+    Doctor(SettingFlags),
+    /// Do a whole task on a local repository with a scripted agent: no network, no API key
+    #[command(after_help = "Example:\n  agent-runner demo --keep")]
+    Demo(DemoArgs),
+    /// Print a JSON Schema
+    #[command(after_help = "Example:\n  agent-runner schema task > task.schema.json")]
+    Schema(SchemaArgs),
+    /// Print versions
+    #[command(after_help = "Example:\n  agent-runner version --json")]
+    Version(VersionArgs),
+    /// Print a shell completion script
+    #[command(after_help = "Example:\n  agent-runner completions bash > /etc/bash_completion.d/agent-runner")]
+    Completions(CompletionArgs),
+    /// git's credential helper: answers with the token that is in the file now
+    #[command(name = "git-credential", after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com")]
+    GitCredential(GitCredentialArgs),
+    /// The scripted agent of `demo`
+    #[command(name = "demo-agent", hide = true)]
+    DemoAgent,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What the agent is asked to do, if it is not given otherwise
+    pub prompt: Option<String>,
+    /// All settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// Arguments of `exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// All settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `emit`.
+#[derive(Debug, Args)]
+pub struct EmitArgs {
+    /// The result's key: letters, digits, `.`, `_` and `-`
+    pub key: String,
+    /// Its value; `-` reads it from stdin
+    #[arg(allow_hyphen_values = true)]
+    pub value: String,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The recorded stream; `-` reads stdin
+    pub stream: PathBuf,
+    /// Which agent's stream it is
+    #[arg(long = "type", default_value = "claude", value_name = "NAME")]
+    pub kind: String,
+    /// The agent's exit code
+    #[arg(long, default_value_t = 0, value_name = "CODE")]
+    pub exit_code: u8,
+    /// The agent's recorded stderr
+    #[arg(long, value_name = "FILE")]
+    pub stderr: Option<PathBuf>,
+    /// Show the stream as this on stderr while it is read
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log: Option<ReplayLog>,
+}
+
+/// How `replay` shows a stream.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ReplayLog {
+    /// For people.
+    Pretty,
+    /// Normalised events.
+    Events,
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// A directory, or the new path of the binary
+    pub dest: PathBuf,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Keep the directory of the demo and say where it is
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which document
+    #[arg(value_enum)]
+    pub document: SchemaDocument,
+}
+
+/// The documents that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaDocument {
+    /// The task document.
+    Task,
+    /// `result.json`.
+    Outcome,
+    /// One line of `events.jsonl`.
+    Event,
+    /// The termination message.
+    Termination,
+}
+
+/// Arguments of `version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `git-credential`.
+#[derive(Debug, Args)]
+pub struct GitCredentialArgs {
+    /// File with the token, read now
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// The only host that gets it, as `scheme://host[:port]`
+    #[arg(long, value_name = "URL")]
+    pub host: String,
+    /// The user name that goes with it
+    #[arg(long, default_value = "x-access-token", value_name = "NAME")]
+    pub username: String,
+    /// `get`, `store` or `erase`, as git calls it
+    pub action: String,
+}
+
+/// Puts `run` in front where no command is named, so that flags alone are enough.
+#[must_use]
+pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    use clap::CommandFactory;
+    let command = Cli::command();
+    let named = |word: &OsStr| {
+        matches!(word.to_str(), Some("-h" | "--help" | "-V" | "--version" | "help"))
+            || command.get_subcommands().any(|sub| sub.get_name() == word)
+    };
+    if args.is_empty() {
+        args.push("agent-runner".into());
+    }
+    if !args.get(1).is_some_and(|word| named(word)) {
+        args.insert(1, "run".into());
+    }
+    args
+}
+
+/// Whether a command line starts programs that init has to watch over. It must be known before anything else happens, so
+/// only the command's name is looked at.
+#[must_use]
+pub fn needs_init(args: &[OsString]) -> bool {
+    let help = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "-h" || arg == "--help");
+    !help && matches!(args.get(1).and_then(|word| word.to_str()), Some("run" | "setup" | "clone" | "exec" | "demo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn args(words: &[&str]) -> Vec<OsString> {
+        std::iter::once("agent-runner").chain(words.iter().copied()).map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_alone_mean_run() {
+        for words in [&[][..], &["--type", "claude"], &["Fix it"]] {
+            assert_eq!(with_default_command(args(words))[1], "run", "{words:?}");
+        }
+        assert_eq!(with_default_command(args(&["demo"]))[1], "demo");
+        assert_eq!(with_default_command(args(&["--help"]))[1], "--help");
+    }
+
+    #[test]
+    fn a_prompt_may_begin_with_a_dash() {
+        let cli = Cli::try_parse_from(args(&["run", "--prompt", "- do this", "--type=claude", "--submodules"])).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!(run.settings.flags["AGENT_PROMPT"], "- do this");
+        assert_eq!(run.settings.flags["AGENT_SUBMODULES"], "true");
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn help_needs_no_init_and_a_wrapped_help_does() {
+        assert!(!needs_init(&args(&["run", "--help"])));
+        assert!(needs_init(&args(&["exec", "--", "prog", "--help"])));
+        assert!(!needs_init(&args(&["schema", "task"])));
+    }
+}

@@ -1,0 +1,315 @@
+//! Inputs: the raw snapshot of what a platform gave, and its way to a [`Task`].
+//!
+//! A task document, then `AGENT_*` variables, then flags; later ones win. Reading the world is in [`Inputs::read`] and in the
+//! `read_file` that [`Inputs::resolve`] is given; the rest is pure.
+
+pub mod settings;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use agent_sdk::task::{FieldError, Task};
+use serde_json::{Map, Value, json};
+
+use settings::{Kind, SETTINGS, Setting, TASK_FILE, settings_of_path};
+
+/// Prompts and task documents beyond this are refused: no model takes them, and they would be held in memory.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a platform gave, not looked at yet.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The environment.
+    pub env: BTreeMap<OsString, OsString>,
+    /// The flags that were given, by their variable's name.
+    pub flags: BTreeMap<&'static str, String>,
+    /// The task document named by flag.
+    pub task_file: Option<PathBuf>,
+    /// Whether a prompt must be there.
+    pub needs_prompt: bool,
+}
+
+/// A task, and what was odd about its inputs.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The task.
+    pub task: Task,
+    /// For the log.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that is wrong with the inputs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InputErrors(pub Vec<InputError>);
+
+/// One wrong input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputError {
+    /// Where it came from: a variable, a flag, or a field of the task document.
+    pub source: String,
+    /// What is wrong, a fragment.
+    pub problem: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for InputErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0.len() == 1 { "input is" } else { "inputs are" };
+        write!(f, "{} {plural} wrong", self.0.len())?;
+        for error in &self.0 {
+            write!(f, "\n  {}: {}", error.source, error.problem)?;
+            if let Some(hint) = &error.hint {
+                write!(f, "\n    hint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inputs {
+    /// Takes the snapshot of this process's environment.
+    #[must_use]
+    pub fn read() -> Self {
+        Self { env: std::env::vars_os().collect(), needs_prompt: true, ..Self::default() }
+    }
+
+    /// A variable's text; an empty one counts as unset, since platforms template them so.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The task, from the document, the variables and the flags.
+    ///
+    /// # Errors
+    /// Every wrong input at once.
+    pub fn resolve(&self, read_file: impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Resolved, InputErrors> {
+        let mut errors = Vec::new();
+        let mut origins: BTreeMap<&'static str, String> = BTreeMap::new();
+        let mut document = self.read_document(&read_file, &mut errors);
+        let from_variables = SETTINGS.iter().filter_map(|setting| {
+            let value = self.env.get(std::ffi::OsStr::new(setting.variable))?;
+            (!value.is_empty()).then(|| (setting, setting.variable.to_owned(), value.to_str()))
+        });
+        let from_flags = SETTINGS.iter().filter_map(|setting| {
+            let value = self.flags.get(setting.variable)?;
+            Some((setting, format!("--{}", setting.flag()), Some(value.as_str())))
+        });
+        for level in [from_variables.collect::<Vec<_>>(), from_flags.collect()] {
+            let mut placed: BTreeMap<&str, String> = BTreeMap::new();
+            for (setting, source, text) in level {
+                if let Some(other) = placed.get(setting.path) {
+                    errors.push(InputError { source, problem: format!("given beside {other}, which sets the same"), hint: Some("set one of them".into()) });
+                    continue;
+                }
+                placed.insert(setting.path, source.clone());
+                match convert(setting, text, &read_file) {
+                    Ok(value) => {
+                        origins.insert(setting.path, source);
+                        place(&mut document, setting.path, value);
+                    }
+                    Err(problem) => errors.push(InputError { source, problem, hint: Some(setting.help.to_owned()) }),
+                }
+            }
+        }
+        // A value that could not be read is named already; its absence is not a second error.
+        let unread: Vec<String> = errors.iter().map(|error| error.source.clone()).collect();
+        let task = match Task::from_value(&document) {
+            Ok(task) => Some(task),
+            Err(fields) => {
+                errors.extend(fields.iter().filter_map(|field| self.name_source(field, &origins, &unread)));
+                None
+            }
+        };
+        let prompt_unread = unread.iter().any(|source| source.to_ascii_lowercase().contains("prompt"));
+        if self.needs_prompt && document.get("prompt").is_none_or(Value::is_null) && !prompt_unread {
+            errors.push(InputError {
+                source: "prompt".into(),
+                problem: "expected what the agent is to do, got nothing".into(),
+                hint: Some("set AGENT_PROMPT or AGENT_PROMPT_FILE, or give the prompt as argument".into()),
+            });
+        }
+        match task {
+            Some(task) if errors.is_empty() => Ok(Resolved { task, warnings: self.warnings() }),
+            _ => Err(InputErrors(errors)),
+        }
+    }
+
+    fn read_document(&self, read_file: &impl Fn(&Path) -> std::io::Result<Vec<u8>>, errors: &mut Vec<InputError>) -> Value {
+        let named = self.task_file.clone().map(|path| ("--task-file", path));
+        let Some((source, path)) = named.or_else(|| self.variable(TASK_FILE).map(|path| (TASK_FILE, PathBuf::from(path)))) else {
+            return json!({});
+        };
+        let problem = match read_file(&path) {
+            Err(error) => format!("cannot read `{}`: {error}", path.display()),
+            Ok(bytes) => match parse_document(&bytes) {
+                Ok(document) => return document,
+                Err(problem) => format!("`{}` is not a task document: {problem}", path.display()),
+            },
+        };
+        errors.push(InputError { source: source.to_owned(), problem, hint: Some("`agent-runner schema task` prints what it may hold".into()) });
+        json!({})
+    }
+
+    /// Says which variable or flag a wrong field came from.
+    fn name_source(&self, field: &FieldError, origins: &BTreeMap<&'static str, String>, unread: &[String]) -> Option<InputError> {
+        let setting = settings_of_path(&field.path).find(|setting| origins.contains_key(setting.path));
+        let any = settings_of_path(&field.path).next();
+        if any.is_some_and(|setting| unread.contains(&setting.variable.to_owned()) || unread.contains(&format!("--{}", setting.flag()))) {
+            return None;
+        }
+        let source = match setting {
+            Some(setting) if field.path == setting.path => origins[setting.path].clone(),
+            Some(setting) => format!("{} ({})", origins[setting.path], field.path),
+            None => match any {
+                Some(setting) if field.got.is_empty() => format!("{} ({})", setting.variable, field.path),
+                _ => format!("{} in the task document", field.path),
+            },
+        };
+        let problem = if field.got.is_empty() { format!("expected {}", field.expected) } else { format!("expected {}, got {}", field.expected, field.got) };
+        Some(InputError { source, problem, hint: field.hint.clone() })
+    }
+
+    /// Variables that look like ours and are not: a misspelt one would otherwise be ignored without a word.
+    fn warnings(&self) -> Vec<String> {
+        let known = |name: &str| {
+            name == TASK_FILE || name == settings::NONCE || SETTINGS.iter().any(|setting| setting.variable == name) || name.starts_with("AGENT_RUNNER_")
+        };
+        let unknown = self.env.keys().filter_map(|name| name.to_str()).filter(|name| name.starts_with("AGENT_") && !known(name));
+        unknown.map(|name| format!("the variable {name} is not one that agent-runner knows; `agent-runner run --help` lists them")).collect()
+    }
+}
+
+/// Reads a file for [`Inputs::resolve`], bounded.
+///
+/// # Errors
+/// What the file system says, or that the file is larger than any prompt.
+pub fn read_input_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("larger than 64 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn parse_document(bytes: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    // JSON is tried first: its errors are better for what begins like JSON, and large documents are read faster.
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+fn convert(setting: &Setting, text: Option<&str>, read_file: &impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Value, String> {
+    let text = text.ok_or("expected UTF-8 text")?;
+    let read = |path: &str| -> Result<String, String> {
+        let bytes = read_file(Path::new(path)).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+        String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| format!("expected JSON: {error}"));
+    let value = match setting.kind {
+        Kind::Text | Kind::Switch => Value::from(text),
+        Kind::Json => json(text)?,
+        Kind::TextFile => Value::from(read(text)?),
+        Kind::JsonFile => json(&read(text)?)?,
+    };
+    // The wrapping object of the {"mcpServers":{…}} form is part of the variable, not of the document.
+    Ok(match value {
+        Value::Object(mut object) if setting.path == "mcpServers" && object.len() == 1 && object.contains_key("mcpServers") => {
+            object.remove("mcpServers").unwrap_or_default()
+        }
+        other => other,
+    })
+}
+
+/// Puts a value at a dotted path, making objects on the way; what is in the way and no object is replaced.
+fn place(document: &mut Value, path: &str, value: Value) {
+    let mut at = document;
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if !at.is_object() {
+            *at = Value::Object(Map::new());
+        }
+        let Value::Object(object) = at else { return };
+        if parts.peek().is_none() {
+            object.insert(part.to_owned(), value);
+            return;
+        }
+        at = object.entry(part.to_owned()).or_insert_with(|| json!({}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(env: &[(&str, &str)]) -> Inputs {
+        Inputs { env: env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), needs_prompt: true, ..Inputs::default() }
+    }
+
+    fn files(path: &Path) -> std::io::Result<Vec<u8>> {
+        match path.to_str() {
+            Some("task.yaml") => Ok(b"agent:\n  type: claude\n  model: opus\nprompt: from the file\nlimits:\n  timeout: 30m\n".to_vec()),
+            Some("bad.yaml") => Ok(b"agent: [unclosed".to_vec()),
+            Some("prompt.md") => Ok(b"- from a file\n".to_vec()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let mut given = inputs(&[("AGENT_TASK_FILE", "task.yaml"), ("AGENT_MODEL", "sonnet")]);
+        given.flags.insert("AGENT_MODEL", "haiku".into());
+        let task = given.resolve(files).unwrap().task;
+        assert_eq!(task.agent.model.as_deref(), Some("haiku"));
+        assert_eq!(task.prompt.as_deref(), Some("from the file"));
+        assert_eq!(task.limits.timeout.unwrap().to_string(), "30m");
+    }
+
+    #[test]
+    fn every_wrong_input_is_named_by_where_it_came_from() {
+        let given = inputs(&[
+            ("AGENT_DEPTH", "many"),
+            ("AGENT_TRUST", "me"),
+            ("AGENT_MCP_SERVERS", "{"),
+            ("AGENT_PROMPT_FILE", "gone.md"),
+            ("AGENT_OUTPUTS", r#"[{"name":"a b","path":"x"}]"#),
+            ("AGENT_TASK_FILE", "bad.yaml"),
+        ]);
+        let text = given.resolve(files).unwrap_err().to_string();
+        for part in ["AGENT_DEPTH: ", "AGENT_TRUST: ", "AGENT_MCP_SERVERS: ", "AGENT_PROMPT_FILE: cannot read", "AGENT_OUTPUTS (sinks.outputs[0]", "AGENT_TASK_FILE: ", "AGENT_TYPE (agent.type)"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(!text.contains("\n  prompt:"), "a prompt that could not be read is one error, not two:\n{text}");
+    }
+
+    #[test]
+    fn two_ways_to_say_one_thing_on_one_level_are_an_error() {
+        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_PROMPT_FILE", "prompt.md")]);
+        assert!(given.resolve(files).unwrap_err().to_string().contains("given beside AGENT_PROMPT"));
+        let mut given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a")]);
+        given.flags.insert("AGENT_PROMPT_FILE", "prompt.md".into());
+        assert_eq!(given.resolve(files).unwrap().task.prompt.as_deref(), Some("- from a file\n"));
+    }
+
+    #[test]
+    fn an_empty_variable_is_no_variable_and_a_misspelt_one_is_said() {
+        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_MODEL", ""), ("AGENT_MODLE", "x")]);
+        let resolved = given.resolve(files).unwrap();
+        assert_eq!(resolved.task.agent.model, None);
+        assert_eq!(resolved.warnings.len(), 1);
+        assert!(resolved.warnings[0].contains("AGENT_MODLE"));
+    }
+
+    #[test]
+    fn nothing_at_all_says_what_is_needed() {
+        let text = inputs(&[]).resolve(files).unwrap_err().to_string();
+        assert!(text.contains("AGENT_TYPE") && text.contains("AGENT_PROMPT"), "{text}");
+    }
+}
