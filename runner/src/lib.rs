@@ -6,3 +6,5 @@ pub mod stream;
 pub mod workspace;
 pub mod inputs;
 pub mod cli;
+pub mod run;
+pub mod secrets;

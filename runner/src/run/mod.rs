@@ -1,0 +1,4 @@
+//! One run: the phases in order, and the one report at the end of every path.
+
+pub mod limits;
+pub mod verdict;

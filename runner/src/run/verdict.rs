@@ -1,0 +1,186 @@
+//! The verdict on an agent that has run: the stream speaks first, the exit code second, and why the runner stopped it stands
+//! over both unless the agent was done already.
+
+use agent_sdk::agent::{Agent, Finding, ProcessEnd, Seen, StreamSummary};
+use agent_sdk::task::Limits;
+use agent_sdk::verdict::{Origin, Reason};
+
+use super::limits::Stop;
+
+/// Everything that the verdict rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What the stream said.
+    pub stream: &'a StreamSummary,
+    /// How the process ended.
+    pub process: ProcessEnd,
+    /// Why the runner stopped it, if it did.
+    pub stop: Option<Stop>,
+    /// The last part of its stderr.
+    pub stderr_tail: &'a str,
+    /// Whether the kernel ended a process of the container for want of memory during the run.
+    pub out_of_memory: bool,
+}
+
+/// How the run ended and whose doing it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// One sentence.
+    pub message: String,
+    /// Whose doing.
+    pub origin: Origin,
+    /// The signal, if one decided it.
+    pub signal: Option<i32>,
+}
+
+impl Verdict {
+    fn new(reason: Reason, origin: Origin, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), origin, signal: None }
+    }
+
+    /// The runner's exit code.
+    #[must_use]
+    pub fn exit_code(&self, process: ProcessEnd) -> u8 {
+        self.reason.code_rule().exit_code(Some(process.code()), self.signal)
+    }
+}
+
+/// Decides. `agent` is absent for `exec` with a command that is nobody's known agent.
+#[must_use]
+pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limits) -> Verdict {
+    let finding = || agent.and_then(|agent| agent.judge(&Seen { stream: evidence.stream, process: evidence.process, stderr_tail: evidence.stderr_tail }));
+    // An agent that said that it is done was only helped out of the door, whatever the reason for it was.
+    let stop = evidence.stop.filter(|_| evidence.stream.end.is_none());
+    let Some(stop) = stop else {
+        return match finding() {
+            Some(finding) => on_its_own(finding, evidence),
+            None => by_exit_code(evidence),
+        };
+    };
+    let runner = |reason, message: String| Verdict::new(reason, Origin::Runner, with_last_error(message, evidence.stream));
+    match stop {
+        Stop::Signal(signal) => {
+            let name = nix::sys::signal::Signal::try_from(signal).map_or("a signal", nix::sys::signal::Signal::as_str);
+            Verdict { signal: Some(signal), ..Verdict::new(Reason::Cancelled, Origin::Signal, format!("ended by {name}")) }
+        }
+        Stop::Deadline => {
+            let limit = limits.timeout.unwrap_or_default();
+            runner(while_retrying(evidence.stream, Reason::DeadlineExceeded), format!("the task took longer than {limit}"))
+        }
+        Stop::Silence => {
+            let limit = limits.silence_timeout;
+            runner(while_retrying(evidence.stream, Reason::SilenceTimeout), format!("the agent printed nothing for {limit}"))
+        }
+        Stop::Retries => {
+            let reason = last_reason(evidence.stream).unwrap_or(Reason::NetworkFailed);
+            runner(reason, format!("the agent repeated one request {} times", evidence.stream.retries))
+        }
+        Stop::Stalled => runner(Reason::Stalled, format!("the agent took {} steps in a row without a token", evidence.stream.empty_steps)),
+        Stop::Cost => runner(Reason::CostLimit, format!("the run has cost {:.4} USD", evidence.stream.usage.cost_usd.unwrap_or_default())),
+        Stop::Turns => runner(Reason::TurnLimit, format!("the model was asked {} times", evidence.stream.turns.unwrap_or_default())),
+        Stop::Tokens => runner(Reason::TokenLimit, format!("{} tokens were generated", evidence.stream.usage.output_tokens.unwrap_or_default())),
+        Stop::Linger => match finding() {
+            Some(finding) => on_its_own(finding, evidence),
+            None => by_exit_code(evidence),
+        },
+    }
+}
+
+fn on_its_own(finding: Finding, evidence: &Evidence<'_>) -> Verdict {
+    // A process that memory ran out for cannot say so itself; what it left behind looks like any other broken stream.
+    let unexplained = matches!(finding.reason, Reason::AgentFailed | Reason::TruncatedStream | Reason::Killed);
+    if evidence.out_of_memory && unexplained {
+        return Verdict::new(Reason::OutOfMemory, Origin::Agent, "the kernel ended a process of the agent because memory ran out");
+    }
+    let signal = match (finding.reason, evidence.process) {
+        (Reason::Killed | Reason::AgentFailed, ProcessEnd::Signaled(signal)) => Some(signal),
+        _ => None,
+    };
+    Verdict { signal, ..Verdict::new(finding.reason, Origin::Agent, finding.message) }
+}
+
+fn by_exit_code(evidence: &Evidence<'_>) -> Verdict {
+    let finding = match evidence.process {
+        ProcessEnd::Exited(0) => Finding { reason: Reason::Completed, message: "the agent exited with code 0".into() },
+        ProcessEnd::Exited(code) => Finding { reason: Reason::AgentFailed, message: format!("the agent exited with code {code}") },
+        ProcessEnd::Signaled(signal) => Finding { reason: Reason::Killed, message: format!("signal {signal} ended the agent") },
+    };
+    on_its_own(finding, evidence)
+}
+
+/// The reason of the stream's last error.
+fn last_reason(stream: &StreamSummary) -> Option<Reason> {
+    stream.last_error.as_ref().and_then(|error| error.reason)
+}
+
+/// An agent that was retrying when time ran out failed for what it was retrying.
+fn while_retrying(stream: &StreamSummary, otherwise: Reason) -> Reason {
+    if stream.retries > 0 { last_reason(stream).unwrap_or(otherwise) } else { otherwise }
+}
+
+fn with_last_error(message: String, stream: &StreamSummary) -> String {
+    match &stream.last_error {
+        Some(error) if stream.retries > 0 => format!("{message}; the last error was: {}", error.message),
+        _ => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_sdk::agent::{StreamEnd, StreamError};
+
+    use super::*;
+
+    fn evidence(stream: &StreamSummary) -> Evidence<'_> {
+        Evidence { stream, process: ProcessEnd::Exited(0), stop: None, stderr_tail: "", out_of_memory: false }
+    }
+
+    #[test]
+    fn a_command_that_is_nobodys_agent_is_judged_by_its_code_alone() {
+        let stream = StreamSummary::default();
+        let limits = Limits::default();
+        assert_eq!(decide(None, &evidence(&stream), &limits).reason, Reason::Completed);
+        for code in 1..=255 {
+            let process = ProcessEnd::Exited(code);
+            let verdict = decide(None, &Evidence { process, ..evidence(&stream) }, &limits);
+            assert_eq!((verdict.reason, verdict.exit_code(process)), (Reason::AgentFailed, code));
+        }
+        for signal in 1..=64 {
+            let process = ProcessEnd::Signaled(signal);
+            let verdict = decide(None, &Evidence { process, ..evidence(&stream) }, &limits);
+            assert_eq!(verdict.exit_code(process), 128 + u8::try_from(signal).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_signal_after_the_agent_was_done_changes_nothing() {
+        let done = StreamSummary { end: Some(StreamEnd { succeeded: true, reason: None, message: None }), ..StreamSummary::default() };
+        let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(15)), ..evidence(&done) }, &Limits::default());
+        assert_eq!(verdict.reason, Reason::Completed);
+        let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(15)), ..evidence(&StreamSummary::default()) }, &Limits::default());
+        assert_eq!((verdict.reason, verdict.exit_code(ProcessEnd::Signaled(15))), (Reason::Cancelled, 143));
+    }
+
+    #[test]
+    fn time_that_ran_out_in_retries_names_what_was_retried() {
+        let error = StreamError { http_status: Some(429), message: "slow down".into(), reason: Some(Reason::RateLimited) };
+        let stream = StreamSummary { retries: 4, last_error: Some(error), ..StreamSummary::default() };
+        let verdict = decide(None, &Evidence { stop: Some(Stop::Deadline), ..evidence(&stream) }, &Limits::default());
+        assert_eq!(verdict.reason, Reason::RateLimited);
+        assert!(verdict.message.contains("slow down"));
+        let idle = StreamSummary { retries: 0, ..stream.clone() };
+        let verdict = decide(None, &Evidence { stop: Some(Stop::Silence), ..evidence(&idle) }, &Limits::default());
+        assert_eq!(verdict.reason, Reason::SilenceTimeout);
+    }
+
+    #[test]
+    fn memory_explains_only_what_is_not_explained() {
+        let stream = StreamSummary::default();
+        let killed = Evidence { process: ProcessEnd::Signaled(9), out_of_memory: true, ..evidence(&stream) };
+        assert_eq!(decide(None, &killed, &Limits::default()).reason, Reason::OutOfMemory);
+        let fine = Evidence { out_of_memory: true, ..evidence(&stream) };
+        assert_eq!(decide(None, &fine, &Limits::default()).reason, Reason::Completed);
+    }
+}
