@@ -1,10 +1,14 @@
 //! agent-runner: PID 1 for one task of one coding agent.
 
+pub mod cli;
+pub mod commands;
 pub mod configure;
+pub mod inputs;
+pub mod run;
+pub mod secrets;
 pub mod sinks;
 pub mod stream;
 pub mod workspace;
-pub mod inputs;
-pub mod cli;
-pub mod run;
-pub mod secrets;
+
+/// This runner's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,30 @@
+//! The commands, a file each: thin wrappers over the library. Those that start programs take the runner's side of init.
+
+pub mod completions;
+pub mod demo_agent;
+pub mod install;
+pub mod schema;
+pub mod version;
+
+use std::process::ExitCode;
+
+/// Prints an error as people read it: the fragment, and a hint below a blank line.
+pub(crate) fn complain(problem: &str, hint: Option<&str>) {
+    eprintln!("error: {problem}");
+    if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
+        eprintln!("\nhint: {hint}");
+    }
+}
+
+/// Writes machine output to stdout. A reader that went away is no fault of ours.
+pub(crate) fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("cannot write to stdout: {error}"), None);
+            ExitCode::from(74)
+        }
+    }
+}
