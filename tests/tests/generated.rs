@@ -1,0 +1,133 @@
+//! Generated files and tables: what stands in the tree is what the code says. `make generate` (UPDATE_GENERATED=1) writes them anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use agent_runner::cli::{Cli, SchemaDocument};
+use agent_runner::commands::schema::{name, schema};
+use agent_runner::inputs::settings::{SETTINGS, TASK_FILE};
+use agent_sdk::verdict::{CodeRule, Reason};
+use clap::CommandFactory;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Compares a file with what it should hold, or writes it.
+fn hold(path: &str, expected: &str) {
+    let path = root().join(path);
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    if found == expected {
+        return;
+    }
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    } else {
+        panic!("{} has drifted from the code: run `make generate` and look at the change", path.display());
+    }
+}
+
+/// The text of a file with one of its generated sections replaced.
+fn with_section(text: &str, section: &str, content: &str) -> String {
+    let begin = format!("<!-- generated: {section} -->\n");
+    let start = text.find(&begin).unwrap_or_else(|| panic!("no section {section}")) + begin.len();
+    let end = start + text[start..].find("<!-- end -->").unwrap();
+    format!("{}{content}{}", &text[..start], &text[end..])
+}
+
+fn code_text(rule: CodeRule) -> String {
+    match rule {
+        CodeRule::Fixed(code) => code.to_string(),
+        CodeRule::Own(_) => "the program's own".into(),
+        CodeRule::Signal(_) => "128+n".into(),
+    }
+}
+
+fn settings_table() -> String {
+    let mut table = String::from("| variable | flag | in the document | meaning |\n|---|---|---|---|\n");
+    let _ = writeln!(table, "| `{TASK_FILE}` | `--task-file` | | Task document, YAML or JSON |");
+    for setting in SETTINGS {
+        let help = setting.help.replace('|', "\\|");
+        let _ = writeln!(table, "| `{}` | `--{}` | `{}` | {help} |", setting.variable, setting.flag(), setting.path);
+    }
+    table
+}
+
+fn exit_code_rows() -> String {
+    let mut by_code: BTreeMap<(u16, String, &str, bool), Vec<&str>> = BTreeMap::new();
+    for reason in Reason::ALL {
+        let rule = reason.code_rule();
+        // the first column sorts: fixed codes by number, the others after them
+        let order = match rule {
+            CodeRule::Fixed(code) => u16::from(code),
+            CodeRule::Own(_) => 256,
+            CodeRule::Signal(_) => 257,
+        };
+        by_code.entry((order, code_text(rule), reason.status().as_str(), reason.retry())).or_default().push(reason.as_str());
+    }
+    let mut rows = String::new();
+    for ((_, code, status, retry), reasons) in by_code {
+        let reasons = reasons.iter().map(|reason| format!("`{reason}`")).collect::<Vec<_>>().join(" ");
+        let _ = writeln!(rows, "| {code} | {status} | {reasons} | {} |", if retry { "yes" } else { "no" });
+    }
+    rows
+}
+
+fn commands_table() -> String {
+    let mut table = String::from("| command | what it does |\n|---|---|\n");
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let _ = writeln!(table, "| `{}` | {} |", command.get_name(), command.get_about().map(ToString::to_string).unwrap_or_default());
+    }
+    table
+}
+
+#[test]
+fn the_readme_tables_follow_the_code() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    // the exit codes stand below a header that is prose, so that the table stays one table
+    let header = "| code | status | reasons | again? |\n|---|---|---|---|\n";
+    let text = text.replace(&format!("{header}<!-- generated: exit-codes -->"), "<!-- generated: exit-codes -->");
+    let text = with_section(&text, "exit-codes", &format!("{header}{}", exit_code_rows()));
+    let text = with_section(&text, "variables", &settings_table());
+    let text = with_section(&text, "commands", &commands_table());
+    hold("README.md", &text);
+}
+
+#[test]
+fn the_specs_tables_follow_the_code() {
+    hold("spec/v1/settings.md", &format!("# Settings\n\nGenerated from the table that the runner parses by.\n\n{}", settings_table()));
+    let mut reasons = String::from("# Reasons\n\nGenerated from the table that the runner decides by. The list is closed.\n\n| reason | status | exit code | retry | hint |\n|---|---|---|---|---|\n");
+    for reason in Reason::ALL {
+        let retry = if reason.retry() { "yes" } else { "no" };
+        let _ = writeln!(reasons, "| `{}` | {} | {} | {retry} | {} |", reason.as_str(), reason.status().as_str(), code_text(reason.code_rule()), reason.hint());
+    }
+    hold("spec/v1/reasons.md", &reasons);
+}
+
+#[test]
+fn the_schemas_follow_the_types() {
+    for document in [SchemaDocument::Task, SchemaDocument::Outcome, SchemaDocument::Event, SchemaDocument::Termination] {
+        hold(&format!("spec/v1/{}.schema.json", name(document)), &schema(document));
+    }
+}
+
+/// The README's Job tells Kubernetes what not to try again: exactly the codes whose reasons say so.
+#[test]
+fn the_readmes_failure_policy_follows_the_reasons() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let list = |action: &str| -> Vec<u8> {
+        let after = &text[text.find(&format!("action: {action}")).unwrap()..];
+        let list = &after[after.find("values: [").unwrap() + 9..];
+        list[..list.find(']').unwrap()].split(',').map(|code| code.trim().parse().unwrap()).collect()
+    };
+    let (fail, count) = (list("FailJob"), list("Count"));
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Completed) {
+        let CodeRule::Fixed(code) = reason.code_rule() else { continue };
+        // one code can stand for a retry and for none: then the Job counts it
+        let some_retry = Reason::ALL.iter().any(|other| other.code_rule() == CodeRule::Fixed(code) && other.retry());
+        let memory = *reason == Reason::OutOfMemory;
+        assert_eq!(fail.contains(&code), !some_retry && !memory, "{} {code}", reason.as_str());
+    }
+    assert!(fail.iter().all(|code| !count.contains(code)));
+}
