@@ -1,10 +1,12 @@
 //! agent-runner: PID 1 for one task of one coding agent.
 
+pub mod cli;
 pub mod configure;
+pub mod init;
+pub mod inputs;
+pub mod process;
+pub mod run;
+pub mod secrets;
 pub mod sinks;
 pub mod stream;
 pub mod workspace;
-pub mod inputs;
-pub mod cli;
-pub mod run;
-pub mod secrets;
