@@ -3,7 +3,9 @@
 pub mod cli;
 pub mod commands;
 pub mod configure;
+pub mod init;
 pub mod inputs;
+pub mod process;
 pub mod run;
 pub mod secrets;
 pub mod sinks;

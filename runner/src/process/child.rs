@@ -1,0 +1,197 @@
+//! One started program: fork, exec, its pipes, and the news of it.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+};
+
+use nix::{
+    fcntl::OFlag,
+    libc,
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{SigSet, SigmaskHow, Signal, sigprocmask},
+    },
+    unistd::{Pid, getpid, getppid, pipe2, setpgid, setsid},
+};
+use tokio::{
+    net::unix::pipe::Receiver,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{
+    input,
+    launch::{Input, Launch, LaunchError, Output, Placement},
+    status::ExitStatus,
+    sys::{self, Change, Waited},
+    terminal::Terminal,
+};
+
+/// A started program. It is not waited for when dropped; [`Child::reap`] or init does that.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    placement: Placement,
+    news: tokio::signal::unix::Signal,
+    /// What it writes, if that was to be piped.
+    pub stdout: Option<Receiver>,
+    /// What it complains, if that was to be piped.
+    pub stderr: Option<Receiver>,
+}
+
+impl Child {
+    /// Starts a program; when this returns, exec has succeeded.
+    ///
+    /// In the child, before exec: its own group or session, the foreground of `terminal` if one is lent, every signal at its
+    /// default action and none blocked (Rust ignores SIGPIPE, init and the runner block everything, and both would be
+    /// inherited), a TERM when the runner dies, and nothing open but 0, 1 and 2.
+    ///
+    /// Call it from the runtime's own thread, within the runtime: the parent-death signal comes when the *thread* that forked
+    /// ends (`prctl(2)`), so from a pool's thread it would come at once.
+    ///
+    /// # Errors
+    /// The program does not start, with the reason.
+    pub fn spawn(launch: &Launch, terminal: Option<&Terminal>) -> Result<Self, LaunchError> {
+        let no_pipes = |source| LaunchError::Pipes {
+            program: launch.program.clone(),
+            source,
+        };
+        // before the fork, so that no news is lost
+        let news = signal(SignalKind::child()).map_err(no_pipes)?;
+        let mut command = Command::new(&launch.program);
+        command
+            .args(&launch.args)
+            .env_clear()
+            .envs(launch.env.iter().map(|(name, value)| (name, value)));
+        if let Some(directory) = &launch.cwd {
+            command.current_dir(directory);
+        }
+        command.stdin(match &launch.stdin {
+            Input::Null => Stdio::null(),
+            Input::Inherit => Stdio::inherit(),
+            Input::Bytes(bytes) => Stdio::from(input::from_bytes(bytes).map_err(no_pipes)?),
+        });
+        let (stdout, to_stdout) = output(launch.stdout).map_err(no_pipes)?;
+        let (stderr, to_stderr) = output(launch.stderr).map_err(no_pipes)?;
+        command.stdout(to_stdout).stderr(to_stderr);
+
+        let placement = launch.placement;
+        let runner = getpid();
+        // a session of its own has no terminal to take
+        let terminal = terminal
+            .filter(|_| placement == Placement::Group)
+            .map(Terminal::raw);
+        // SAFETY: the closure runs in the forked child and makes system calls only; it allocates nothing and takes no lock.
+        unsafe {
+            command.pre_exec(move || prepare(placement, terminal, runner));
+        }
+        let child = command
+            .spawn()
+            .map_err(|source| LaunchError::diagnose(launch, source))?;
+        Ok(Self {
+            // pids are positive ints; the standard library says u32
+            pid: Pid::from_raw(child.id() as libc::pid_t),
+            placement,
+            news,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Its process id, which is the id of its group too.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// In what it is apart from us.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    /// A signal to everybody in its group; false when nobody got it.
+    pub fn signal_group(&self, signal: i32) -> bool {
+        sys::kill_group(self.pid, signal)
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<ExitStatus> {
+        sys::peek_ended(self.pid)
+    }
+
+    /// The next change. After an end it is the same end again and again, until [`Self::reap`]: as long as the zombie is there
+    /// its pid is nobody else's, and so signals to the group stay safe.
+    pub async fn changed(&mut self) -> Change {
+        loop {
+            if let Some(status) = self.ended() {
+                return Change::Ended(status);
+            }
+            // not waitpid, which would take the end as well and with it the pid
+            if let Some(change) = sys::stopped_or_continued(self.pid) {
+                return change;
+            }
+            // None means that the runtime is shutting down; nobody polls us after that
+            self.news.recv().await;
+        }
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&mut self) -> ExitStatus {
+        loop {
+            if let Change::Ended(status) = self.changed().await {
+                return status;
+            }
+        }
+    }
+
+    /// Buries it, if it has ended. From then on its pid may be somebody else's.
+    pub fn reap(self) -> Option<ExitStatus> {
+        match sys::wait(self.pid, 0) {
+            Waited::Child(_, Change::Ended(status)) => Some(status),
+            _ => None,
+        }
+    }
+}
+
+fn output(wanted: Output) -> io::Result<(Option<Receiver>, Stdio)> {
+    match wanted {
+        Output::Inherit => Ok((None, Stdio::inherit())),
+        Output::Null => Ok((None, Stdio::null())),
+        Output::Pipe => {
+            let (reader, writer): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC)?;
+            sys::enlarge_pipe(writer.as_fd());
+            Ok((Some(Receiver::from_owned_fd(reader)?), Stdio::from(writer)))
+        }
+    }
+}
+
+/// In the child, after the standard library has set stdio and directory, before exec.
+fn prepare(placement: Placement, terminal: Option<i32>, runner: Pid) -> io::Result<()> {
+    // the standard library has emptied the mask already; nothing of what follows may be interrupted or stopped
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    match placement {
+        Placement::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0))?,
+        Placement::Session => drop(setsid()?),
+    }
+    if let Some(terminal) = terminal {
+        // SAFETY: the runner keeps the terminal open, and a wrong descriptor would only be refused. A terminal that hung up
+        // meanwhile must not keep the program from starting, so the answer does not count.
+        unsafe { libc::tcsetpgrp(terminal, libc::getpid()) };
+    }
+    sys::default_dispositions();
+    // TERM, not KILL: init gives what is left its grace
+    set_pdeathsig(Signal::SIGTERM)?;
+    if getppid() != runner {
+        // the runner died before the line above could matter
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    sys::close_on_exec_from_3();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}

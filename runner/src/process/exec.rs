@@ -1,0 +1,296 @@
+//! One command from its start to the end of everything that came of it.
+//!
+//! What it writes goes to a [`Follower`]; what asks for its end comes by signals or by [`Ending`]. Nothing here knows agents,
+//! streams or outcomes.
+
+use std::{cell::Cell, future::Future, os::fd::AsFd, time::Duration};
+
+use nix::{libc, sys::signal::raise, unistd::Pid};
+use tokio::{net::unix::pipe::Receiver, time::sleep};
+
+use super::{
+    child::Child,
+    ending::Ending,
+    launch::{Input, Launch, LaunchError, Placement},
+    signals::{Request, Signals},
+    status::ExitStatus,
+    sys::{self, Change},
+    terminal::Terminal,
+    tree::Ended,
+};
+use crate::init::RunnerSide;
+
+/// Read at once. A quarter of the pipe: large enough that the calls do not count, small enough to stay in the cache.
+const CHUNK: usize = 256 << 10;
+
+/// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Gets what the command writes, as it comes.
+///
+/// While one of its futures is pending nothing more is read (so the command waits for us, not we for memory), but signals,
+/// limits and the end go on.
+pub trait Follower {
+    /// It has started.
+    fn started(&mut self, _pid: Pid) {}
+
+    /// It wrote this to its stdout; never empty.
+    fn stdout(&mut self, chunk: &[u8]) -> impl Future<Output = ()>;
+
+    /// It wrote this to its stderr; never empty.
+    fn stderr(&mut self, chunk: &[u8]) -> impl Future<Output = ()>;
+}
+
+/// How a command is to be run.
+#[derive(Debug, Clone)]
+pub struct ExecOptions {
+    /// Between the first signal and KILL.
+    pub grace: Duration,
+    /// For limits and the stream to end it.
+    pub ending: Ending,
+}
+
+/// A command that has ended, with all that came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The signal that asked us for the end, if one did.
+    pub signal: Option<i32>,
+    /// How the end went.
+    pub ended: Ended,
+}
+
+impl Finished {
+    /// The command's own code, or 128 + signal. One that KILL did not end counts as killed: whoever is left may not be waited
+    /// for.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        let killed = ExitStatus::Signalled(libc::SIGKILL);
+        self.ended.status.unwrap_or(killed).code()
+    }
+}
+
+/// Runs a command: starts it, follows it, ends it and everything that came of it, and drains what it wrote.
+///
+/// The terminal on stdin, if we have its foreground and the command inherits it, is the command's meanwhile.
+///
+/// # Errors
+/// It does not start.
+pub async fn exec(
+    side: &RunnerSide,
+    signals: &mut Signals,
+    launch: &Launch,
+    options: &ExecOptions,
+    follower: &mut impl Follower,
+) -> Result<Finished, LaunchError> {
+    let terminal = matches!(launch.stdin, Input::Inherit)
+        .then(|| side.terminal())
+        .flatten();
+    let mut child = Child::spawn(launch, terminal.as_ref())?;
+    follower.started(child.pid());
+    let course = Course {
+        side,
+        group: child.pid(),
+        placement: launch.placement,
+        terminal,
+        options,
+        signal: Cell::new(None),
+    };
+    let pipes = Pipes {
+        stdout: child.stdout.take(),
+        stderr: child.stderr.take(),
+        idle: Cell::new(false),
+    };
+    let ended = {
+        let mut pump = std::pin::pin!(pipes.pump(follower));
+        let mut life = std::pin::pin!(async {
+            tokio::select! {
+                ended = course.live(&mut child) => ended,
+                never = course.obey(signals) => match never {},
+            }
+        });
+        tokio::select! {
+            () = &mut pump => life.await,
+            ended = &mut life => {
+                // nobody of the tree writes any more, so what is in the pipes now is all
+                tokio::select! {
+                    () = pump => {}
+                    () = pipes.emptied() => {}
+                    () = sleep(DRAIN_LIMIT) => {}
+                }
+                ended
+            }
+        }
+    };
+    course.give_terminal_back(&ended);
+    child.reap();
+    Ok(Finished {
+        signal: course.signal.get(),
+        ended,
+    })
+}
+
+/// What both halves of a run share: its life, and the signals that come meanwhile.
+struct Course<'a> {
+    side: &'a RunnerSide,
+    group: Pid,
+    placement: Placement,
+    terminal: Option<Terminal>,
+    options: &'a ExecOptions,
+    /// The first that asked for the end; the group has got it.
+    signal: Cell<Option<i32>>,
+}
+
+/// Nothing of this type exists: what returns it does not return.
+enum Never {}
+
+impl Course<'_> {
+    async fn live(&self, child: &mut Child) -> Ended {
+        let ending = &self.options.ending;
+        loop {
+            tokio::select! {
+                biased;
+                change = child.changed() => match change {
+                    Change::Ended(_) => break,
+                    Change::Stopped(signal) => self.stopped(signal),
+                    Change::Continued => {}
+                },
+                () = ending.requested() => break,
+            }
+        }
+        // after the command has ended by itself, what is left of its group has not been told anything yet
+        let told = self.signal.get().filter(|_| child.ended().is_none());
+        let grace = self.options.grace;
+        self.side.tree().end(child, told, grace, ending).await
+    }
+
+    async fn obey(&self, signals: &mut Signals) -> Never {
+        loop {
+            match signals.next().await {
+                Request::End(signal) => {
+                    self.signal.set(Some(signal));
+                    sys::kill_group(self.group, signal);
+                    self.options.ending.request();
+                }
+                Request::Hurry(_) => self.options.ending.hurry(),
+                Request::Forward(libc::SIGCONT) => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.lend(self.group);
+                    }
+                    sys::kill_group(self.group, libc::SIGCONT);
+                }
+                Request::Forward(signal) => {
+                    sys::kill_group(self.group, signal);
+                    let stops = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+                    if stops && self.placement == Placement::Session && !self.side.is_pid_one() {
+                        // a session of its own has no parent in it that could continue it, so to the kernel these three mean
+                        // nothing there; we are that parent
+                        sys::kill_group(self.group, libc::SIGSTOP);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The command was stopped. Whoever watches us (a shell) must see us stopped too, with the terminal given back; init
+    /// follows us, and passes on the SIGCONT that wakes it.
+    fn stopped(&self, signal: i32) {
+        match &self.terminal {
+            Some(_) if self.side.is_pid_one() => {
+                // `^Z` where there is no shell to say `fg` to: it would be stopped for ever
+                sys::kill_group(self.group, libc::SIGCONT);
+            }
+            // somebody from outside pauses it, and will continue it
+            _ if self.side.is_pid_one() => {}
+            None if signal == libc::SIGSTOP && self.placement == Placement::Group => {}
+            terminal => {
+                if let Some(terminal) = terminal {
+                    terminal.take_back(self.group);
+                }
+                // cannot fail: the signal is a valid one, and we may send it to ourselves
+                let _ = raise(nix::sys::signal::Signal::SIGSTOP);
+            }
+        }
+    }
+
+    fn give_terminal_back(&self, ended: &Ended) {
+        let Some(terminal) = &self.terminal else {
+            return;
+        };
+        terminal.take_back(self.group);
+        if !matches!(ended.status, Some(ExitStatus::Exited(_))) {
+            terminal.restore_modes();
+        }
+    }
+}
+
+/// Our ends of the command's pipes.
+struct Pipes {
+    stdout: Option<Receiver>,
+    stderr: Option<Receiver>,
+    /// True while we wait for the command, false while the follower has something in hand.
+    idle: Cell<bool>,
+}
+
+impl Pipes {
+    /// Reads both until both have ended.
+    async fn pump(&self, follower: &mut impl Follower) {
+        let mut stdout = self.stdout.as_ref();
+        let mut stderr = self.stderr.as_ref();
+        // zeroed lazily by the kernel: what is never read into costs nothing
+        let mut buffer = vec![0; CHUNK];
+        while stdout.is_some() || stderr.is_some() {
+            self.idle.set(true);
+            tokio::select! {
+                () = readable(stdout) => {
+                    self.idle.set(false);
+                    match read(&mut stdout, &mut buffer) {
+                        0 => {}
+                        length => follower.stdout(&buffer[..length]).await,
+                    }
+                }
+                () = readable(stderr) => {
+                    self.idle.set(false);
+                    match read(&mut stderr, &mut buffer) {
+                        0 => {}
+                        length => follower.stderr(&buffer[..length]).await,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns when all that was written has been read and followed. For pipes that never end, since somebody outside of
+    /// the tree has got hold of them.
+    async fn emptied(&self) {
+        let empty = |pipe: &Option<Receiver>| {
+            pipe.as_ref()
+                .is_none_or(|pipe| sys::bytes_in_pipe(pipe.as_fd()) == 0)
+        };
+        // 1 ms: the usual case, pipes that end, does not come here at all
+        while !(self.idle.get() && empty(&self.stdout) && empty(&self.stderr)) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Returns when there is something to read; never for a pipe that is not there.
+async fn readable(pipe: Option<&Receiver>) {
+    match pipe {
+        // an error shows itself at the read
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads what is there; forgets the pipe at its end.
+fn read(pipe: &mut Option<&Receiver>, buffer: &mut [u8]) -> usize {
+    let Some(open) = pipe else { return 0 };
+    match open.try_read(buffer) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+        Ok(0) | Err(_) => {
+            *pipe = None;
+            0
+        }
+        Ok(length) => length,
+    }
+}

@@ -1,0 +1,81 @@
+//! The terminal on stdin, where there is one: lent to the agent's process group, and taken back.
+//!
+//! Only the foreground group of a terminal may read from it and gets its `^C`, `^Z` and size changes. An interactive agent
+//! must therefore be that group, not only sit in front of it. Every call here is made with SIGTTOU blocked (the runner and
+//! init block everything), since `tcsetpgrp` from a group in the background would stop us otherwise (`tcsetpgrp(3)`).
+
+use std::{
+    io::{IsTerminal, stdin},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    sys::termios::{SetArg, Termios, tcgetattr, tcsetattr},
+    unistd::{Pid, tcgetpgrp, tcsetpgrp},
+};
+
+/// A terminal whose foreground we had when we came.
+#[derive(Debug)]
+pub struct Terminal {
+    descriptor: OwnedFd,
+    home: Pid,
+    modes: Option<Termios>,
+}
+
+impl Terminal {
+    /// The terminal on stdin, if there is one and `home` (init's process group) is its foreground.
+    ///
+    /// A run in the background (`agent-runner … &`) has nothing to hand over until its shell says `fg`; see [`Self::lend`].
+    #[must_use]
+    pub fn on_stdin(home: Pid) -> Option<Self> {
+        let stdin = stdin();
+        // ENOTTY here means a terminal that is not the one of our session, and that is not ours to give
+        if !stdin.is_terminal() || tcgetpgrp(&stdin).ok()? != home {
+            return None;
+        }
+        let descriptor = stdin.as_fd().try_clone_to_owned().ok()?;
+        let modes = tcgetattr(&descriptor).ok();
+        Some(Self {
+            descriptor,
+            home,
+            modes,
+        })
+    }
+
+    /// For the child to take the foreground itself between fork and exec, so that it never runs without.
+    pub(crate) fn raw(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+
+    /// Lends it to `group` if the foreground is ours to give; false when a shell has it for itself (`bg`).
+    pub fn lend(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == self.home)
+            && tcsetpgrp(&self.descriptor, group).is_ok()
+    }
+
+    /// Takes it back from `group`; does nothing when somebody else has it.
+    pub fn take_back(&self, group: Pid) {
+        // the group may be gone by now, then the terminal still names it
+        if tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == group) {
+            // a terminal that hung up has no foreground any more: nothing to mend
+            let _ = tcsetpgrp(&self.descriptor, self.home);
+        }
+    }
+
+    /// Puts the modes (echo, line editing) back as they were before the agent, which had no chance to do it itself.
+    pub fn restore_modes(&self) {
+        if let Some(modes) = &self.modes {
+            // as above: a terminal that is gone needs no modes
+            let _ = tcsetattr(&self.descriptor, SetArg::TCSADRAIN, modes);
+        }
+    }
+}
+
+/// Takes the terminal on stdin back for `home`, from whoever the dead runner had lent it to. Init's, with signals blocked.
+pub(crate) fn reclaim(home: Pid) {
+    let stdin = stdin();
+    if stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != home) {
+        // not the terminal of our session, or gone: then it was not lent either
+        let _ = tcsetpgrp(&stdin, home);
+    }
+}
