@@ -212,9 +212,9 @@ reasons! {
     /// The run reached its limit of generated tokens.
     TokenLimit { Incomplete, Fixed(80), retry: false, hint: "raise AGENT_MAX_OUTPUT_TOKENS, or split the task" }
     /// The agent went round in steps that cost nothing and did nothing.
-    Stalled { Incomplete, Fixed(80), retry: true, hint: "the stream's last lines say what it repeated" }
+    Stalled { Incomplete, Fixed(75), retry: true, hint: "the stream's last lines say what it repeated" }
     /// The agent ended with code 0, but its stream never said that it was done.
-    TruncatedStream { Incomplete, Fixed(80), retry: true, hint: "the agent stopped in mid-task; see the last lines of its stream" }
+    TruncatedStream { Incomplete, Fixed(75), retry: true, hint: "the agent stopped in mid-task; see the last lines of its stream" }
     /// The whole task took longer than its limit.
     DeadlineExceeded { TimedOut, Fixed(124), retry: true, hint: "raise AGENT_TIMEOUT, or split the task" }
     /// The agent printed nothing for longer than its limit.
