@@ -97,10 +97,19 @@ fn the_readme_tables_follow_the_code() {
 #[test]
 fn the_specs_tables_follow_the_code() {
     hold("spec/v1/settings.md", &format!("# Settings\n\nGenerated from the table that the runner parses by.\n\n{}", settings_table()));
-    let mut reasons = String::from("# Reasons\n\nGenerated from the table that the runner decides by. The list is closed.\n\n| reason | status | exit code | retry | hint |\n|---|---|---|---|---|\n");
+    let mut reasons = String::from(
+        "# Reasons\n\nGenerated from the table that the runner decides by. The list is closed.\n\n| reason | status | exit code | retry | hint |\n|---|---|---|---|---|\n",
+    );
     for reason in Reason::ALL {
         let retry = if reason.retry() { "yes" } else { "no" };
-        let _ = writeln!(reasons, "| `{}` | {} | {} | {retry} | {} |", reason.as_str(), reason.status().as_str(), code_text(reason.code_rule()), reason.hint());
+        let _ = writeln!(
+            reasons,
+            "| `{}` | {} | {} | {retry} | {} |",
+            reason.as_str(),
+            reason.status().as_str(),
+            code_text(reason.code_rule()),
+            reason.hint()
+        );
     }
     hold("spec/v1/reasons.md", &reasons);
 }

@@ -56,17 +56,11 @@ impl Child {
     /// # Errors
     /// The program does not start, with the reason.
     pub fn spawn(launch: &Launch, terminal: Option<&Terminal>) -> Result<Self, LaunchError> {
-        let no_pipes = |source| LaunchError::Pipes {
-            program: launch.program.clone(),
-            source,
-        };
+        let no_pipes = |source| LaunchError::Pipes { program: launch.program.clone(), source };
         // before the fork, so that no news is lost
         let news = signal(SignalKind::child()).map_err(no_pipes)?;
         let mut command = Command::new(&launch.program);
-        command
-            .args(&launch.args)
-            .env_clear()
-            .envs(launch.env.iter().map(|(name, value)| (name, value)));
+        command.args(&launch.args).env_clear().envs(launch.env.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &launch.cwd {
             command.current_dir(directory);
         }
@@ -82,16 +76,12 @@ impl Child {
         let placement = launch.placement;
         let runner = getpid();
         // a session of its own has no terminal to take
-        let terminal = terminal
-            .filter(|_| placement == Placement::Group)
-            .map(Terminal::raw);
+        let terminal = terminal.filter(|_| placement == Placement::Group).map(Terminal::raw);
         // SAFETY: the closure runs in the forked child and makes system calls only; it allocates nothing and takes no lock.
         unsafe {
             command.pre_exec(move || prepare(placement, terminal, runner));
         }
-        let child = command
-            .spawn()
-            .map_err(|source| LaunchError::diagnose(launch, source))?;
+        let child = command.spawn().map_err(|source| LaunchError::diagnose(launch, source))?;
         Ok(Self {
             // pids are positive ints; the standard library says u32
             pid: Pid::from_raw(child.id() as libc::pid_t),

@@ -76,13 +76,7 @@ impl Tree {
     ///
     /// `told` is the signal that the child's group has been sent already, if any; without one it gets TERM now. `ending`
     /// drops what is left of the grace.
-    pub async fn end(
-        &self,
-        child: &mut Child,
-        told: Option<i32>,
-        grace: Duration,
-        ending: &Ending,
-    ) -> Ended {
+    pub async fn end(&self, child: &mut Child, told: Option<i32>, grace: Duration, ending: &Ending) -> Ended {
         let mut stragglers = None;
         let deadline = Instant::now() + grace;
         let gently = async {
@@ -93,17 +87,8 @@ impl Tree {
             }
         }
         .await;
-        let left = if gently {
-            Vec::new()
-        } else {
-            self.kill(child).await
-        };
-        Ended {
-            status: child.ended(),
-            killed: !gently,
-            stragglers: stragglers.unwrap_or(0),
-            left,
-        }
+        let left = if gently { Vec::new() } else { self.kill(child).await };
+        Ended { status: child.ended(), killed: !gently, stragglers: stragglers.unwrap_or(0), left }
     }
 
     /// Asks everybody to end, each group once, and returns when nobody is left.
@@ -183,11 +168,7 @@ impl Tree {
                 return found.iter().map(|process| process.pid).collect();
             }
             round += 1;
-            let found = if round > ROUNDS_BEFORE_FREEZE {
-                self.freeze(found)
-            } else {
-                found
-            };
+            let found = if round > ROUNDS_BEFORE_FREEZE { self.freeze(found) } else { found };
             let groups: HashSet<Pid> = found.iter().map(|process| process.group).collect();
             for group in groups {
                 self.signal(group, &found, libc::SIGKILL);
@@ -240,22 +221,13 @@ impl Tree {
 
 /// Returns when one of them has ended, or when it is time to look again.
 async fn some_end(found: &[Process]) {
-    let watched: io::Result<Vec<AsyncFd<OwnedFd>>> = found
-        .iter()
-        .take(WATCHED + 1)
-        .map(|process| sys::watch_readable(sys::pidfd_open(process.pid)?))
-        .collect();
+    let watched: io::Result<Vec<AsyncFd<OwnedFd>>> =
+        found.iter().take(WATCHED + 1).map(|process| sys::watch_readable(sys::pidfd_open(process.pid)?)).collect();
     match watched {
         Ok(watched) if (1..=WATCHED).contains(&watched.len()) => {
             poll_fn(|context| {
-                let ended = watched
-                    .iter()
-                    .any(|process| process.poll_read_ready(context).is_ready());
-                if ended {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
+                let ended = watched.iter().any(|process| process.poll_read_ready(context).is_ready());
+                if ended { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
         }

@@ -1,5 +1,6 @@
-//! The agents that are built in, one folder each.
+//! The agents that are built in.
 
+pub mod command;
 pub mod native;
 
 use crate::agent::Agent;
@@ -7,7 +8,7 @@ use crate::agent::Agent;
 /// Every built-in agent.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Agent>> {
-    vec![Box::new(native::Native)]
+    vec![Box::new(native::Native), Box::new(command::Command)]
 }
 
 /// The built-in agent of a name.

@@ -1,0 +1,183 @@
+//! The place where an agent runs: a private directory that goes with the run, a home that can be written, the variables it gets.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use agent_sdk::agent::Surroundings;
+
+use crate::inputs::settings::{NONCE, SETTINGS, TASK_FILE};
+
+/// Which file mode a directory of this run has: nobody else looks in.
+const PRIVATE: u32 = 0o700;
+
+/// The variable by which a script finds the directory to leave results in.
+const RESULTS_DIR: &str = "AGENT_RESULTS_DIR";
+
+/// The place, gone when dropped.
+#[derive(Debug)]
+pub struct Place {
+    private_dir: PathBuf,
+    home: PathBuf,
+    nonce: String,
+}
+
+/// No place could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// No directory can be written.
+    #[error("no directory can be written for this run's private files; tried {tried}: {source}")]
+    NotWritable {
+        /// Where.
+        tried: String,
+        /// What the last one answered.
+        source: io::Error,
+    },
+    /// The kernel gives no random bytes.
+    #[error("no random bytes for the run's nonce: {0}")]
+    NoRandom(io::Error),
+}
+
+impl Place {
+    /// Makes it: below TMPDIR, else /tmp, /dev/shm.
+    ///
+    /// # Errors
+    /// Nothing can be written, or no randomness.
+    pub fn make(env: &BTreeMap<OsString, OsString>) -> Result<Self, PlaceError> {
+        let nonce = random_hex().map_err(PlaceError::NoRandom)?;
+        let given = env.get(OsStr::new("TMPDIR")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let candidates: Vec<PathBuf> = given.into_iter().chain(["/tmp", "/dev/shm"].map(PathBuf::from)).collect();
+        let name = format!("agent-runner-{}", random_hex().map_err(PlaceError::NoRandom)?);
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for base in &candidates {
+            let private_dir = base.join(&name);
+            match std::fs::DirBuilder::new().mode(PRIVATE).create(&private_dir) {
+                Ok(()) => {
+                    let home = home(env, &private_dir);
+                    return Ok(Self { private_dir, home, nonce });
+                }
+                Err(error) => last = error,
+            }
+        }
+        let tried = candidates.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        Err(PlaceError::NotWritable { tried, source: last })
+    }
+
+    /// The run's nonce.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// What an agent's plan is made from.
+    #[must_use]
+    pub fn surroundings(&self, env: &BTreeMap<OsString, OsString>, workdir: &Path) -> Surroundings {
+        Surroundings {
+            env: env.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect(),
+            home: self.home.clone(),
+            workdir: workdir.to_owned(),
+            private_dir: self.private_dir.clone(),
+            is_root: nix::unistd::geteuid().is_root(),
+        }
+    }
+
+    /// The complete environment of a program of this run: ours without our own settings, then `more`.
+    #[must_use]
+    pub fn environment(
+        &self,
+        env: &BTreeMap<OsString, OsString>,
+        more: &BTreeMap<String, Option<String>>,
+        results_dir: Option<&Path>,
+    ) -> BTreeMap<OsString, OsString> {
+        let mut environment = env.clone();
+        for setting in SETTINGS {
+            environment.remove(OsStr::new(setting.variable));
+        }
+        environment.remove(OsStr::new(TASK_FILE));
+        environment.insert("HOME".into(), self.home.clone().into());
+        environment.insert(NONCE.into(), self.nonce.clone().into());
+        if let Some(dir) = results_dir {
+            environment.insert(RESULTS_DIR.into(), dir.into());
+        }
+        for (name, value) in more {
+            match value {
+                Some(value) => environment.insert(name.into(), value.into()),
+                None => environment.remove(OsStr::new(name)),
+            };
+        }
+        environment
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Best effort: a container's file system goes with it.
+        let _ = std::fs::remove_dir_all(&self.private_dir);
+    }
+}
+
+/// HOME if it can be written by us, else a directory of this run: a random UID has none, and a root file system may be read-only.
+fn home(env: &BTreeMap<OsString, OsString>, private_dir: &Path) -> PathBuf {
+    let given = env.get(OsStr::new("HOME")).filter(|home| !home.is_empty()).map(PathBuf::from);
+    if let Some(home) = given.filter(|home| home.is_absolute() && is_writable_dir(home)) {
+        return home;
+    }
+    let home = private_dir.join("home");
+    // If this fails, writing the first file there says why.
+    let _ = std::fs::DirBuilder::new().mode(PRIVATE).create(&home);
+    home
+}
+
+fn is_writable_dir(path: &Path) -> bool {
+    let is_dir = std::fs::metadata(path).is_ok_and(|found| found.is_dir() && found.mode() != 0);
+    is_dir && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+/// 16 random bytes as hexadecimal.
+fn random_hex() -> io::Result<String> {
+    use std::io::Read;
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn the_place_is_private_and_goes_with_the_run() {
+        let base = tempfile::tempdir().unwrap();
+        let place = Place::make(&env(&[("TMPDIR", base.path().to_str().unwrap())])).unwrap();
+        let dir = place.surroundings(&BTreeMap::new(), Path::new("/")).private_dir;
+        assert!(dir.starts_with(base.path()));
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(place);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_home_that_is_not_there_is_replaced() {
+        let place = Place::make(&env(&[("HOME", "/nonexistent")])).unwrap();
+        assert!(place.home.starts_with(&place.private_dir) && place.home.is_dir());
+    }
+
+    #[test]
+    fn the_agent_gets_the_platforms_variables_and_none_of_our_settings() {
+        let given = env(&[("AGENT_PROMPT", "secret plan"), ("AGENT_TYPE", "x"), ("PATH", "/bin"), ("AGENT_TOKEN_FILE", "/t")]);
+        let place = Place::make(&given).unwrap();
+        let more = BTreeMap::from([("PATH".to_owned(), Some("/usr/bin".to_owned())), ("LANG".to_owned(), None)]);
+        let environment = place.environment(&given, &more, Some(Path::new("/results")));
+        let names: Vec<_> = environment.keys().filter_map(|name| name.to_str()).collect();
+        assert_eq!(names, ["AGENT_NONCE", "AGENT_RESULTS_DIR", "HOME", "PATH"]);
+        assert_eq!(environment[OsStr::new("PATH")], "/usr/bin");
+    }
+}

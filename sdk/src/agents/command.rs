@@ -1,0 +1,59 @@
+//! `command`: any program at all. Nothing is known of its stream but the runner's own marker blocks; its exit code is its verdict.
+
+use crate::agent::{Agent, Detail, Finding, Plan, PlanError, PlanRequest, RepositoryPath, Seen, StreamReader, StreamSummary};
+use crate::event::Event;
+
+/// The name of the kind.
+pub const NAME: &str = "command";
+
+/// The agent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Command;
+
+impl Agent for Command {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "any program (AGENT_PROGRAM); its exit code is its verdict"
+    }
+
+    fn held_against(&self) -> &[&str] {
+        &[]
+    }
+
+    fn secret_variables(&self) -> &[&str] {
+        &[]
+    }
+
+    fn repository_config(&self) -> &[RepositoryPath] {
+        &[]
+    }
+
+    fn plan(&self, request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
+        super::native::Native.plan(request)
+    }
+
+    fn reader(&self, _detail: Detail) -> Box<dyn StreamReader> {
+        Box::new(Reader::default())
+    }
+
+    fn judge(&self, _seen: &Seen<'_>) -> Option<Finding> {
+        None
+    }
+}
+
+/// Understands nothing, and says so of no line: text is what such a program prints.
+#[derive(Debug, Default)]
+struct Reader {
+    summary: StreamSummary,
+}
+
+impl StreamReader for Reader {
+    fn read_line(&mut self, _line: &[u8], _emit: &mut dyn FnMut(Event)) {}
+
+    fn summary(&self) -> &StreamSummary {
+        &self.summary
+    }
+}
