@@ -17,9 +17,11 @@
 pub mod agent;
 pub mod agents;
 pub mod event;
+pub mod marker;
 pub mod outcome;
 pub mod results;
 pub mod task;
+pub mod termination;
 pub mod usage;
 pub mod verdict;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::results::Results;
+use crate::results::{Results, key};
 use crate::usage::{Usage, UsageByModel};
 use crate::verdict::{Origin, Phase, Reason, Status};
 
@@ -121,8 +121,16 @@ impl Outcome {
         }
     }
 
-    /// The results as flat text, in order of worth, usage included: what parameters, files and markers are written from.
-    pub fn parameters(&self) -> impl Iterator<Item = (&str, String)> {
-        self.results.iter().map(|(key, result)| (key, result.value.to_string()))
+    /// The results as flat text, known keys in order of worth, then claims by name: what parameters, files and markers are written from.
+    ///
+    /// Usage is among them: from `results` where it is set there, else from `usage`.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<(&str, String)> {
+        let known = key::ALL.iter().filter_map(|key| {
+            let text = self.results.get(key).map(|result| result.value.to_string()).or_else(|| self.usage.text(key))?;
+            Some((*key, text))
+        });
+        let others = self.results.iter().filter(|(key, _)| !key::ALL.contains(key)).map(|(key, result)| (key, result.value.to_string()));
+        known.chain(others).collect()
     }
 }

@@ -86,6 +86,9 @@ pub mod key {
     ];
 }
 
+/// Names that flat outputs (files, marker blocks) use for the verdict itself; never keys of results.
+pub const VERDICT_NAMES: &[&str] = &["status", "reason", "message"];
+
 /// Who vouches for a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -197,7 +200,7 @@ impl Results {
 
     /// Takes a claim; the last of a key wins.
     ///
-    /// `pr` is the one known key that may be claimed, since the runner cannot always ask the forge; a fact replaces it.
+    /// Known keys and the [`VERDICT_NAMES`] are the runner's. `pr` is the one known key that may be claimed, since the runner cannot always ask the forge; a fact replaces it.
     ///
     /// # Errors
     /// A key that is malformed, or that only the runner may set.
@@ -206,7 +209,7 @@ impl Results {
             return Err(ClaimError::BadKey(key.chars().take(80).collect()));
         }
         let taken = self.0.get(key).is_some_and(|old| old.voucher == Voucher::Fact);
-        if taken || (key != key::PR && key::ALL.contains(&key)) {
+        if taken || (key != key::PR && key::ALL.contains(&key)) || VERDICT_NAMES.contains(&key) {
             return Err(ClaimError::FactKey(key.to_owned()));
         }
         self.0.insert(key.to_owned(), TaskResult { value: value.into(), voucher: Voucher::Claim });

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::results::key;
+
 /// What a run consumed so far.
 ///
 /// `input_tokens` counts every prompt token, cache reads and cache writes included; `cache_read_tokens` and
@@ -71,6 +73,21 @@ impl Usage {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The part that belongs to a result's key, as text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        match key {
+            key::INPUT_TOKENS => self.input_tokens.map(|count| count.to_string()),
+            key::CACHE_READ_TOKENS => self.cache_read_tokens.map(|count| count.to_string()),
+            key::CACHE_WRITE_TOKENS => self.cache_write_tokens.map(|count| count.to_string()),
+            key::OUTPUT_TOKENS => self.output_tokens.map(|count| count.to_string()),
+            key::REASONING_TOKENS => self.reasoning_tokens.map(|count| count.to_string()),
+            key::COST_USD => self.cost_usd.map(|cost| cost.to_string()),
+            key::COST_SOURCE => self.cost_source.map(|source| source.as_str().to_owned()),
+            _ => None,
+        }
     }
 
     /// The sum of both; a part that neither knows stays absent.
