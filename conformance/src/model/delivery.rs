@@ -11,8 +11,9 @@ use hyper::body::{Body, Bytes, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::bill::Charge;
+use super::ledger::Ledger;
 use super::protocol::{Piece, Told};
-use super::record::{Ledger, State};
+use super::record::State;
 use super::scenario::{Interrupt, Means, Pace, Place};
 
 /// An entry of the ledger whose answer is under way. Dropped before it is settled, the client has gone.

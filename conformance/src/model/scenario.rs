@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{builtin, template};
+use super::{builtin, check};
 
 /// A whole script.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -485,7 +485,7 @@ impl Scenario {
     /// The scenario itself, if it can be played. Call it on a scenario that was built in code;
     /// the parsers and [`ScriptedModel::start`](super::ScriptedModel::start) do.
     pub fn checked(self) -> Result<Self, ScenarioError> {
-        let faults = check(&self);
+        let faults = check::faults(&self);
         if faults.is_empty() {
             Ok(self)
         } else {
@@ -493,156 +493,6 @@ impl Scenario {
                 name: self.name,
                 faults,
             })
-        }
-    }
-}
-
-fn check(scenario: &Scenario) -> Vec<String> {
-    let mut faults = Vec::new();
-    let speakable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if scenario.name.is_empty() || !scenario.name.chars().all(speakable) {
-        faults.push(format!(
-            "name `{}`: letters, digits, `-`, `_`, `.` only, for it stands in paths",
-            scenario.name
-        ));
-    }
-    for name in scenario
-        .parameters
-        .keys()
-        .filter(|name| template::RESERVED.contains(&name.as_str()))
-    {
-        faults.push(format!(
-            "parameters.{name}: the server sets this name itself"
-        ));
-    }
-    check_usage("auxiliary", &scenario.auxiliary.usage, &mut faults);
-    check_turns(scenario, "turns", &scenario.turns, &mut faults);
-    for (index, subagent) in scenario.subagents.iter().enumerate() {
-        let place = format!("subagents[{index}]");
-        if subagent.prompt.is_empty() {
-            faults.push(format!(
-                "{place}.prompt: empty, so it would take the main conversation for the sub-agent's"
-            ));
-        }
-        check_template(
-            scenario,
-            &format!("{place}.prompt"),
-            &subagent.prompt,
-            &mut faults,
-        );
-        check_turns(
-            scenario,
-            &format!("{place}.turns"),
-            &subagent.turns,
-            &mut faults,
-        );
-    }
-    faults
-}
-
-fn check_turns(scenario: &Scenario, place: &str, turns: &[Turn], faults: &mut Vec<String>) {
-    if turns.is_empty() {
-        faults.push(format!("{place}: none; there must be at least one"));
-    }
-    for (index, turn) in turns.iter().enumerate() {
-        let place = format!("{place}[{index}]");
-        match (&turn.reply, &turn.fault) {
-            (None, None) => faults.push(format!("{place}: has neither a `reply` nor a `fault`")),
-            (Some(_), Some(_)) => faults.push(format!(
-                "{place}: has a `reply` and a `fault`; make it two turns"
-            )),
-            (Some(reply), None) => check_reply(scenario, &place, reply, faults),
-            (None, Some(fault)) => check_fault(scenario, &place, fault, faults),
-        }
-        if turn.times == Some(0) {
-            faults.push(format!(
-                "{place}.times: 0 would never be played; leave the turn out"
-            ));
-        }
-        if turn.times.is_some() && turn.forever {
-            faults.push(format!("{place}: has both `times` and `forever`"));
-        }
-        if turn.delivery.pace.is_some_and(|pace| pace.bytes == 0) {
-            faults.push(format!("{place}.delivery.pace.bytes: 0 would never end; for that use an interrupt by `silence`"));
-        }
-        if turn.fault.is_some() && turn.delivery.interrupt.is_some() {
-            faults.push(format!(
-                "{place}.delivery.interrupt: only a `reply` can be interrupted"
-            ));
-        }
-        if turn.forever && index + 1 < turns.len() {
-            faults.push(format!(
-                "{place}.forever: the turns after it are never played"
-            ));
-        }
-    }
-}
-
-fn check_reply(scenario: &Scenario, place: &str, reply: &Reply, faults: &mut Vec<String>) {
-    check_usage(&format!("{place}.reply"), &reply.usage, faults);
-    if reply.stop == Some(Stop::ToolUse) && !reply.calls() {
-        faults.push(format!(
-            "{place}.reply.stop: `tool-use`, and no tool is called"
-        ));
-    }
-    for (index, block) in reply.content.iter().enumerate() {
-        let place = format!("{place}.reply.content[{index}]");
-        let empty = Value::Null;
-        let (texts, input): (Vec<&str>, &Value) = match block {
-            Block::Text(text)
-            | Block::Thinking(text)
-            | Block::Shell(text)
-            | Block::Subagent(text) => (vec![text], &empty),
-            Block::Tool(call) => (vec![&call.name], &call.input),
-            Block::Mcp(call) => (
-                vec![&call.tool, call.server.as_deref().unwrap_or("")],
-                &call.input,
-            ),
-        };
-        for text in texts {
-            check_template(scenario, &place, text, faults);
-        }
-        if !input.is_null() && !input.is_object() {
-            faults.push(format!("{place}.input: must be an object"));
-        }
-        template::each_string(input, &mut |text| {
-            check_template(scenario, &place, text, faults)
-        });
-    }
-}
-
-fn check_fault(scenario: &Scenario, place: &str, fault: &Fault, faults: &mut Vec<String>) {
-    if let Fault::Status(status) = fault {
-        if !(400..=599).contains(&status.code) {
-            faults.push(format!(
-                "{place}.fault.status.code: {} is not an error; 400 to 599",
-                status.code
-            ));
-        }
-        check_template(
-            scenario,
-            place,
-            status.message.as_deref().unwrap_or(""),
-            faults,
-        );
-    }
-}
-
-fn check_usage(place: &str, usage: &Usage, faults: &mut Vec<String>) {
-    if usage.reasoning > usage.output {
-        faults.push(format!(
-            "{place}.usage: reasoning {} is more than the output {} that it is a part of",
-            usage.reasoning, usage.output
-        ));
-    }
-}
-
-fn check_template(scenario: &Scenario, place: &str, text: &str, faults: &mut Vec<String>) {
-    for name in template::names(text) {
-        if !scenario.parameters.contains_key(name) && !template::RESERVED.contains(&name) {
-            faults.push(format!(
-                "{place}: `{{{{{name}}}}}` is no parameter of this scenario"
-            ));
         }
     }
 }
@@ -739,39 +589,6 @@ mod tests {
             .expect_err("unknown")
             .to_string();
         assert!(error.contains("`turn`"), "{error}");
-    }
-
-    #[test]
-    fn every_fault_of_a_senseless_scenario_is_told_at_once() {
-        let error = error_of(
-            r#"
-            name = "a/b"
-            [[turns]]
-            times = 0
-            [[turns]]
-            forever = true
-            fault = { status = { code = 200 } }
-            [[turns]]
-            reply = { content = [{ text = "{{who}}" }], usage = { input = 1, output = 1, reasoning = 2 }, stop = "tool-use" }
-            delivery = { pace = { bytes = 0, every-ms = 1 } }
-            [[turns]]
-            reply = { content = [{ tool = { name = "x", input = { deep = ["{{nobody}}"] } } }], usage = { input = 1, output = 1 } }
-            "#,
-        );
-        for wanted in [
-            "name `a/b`",
-            "turns[0]: has neither",
-            "turns[0].times: 0",
-            "turns[1].forever",
-            "turns[1].fault.status.code: 200",
-            "`{{who}}`",
-            "reasoning 2",
-            "turns[2].reply.stop",
-            "turns[2].delivery.pace.bytes",
-            "`{{nobody}}`",
-        ] {
-            assert!(error.contains(wanted), "`{wanted}` is missing in:\n{error}");
-        }
     }
 
     #[test]

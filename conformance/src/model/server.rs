@@ -7,12 +7,11 @@
 //! | `…/mark/NAME` | recorded as [`Kind::Mark`]: a scenario's shell command tells that it runs |
 //! | any other | 404 in the first protocol's form, recorded |
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,13 +24,11 @@ use tokio::sync::oneshot;
 use super::archive::Archive;
 use super::bill::Bill;
 use super::delivery::{CutHere, Ending, Entry, Script, interrupted, paced};
-use super::play::Used;
-use super::protocol::{Answer, Ask, Call, PROTOCOLS, Piece, Protocol, Said};
-use super::record::{Kind, Ledger, Record, Run, State, WaitError, keep_headers, keep_path};
-use super::scenario::{
-    AuxiliaryRule, Block, Delivery, Fault, Reply, Scenario, ScenarioError, Stop, Turn,
-};
-use super::{template, tools};
+use super::ledger::{Ledger, WaitError};
+use super::protocol::{PROTOCOLS, Piece, Protocol};
+use super::record::{Kind, Record, Run, State, keep_headers, keep_path};
+use super::scenario::{Scenario, ScenarioError};
+use super::stage::{Plan, Stage};
 
 /// A request of the real services may have 32 MB; twice that is surely a fault, and memory must have a bound.
 const BODY_LIMIT: usize = 64 << 20;
@@ -102,12 +99,6 @@ impl Builder {
         if !self.listen.ip().is_loopback() {
             return Err(StartError::NotLoopback(self.listen));
         }
-        let default = self.scenarios[0].name.clone();
-        let mut scenarios = BTreeMap::new();
-        for scenario in self.scenarios {
-            let scenario = scenario.checked()?;
-            scenarios.insert(scenario.name.clone(), Arc::new(scenario));
-        }
         let archive = match self.archive {
             Some(directory) => Some(
                 Archive::open(&directory)
@@ -124,11 +115,10 @@ impl Builder {
         let address = listener.local_addr().map_err(fail)?;
 
         let ledger = Ledger::new(archive);
-        let stage = Arc::new(Stage {
-            address,
+        let default = self.scenarios[0].name.clone();
+        let server = Arc::new(Server {
+            stage: Stage::new(address, self.scenarios)?,
             default,
-            scenarios,
-            used: Mutex::default(),
             ledger: Arc::clone(&ledger),
             nonce: nonce(),
         });
@@ -139,7 +129,7 @@ impl Builder {
             .map_err(StartError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("scripted-model".into())
-            .spawn(move || runtime.block_on(serve(listener, stage, stopped)))
+            .spawn(move || runtime.block_on(serve(listener, server, stopped)))
             .map_err(StartError::Thread)?;
         Ok(ScriptedModel {
             address,
@@ -251,7 +241,7 @@ fn nonce() -> String {
     format!("{:x}", since_epoch.as_nanos() & 0xffff_ffff_ffff)
 }
 
-async fn serve(listener: TcpListener, stage: Arc<Stage>, mut stopped: oneshot::Receiver<()>) {
+async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return eprintln!("scripted-model: cannot use the listening socket: {error}"),
@@ -273,9 +263,9 @@ async fn serve(listener: TcpListener, stage: Arc<Stage>, mut stopped: oneshot::R
         };
         // Events are small; held back for more they would come late. Without it they are late, not lost.
         let _ = stream.set_nodelay(true);
-        let stage = Arc::clone(&stage);
+        let server = Arc::clone(&server);
         tokio::spawn(async move {
-            let service = service_fn(|request| Arc::clone(&stage).respond(request));
+            let service = service_fn(|request| Arc::clone(&server).respond(request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
             // It ends with an error when a scenario cuts it and when a client goes; both are in the ledger.
@@ -284,23 +274,20 @@ async fn serve(listener: TcpListener, stage: Arc<Stage>, mut stopped: oneshot::R
     }
 }
 
-/// What all requests share.
+/// What all connections share.
 #[derive(Debug)]
-struct Stage {
-    address: SocketAddr,
+struct Server {
+    stage: Stage,
+    /// Name of the scenario that requests without a prefix run against.
     default: String,
-    scenarios: BTreeMap<String, Arc<Scenario>>,
-    used: Mutex<HashMap<(Run, Conversation), Used>>,
     ledger: Arc<Ledger>,
+    /// See [`nonce`].
     nonce: String,
 }
 
-/// A sub-agent's name in the scenario, or `None` for the main conversation.
-type Conversation = Option<String>;
-
 type Answered = Result<Response<Script>, CutHere>;
 
-impl Stage {
+impl Server {
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let whole = head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -309,7 +296,7 @@ impl Stage {
         let kept_path = keep_path(&rest, &mut credentials);
         let (body, is_whole) = read_whole(body).await;
 
-        let scenario = self.scenario(&run.scenario);
+        let scenario = self.stage.scenario(&run.scenario);
         let path = rest.split('?').next().unwrap_or("");
         let known = PROTOCOLS
             .iter()
@@ -355,7 +342,8 @@ impl Stage {
                     Plan::error(404, error.to_string())
                 }
                 (Some(call), Ok(scenario)) => {
-                    self.plan(&scenario, &prefix, protocol, call, &mut record)
+                    self.stage
+                        .plan(&scenario, &prefix, protocol, call, &mut record)
                 }
             }
         };
@@ -363,154 +351,6 @@ impl Stage {
         let index = self.ledger.enter(record);
         let entry = Entry::new(Arc::clone(&self.ledger), index, model);
         self.perform(plan, protocol, entry, index).await
-    }
-
-    fn scenario(&self, name: &str) -> Result<Arc<Scenario>, ScenarioError> {
-        match self.scenarios.get(name) {
-            Some(scenario) => Ok(Arc::clone(scenario)),
-            None => Scenario::builtin(name).map(Arc::new),
-        }
-    }
-
-    /// Decides what is answered, and enters into the record what was understood.
-    fn plan(
-        &self,
-        scenario: &Scenario,
-        prefix: &str,
-        protocol: &'static dyn Protocol,
-        call: Call,
-        record: &mut Record,
-    ) -> Plan {
-        let ask = match call {
-            Call::Ask(ask) => ask,
-            Call::Probe => {
-                record.kind = Kind::Probe;
-                return Plan::Plain(200, Bytes::new());
-            }
-            Call::CountTokens { model } => {
-                record.kind = Kind::CountTokens;
-                record.model = Some(model);
-                // Nobody bills it; four bytes a token is what people reckon with.
-                return Plan::Plain(200, protocol.token_count(record.body.len() as u64 / 4));
-            }
-            Call::Malformed(message) => {
-                record.kind = Kind::Malformed;
-                record.note = Some(message.clone());
-                return Plan::error(400, message);
-            }
-        };
-        let values = self.values(scenario, prefix, &ask);
-        let is_auxiliary = scenario.auxiliary.rule == AuxiliaryRule::NoTools
-            && (ask.tools.is_empty() || ask.max_output == Some(1));
-        record.model = Some(ask.model.clone());
-        record.tools = ask.tools.iter().map(|tool| tool.name.clone()).collect();
-        record.rounds = ask.rounds;
-        if is_auxiliary {
-            record.kind = Kind::Auxiliary;
-            let auxiliary = &scenario.auxiliary;
-            let reply = Reply {
-                content: vec![Block::Text(auxiliary.text.clone())],
-                usage: auxiliary.usage,
-                stop: None,
-            };
-            return self.reply(
-                &reply,
-                &Delivery::default(),
-                protocol,
-                &ask,
-                &values,
-                record,
-            );
-        }
-        let subagent = scenario.subagents.iter().find(|subagent| {
-            ask.first_prompt
-                .contains(&template::fill(&subagent.prompt, &values))
-        });
-        let turns = subagent.map_or(&scenario.turns, |subagent| &subagent.turns);
-        let conversation = subagent.map(|subagent| subagent.name.clone());
-        record.kind = conversation.clone().map_or(Kind::Main, Kind::Subagent);
-        let index = {
-            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-            used.entry((record.run.clone(), conversation))
-                .or_default()
-                .next_turn(turns, ask.rounds)
-        };
-        record.turn = Some(index);
-        let turn = &turns[index];
-        match turn {
-            Turn {
-                fault: Some(fault),
-                delivery,
-                ..
-            } => fault_plan(fault, delivery, protocol, &values),
-            Turn {
-                reply: Some(reply),
-                delivery,
-                ..
-            } => self.reply(reply, delivery, protocol, &ask, &values, record),
-            // `checked` refuses it.
-            Turn { .. } => Plan::error(500, "the scenario has an empty turn".into()),
-        }
-    }
-
-    fn reply(
-        &self,
-        reply: &Reply,
-        delivery: &Delivery,
-        protocol: &'static dyn Protocol,
-        ask: &Ask,
-        values: &BTreeMap<String, String>,
-        record: &mut Record,
-    ) -> Plan {
-        let mut stop = reply.stop();
-        let mut content = Vec::new();
-        for block in &reply.content {
-            match say(block, ask, values) {
-                Ok(said) => content.push(said),
-                Err(missing) => {
-                    // Said in the conversation and in the record: a test that looks at either sees why nothing was run.
-                    content.push(Said::Text(missing.clone()));
-                    record.note = Some(missing);
-                }
-            }
-        }
-        if stop == Stop::ToolUse && !content.iter().any(|said| matches!(said, Said::Call { .. })) {
-            stop = Stop::EndTurn;
-        }
-        let answer = Answer {
-            id: String::new(),
-            model: ask.model.clone(),
-            content,
-            stop,
-            usage: reply.usage,
-        };
-        Plan::Reply {
-            answer,
-            stream: ask.stream,
-            delivery: delivery.clone(),
-            protocol,
-        }
-    }
-
-    fn values(&self, scenario: &Scenario, prefix: &str, ask: &Ask) -> BTreeMap<String, String> {
-        let own = [
-            ("host", self.address.ip().to_string()),
-            ("port", self.address.port().to_string()),
-            ("path", prefix.to_owned()),
-            ("model", ask.model.clone()),
-        ];
-        let mut values: BTreeMap<String, String> = own
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        // A parameter's default may use the server's own names, and no other parameter.
-        let parameters: Vec<(String, String)> = scenario
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.clone(), template::fill_reserved(value, &values)))
-            .collect();
-        values.extend(parameters);
-        values
     }
 
     async fn perform(
@@ -570,7 +410,6 @@ impl Stage {
                 mut answer,
                 stream,
                 delivery,
-                protocol,
             } => {
                 tokio::time::sleep(Duration::from_millis(delivery.delay_ms)).await;
                 entry.begin(200);
@@ -604,114 +443,6 @@ impl Stage {
                 };
                 Ok(finish(head, Script::new(pieces, ending, pause, entry)))
             }
-        }
-    }
-}
-
-/// What is to be done for a request.
-enum Plan {
-    /// A short answer outside the script.
-    Plain(u16, Bytes),
-    /// An HTTP error in the protocol's form.
-    Error {
-        status: u16,
-        message: String,
-        retry_after: Option<u64>,
-        delay: Duration,
-    },
-    /// The connection is closed.
-    Close { delay: Duration },
-    /// Nothing, for ever.
-    Silence,
-    /// An answer of the model.
-    Reply {
-        answer: Answer,
-        stream: bool,
-        delivery: Delivery,
-        protocol: &'static dyn Protocol,
-    },
-}
-
-impl Plan {
-    fn error(status: u16, message: String) -> Self {
-        Self::Error {
-            status,
-            message,
-            retry_after: None,
-            delay: Duration::ZERO,
-        }
-    }
-}
-
-fn fault_plan(
-    fault: &Fault,
-    delivery: &Delivery,
-    protocol: &dyn Protocol,
-    values: &BTreeMap<String, String>,
-) -> Plan {
-    let delay = Duration::from_millis(delivery.delay_ms);
-    match protocol.fault(fault) {
-        Some((status, message)) => {
-            let retry_after = match fault {
-                Fault::Status(status) => status.retry_after,
-                _ => None,
-            };
-            Plan::Error {
-                status,
-                message: template::fill(&message, values),
-                retry_after,
-                delay,
-            }
-        }
-        None if matches!(fault, Fault::Silence(_)) => Plan::Silence,
-        None => Plan::Close { delay },
-    }
-}
-
-/// A block with its templates filled and its tool chosen, or the sentence that says which tool is missing.
-fn say(block: &Block, ask: &Ask, values: &BTreeMap<String, String>) -> Result<Said, String> {
-    let filled = |text: &str| template::fill(text, values);
-    let (chosen, wanted) = match block {
-        Block::Text(text) => return Ok(Said::Text(filled(text))),
-        Block::Thinking(text) => return Ok(Said::Thinking(filled(text))),
-        Block::Shell(command) => (
-            tools::shell_call(&ask.tools, &filled(command)),
-            "for shell commands".into(),
-        ),
-        Block::Subagent(prompt) => (
-            tools::subagent_call(&ask.tools, &filled(prompt)),
-            "for sub-agents".into(),
-        ),
-        Block::Tool(call) => {
-            let name = filled(&call.name);
-            let input = template::fill_value(&call.input, values);
-            (
-                tools::named_call(&ask.tools, &name, &input),
-                format!("`{name}`"),
-            )
-        }
-        Block::Mcp(call) => {
-            let mut call = call.clone();
-            call.tool = filled(&call.tool);
-            call.server = call.server.as_deref().map(filled);
-            call.input = template::fill_value(&call.input, values);
-            (
-                tools::mcp_call(&ask.tools, &call),
-                format!("`{}` of an MCP server", call.tool),
-            )
-        }
-    };
-    match chosen {
-        Some(call) => Ok(Said::Call {
-            name: call.name,
-            input: call.input,
-        }),
-        None => {
-            let offered: Vec<&str> = ask.tools.iter().map(|tool| tool.name.as_str()).collect();
-            Err(format!(
-                "no tool {wanted} is offered; there are: {}",
-                offered.join(", ")
-            ))
         }
     }
 }
