@@ -2,7 +2,8 @@
 //!
 //! `rounds` is how many rounds of tool calls the request carries the results of. The turns of a script are laid out
 //! over rounds: a turn that calls a tool ends its round (and `times - 1` further ones that are its alone); all others
-//! stand in the round of the next such turn.
+//! stand in the round of the next such turn. A session that is resumed brings the rounds of its past with it; so rounds
+//! are counted from the first request of a run.
 
 use std::collections::HashMap;
 
@@ -10,26 +11,36 @@ use super::scenario::Turn;
 
 /// What was used up, per turn and round, of one run's one conversation.
 #[derive(Debug, Default)]
-pub struct Used(HashMap<(usize, usize), u32>);
+pub struct Used {
+    /// Rounds that the first request brought with it.
+    past: Option<usize>,
+    /// Uses by turn and round.
+    uses: HashMap<(usize, usize), u32>,
+}
 
 impl Used {
-    /// The index of the turn that answers a request of round `rounds`; counts its use.
-    pub fn next_turn(&mut self, turns: &[Turn], rounds: usize) -> usize {
-        let candidates = turns_of_round(turns, rounds);
+    /// The round of a request that carries the results of `rounds` rounds of tool calls.
+    pub fn round(&mut self, rounds: usize) -> usize {
+        rounds.saturating_sub(*self.past.get_or_insert(rounds))
+    }
+
+    /// The index of the turn that answers a request of this [`round`](Self::round); counts its use.
+    pub fn next_turn(&mut self, turns: &[Turn], round: usize) -> usize {
+        let candidates = turns_of_round(turns, round);
         let fresh = candidates.iter().copied().find(|&index| {
             let turn = &turns[index];
             // A client that asks again after a tool call has not seen it: it gets the same call again.
-            turn.forever || turn.advances() || self.uses(index, rounds) < turn.times.unwrap_or(1)
+            turn.forever || turn.advances() || self.uses(index, round) < turn.times.unwrap_or(1)
         });
         let index = fresh
             .or(candidates.last().copied())
             .unwrap_or(turns.len() - 1);
-        *self.0.entry((index, rounds)).or_default() += 1;
+        *self.uses.entry((index, round)).or_default() += 1;
         index
     }
 
     fn uses(&self, turn: usize, round: usize) -> u32 {
-        self.0.get(&(turn, round)).copied().unwrap_or(0)
+        self.uses.get(&(turn, round)).copied().unwrap_or(0)
     }
 }
 
@@ -120,6 +131,15 @@ mod tests {
             ..tool()
         };
         assert_eq!(played(&[thrice, text()], &[0, 1, 2, 3]), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_resumed_session_starts_at_round_0() {
+        let mut used = Used::default();
+        assert_eq!(
+            [3, 3, 4, 5, 1].map(|rounds| used.round(rounds)),
+            [0, 0, 1, 2, 0]
+        );
     }
 
     #[test]

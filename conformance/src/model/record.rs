@@ -116,8 +116,8 @@ pub struct Record {
     pub model: Option<String>,
     /// The tools that it offers.
     pub tools: Vec<String>,
-    /// How many rounds of tool calls it carries the results of.
-    pub rounds: usize,
+    /// Its conversation's round: how many rounds of tool calls there were since the run's first request.
+    pub round: usize,
     /// Index of the turn that answers it, in its conversation's script.
     pub turn: Option<usize>,
     /// HTTP status of the answer, once there is one.
@@ -198,7 +198,7 @@ impl fmt::Display for Record {
             self.index, self.method, self.path, self.kind
         )?;
         if self.is_question() {
-            write!(f, " round {} turn {:?}", self.rounds, self.turn)?;
+            write!(f, " round {} turn {:?}", self.round, self.turn)?;
         }
         write!(f, " -> {:?}", self.state)?;
         if let Some(status) = self.status {

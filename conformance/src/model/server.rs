@@ -238,7 +238,7 @@ fn nonce() -> String {
     let since_epoch = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
-    format!("{:x}", since_epoch.as_nanos() & 0xffff_ffff_ffff)
+    format!("{:012x}", since_epoch.as_nanos() & 0xffff_ffff_ffff)
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {
@@ -317,7 +317,7 @@ impl Server {
             kind: Kind::Unknown,
             model: None,
             tools: Vec::new(),
-            rounds: 0,
+            round: 0,
             turn: None,
             status: None,
             state: State::Waiting,

@@ -85,7 +85,6 @@ impl Stage {
             && (ask.tools.is_empty() || ask.max_output == Some(1));
         record.model = Some(ask.model.clone());
         record.tools = ask.tools.iter().map(|tool| tool.name.clone()).collect();
-        record.rounds = ask.rounds;
         if is_auxiliary {
             record.kind = Kind::Auxiliary;
             let auxiliary = &scenario.auxiliary;
@@ -105,9 +104,9 @@ impl Stage {
         record.kind = conversation.clone().map_or(Kind::Main, Kind::Subagent);
         let index = {
             let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-            used.entry((record.run.clone(), conversation))
-                .or_default()
-                .next_turn(turns, ask.rounds)
+            let used = used.entry((record.run.clone(), conversation)).or_default();
+            record.round = used.round(ask.rounds);
+            used.next_turn(turns, record.round)
         };
         record.turn = Some(index);
         let turn = &turns[index];
