@@ -1,0 +1,105 @@
+//! All requests of a server, and a bell that rings when one comes or changes, so that a test waits without polling.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::archive::Archive;
+use super::record::Record;
+
+/// The wait was in vain; shows the requests that there were.
+#[derive(Debug, thiserror::Error)]
+#[error("no such requests within {waited:?}; there were:\n{seen}")]
+pub struct WaitError {
+    /// How long was waited.
+    pub waited: Duration,
+    /// The requests until then, a line each.
+    pub seen: String,
+}
+
+/// All requests of a server, and a bell that rings when one comes or changes.
+#[derive(Debug)]
+pub struct Ledger {
+    records: Mutex<Vec<Record>>,
+    changed: Condvar,
+    started: Instant,
+    archive: Option<Archive>,
+}
+
+impl Ledger {
+    /// An empty one; with an archive, every change is written there, too.
+    pub fn new(archive: Option<Archive>) -> Arc<Self> {
+        let (records, changed) = (Mutex::default(), Condvar::new());
+        Arc::new(Self {
+            records,
+            changed,
+            started: Instant::now(),
+            archive,
+        })
+    }
+
+    /// Since the server's start.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Enters a request; its index is set here.
+    pub fn enter(&self, mut record: Record) -> usize {
+        let mut records = self.lock();
+        record.index = records.len();
+        let index = record.index;
+        if let Some(archive) = &self.archive {
+            archive.write_body(&record);
+        }
+        records.push(record);
+        self.tell(&records, index);
+        index
+    }
+
+    /// Changes a request.
+    pub fn change(&self, index: usize, change: impl FnOnce(&mut Record)) {
+        let mut records = self.lock();
+        change(&mut records[index]);
+        self.tell(&records, index);
+    }
+
+    /// All requests as they are now.
+    pub fn snapshot(&self) -> Vec<Record> {
+        self.lock().clone()
+    }
+
+    /// Waits until `is_reached` holds for the requests; returns them.
+    pub fn wait_for(
+        &self,
+        mut is_reached: impl FnMut(&[Record]) -> bool,
+        timeout: Duration,
+    ) -> Result<Vec<Record>, WaitError> {
+        let (records, result) = self
+            .changed
+            .wait_timeout_while(self.lock(), timeout, |records| !is_reached(records))
+            .unwrap_or_else(PoisonError::into_inner);
+        if result.timed_out() {
+            let seen = records
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n");
+            return Err(WaitError {
+                waited: timeout,
+                seen,
+            });
+        }
+        Ok(records.clone())
+    }
+
+    fn tell(&self, records: &[Record], index: usize) {
+        if let Some(archive) = &self.archive {
+            archive.write(records, index);
+        }
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
+        // A predicate that panicked left the records as they were.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

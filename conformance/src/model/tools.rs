@@ -1,0 +1,214 @@
+//! How to say "run this shell command" or "give this to a sub-agent" in the tools that an agent offers.
+//!
+//! Known agents' tools are a table; any other tool is taken by its schema, so that an agent that nobody here has
+//! seen can be asked to run a command, too.
+
+use serde_json::{Value, json};
+
+use super::scenario::McpCall;
+
+/// A tool that a request offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfferedTool {
+    /// Its name.
+    pub name: String,
+    /// The JSON Schema of its input.
+    pub schema: Value,
+}
+
+/// A tool call with everything that the scenario left open decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// The offered tool's name.
+    pub name: String,
+    /// Its input.
+    pub input: Value,
+}
+
+/// A shell tool, by name, with the input that it wants for a command.
+type ShellInput = fn(&str) -> Value;
+
+/// Seen in the requests of the agents named at each line.
+const SHELLS: &[(&str, ShellInput)] = &[
+    // Claude Code
+    (
+        "Bash",
+        |command| json!({"command": command, "description": "a command of the scripted model"}),
+    ),
+    // OpenCode
+    (
+        "bash",
+        |command| json!({"command": command, "description": "a command of the scripted model"}),
+    ),
+    // Gemini CLI
+    (
+        "run_shell_command",
+        |command| json!({"command": command, "description": "a command of the scripted model"}),
+    ),
+    // Codex
+    ("exec_command", |command| json!({"cmd": command})),
+    (
+        "shell",
+        |command| json!({"command": ["bash", "-lc", command]}),
+    ),
+];
+
+/// Tools that start a sub-agent: Claude Code (two names), OpenCode, Gemini CLI.
+const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent"];
+
+/// The call that runs `command`.
+pub fn shell_call(offered: &[OfferedTool], command: &str) -> Option<Chosen> {
+    let known = SHELLS
+        .iter()
+        .find(|(name, _)| offered.iter().any(|tool| tool.name == *name));
+    if let Some((name, input)) = known {
+        return Some(Chosen {
+            name: (*name).into(),
+            input: input(command),
+        });
+    }
+    // A tool that asks for a string `command` (or `cmd`) and for nothing else that it could not do without.
+    offered.iter().find_map(|tool| {
+        let field = ["command", "cmd"]
+            .into_iter()
+            .find(|field| tool.schema["properties"][field]["type"] == "string")?;
+        let required = tool.schema["required"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let only_this = required.iter().all(|name| name == field);
+        only_this.then(|| Chosen {
+            name: tool.name.clone(),
+            input: json!({ field: command }),
+        })
+    })
+}
+
+/// The call that gives `prompt` to a sub-agent.
+pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Option<Chosen> {
+    let name = SUBAGENTS
+        .iter()
+        .find(|name| offered.iter().any(|tool| tool.name == **name))?;
+    let input = match *name {
+        "invoke_agent" => json!({"agent_name": "generalist", "prompt": prompt}),
+        "task" => {
+            json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general"})
+        }
+        _ => {
+            json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general-purpose"})
+        }
+    };
+    Some(Chosen {
+        name: (*name).into(),
+        input,
+    })
+}
+
+/// The call of an MCP server's tool.
+pub fn mcp_call(offered: &[OfferedTool], call: &McpCall) -> Option<Chosen> {
+    let server = call.server.as_deref().unwrap_or("");
+    let found = offered.iter().find(|tool| {
+        let prefix = tool.name.strip_suffix(&call.tool);
+        prefix
+            .is_some_and(|prefix| prefix.ends_with(['_', '.', '-', '/']) && prefix.contains(server))
+    })?;
+    let input = if call.input.is_null() {
+        json!({})
+    } else {
+        call.input.clone()
+    };
+    Some(Chosen {
+        name: found.name.clone(),
+        input,
+    })
+}
+
+/// The call of the tool of that very name.
+pub fn named_call(offered: &[OfferedTool], name: &str, input: &Value) -> Option<Chosen> {
+    let input = if input.is_null() {
+        json!({})
+    } else {
+        input.clone()
+    };
+    offered
+        .iter()
+        .any(|tool| tool.name == name)
+        .then(|| Chosen {
+            name: name.into(),
+            input,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(names: &[&str]) -> Vec<OfferedTool> {
+        names
+            .iter()
+            .map(|name| OfferedTool {
+                name: (*name).into(),
+                schema: json!({}),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_shell_tool_of_each_known_agent_gets_the_command_where_it_looks_for_it() {
+        for (name, pointer) in [
+            ("Bash", "/command"),
+            ("bash", "/command"),
+            ("run_shell_command", "/command"),
+            ("exec_command", "/cmd"),
+            ("shell", "/command/2"),
+        ] {
+            let chosen = shell_call(&offer(&["Read", name, "Write"]), "make").expect(name);
+            assert_eq!(
+                (chosen.name.as_str(), chosen.input.pointer(pointer)),
+                (name, Some(&json!("make")))
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_shell_tool_is_found_by_its_schema() {
+        let schema = |required: &[&str]| json!({"properties": {"cmd": {"type": "string"}, "host": {"type": "string"}}, "required": required});
+        let mut offered = offer(&["look"]);
+        offered.push(OfferedTool {
+            name: "remote".into(),
+            schema: schema(&["cmd", "host"]),
+        });
+        assert_eq!(shell_call(&offered, "make"), None);
+        offered.push(OfferedTool {
+            name: "run".into(),
+            schema: schema(&["cmd"]),
+        });
+        let chosen = shell_call(&offered, "make").unwrap();
+        assert_eq!(
+            (chosen.name.as_str(), chosen.input),
+            ("run", json!({"cmd": "make"}))
+        );
+    }
+
+    #[test]
+    fn an_mcp_tool_is_found_behind_any_agents_prefix_and_not_by_half_a_word() {
+        let call = |server: Option<&str>| McpCall {
+            tool: "echo".into(),
+            server: server.map(str::to_owned),
+            input: Value::Null,
+        };
+        for name in ["mcp__probe__echo", "mcp_probe_echo", "probe_echo"] {
+            assert_eq!(
+                mcp_call(&offer(&["Bash", name]), &call(Some("probe")))
+                    .expect(name)
+                    .name,
+                name
+            );
+        }
+        assert_eq!(mcp_call(&offer(&["mcp__probe__reecho"]), &call(None)), None);
+        assert_eq!(
+            mcp_call(&offer(&["mcp__other__echo"]), &call(Some("probe"))),
+            None
+        );
+    }
+}
