@@ -87,7 +87,7 @@ pub mod key {
 }
 
 /// Names that flat outputs (files, marker blocks) use for the verdict itself; never keys of results.
-pub const VERDICT_NAMES: &[&str] = &["status", "reason", "message"];
+pub const VERDICT_NAMES: &[&str] = &["status", "reason", "message", "cut"];
 
 /// Who vouches for a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

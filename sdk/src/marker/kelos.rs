@@ -1,0 +1,74 @@
+//! The fixed marker block that Kelos' controller looks for in the last 50 lines of a pod's log.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::outcome::Outcome;
+use crate::results::key;
+
+/// The line that begins the block.
+pub const KELOS_BEGIN: &str = "---KELOS_OUTPUTS_START---";
+/// The line that ends it.
+pub const KELOS_END: &str = "---KELOS_OUTPUTS_END---";
+/// How many lines of the log its controller reads.
+pub const KELOS_LAST_LINES: usize = 50;
+
+/// The key of the agent's last message, in base64.
+pub(super) const RESPONSE: &str = "response";
+
+/// Container runtimes store a long line in pieces of this size, and the kubelet counts each piece as a line when it is asked for the last 50.
+const STORED_LINE: usize = 16 << 10;
+/// The longest answer that is sent. Its base64 is six stored lines, and it becomes a part of an API object, of which etcd takes 1.5 MB.
+const MAX_RESPONSE: usize = 64 << 10;
+
+const KEYS: &[&str] = &[key::BRANCH, key::PR, key::COMMIT, key::BASE_BRANCH, key::COST_USD, key::INPUT_TOKENS, key::OUTPUT_TOKENS];
+
+/// The block of an outcome: the keys that Kelos knows, other results as far as they fit, the response last. It never takes more than the last 50 lines as
+/// a container runtime stores them. Its reader knows no escapes: line ends and control characters in a value become spaces.
+#[must_use]
+pub fn kelos_block(outcome: &Outcome) -> String {
+    let response = outcome.answer.as_deref().filter(|answer| !answer.is_empty()).map(|answer| {
+        let end = answer.floor_char_boundary(MAX_RESPONSE);
+        format!("{RESPONSE}: {}", STANDARD.encode(&answer[..end]))
+    });
+    let mut room = KELOS_LAST_LINES - 2 - response.as_deref().map_or(0, stored_lines);
+    let mut lines = Vec::new();
+    let mut take = |line: String| {
+        let price = stored_lines(&line);
+        if price <= room {
+            room -= price;
+            lines.push(line);
+        }
+    };
+    let parameters = outcome.parameters();
+    let value_of = |key: &str| parameters.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
+    for key in KEYS {
+        let Some(value) = value_of(key) else { continue };
+        // Several pull requests are a line each.
+        let values: Vec<&str> = if *key == key::PR { value.lines().collect() } else { vec![value] };
+        for value in values {
+            take(format!("{key}: {}", one_line(value)));
+        }
+    }
+    for (key, value) in parameters.iter().filter(|(key, _)| !KEYS.contains(key) && *key != RESPONSE) {
+        take(format!("{key}: {}", one_line(value)));
+    }
+    lines.extend(response);
+    let whole = [KELOS_BEGIN].into_iter().chain(lines.iter().map(String::as_str)).chain([KELOS_END]);
+    whole.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// How many lines the log file has for this one.
+fn stored_lines(line: &str) -> usize {
+    line.len().div_ceil(STORED_LINE).max(1)
+}
+
+fn one_line(value: &str) -> String {
+    let flat: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    flat.trim().to_owned()
+}
+
+/// The text of a `response`, if it is one.
+pub(super) fn decode_response(value: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(&STANDARD.decode(value.trim()).ok()?).into_owned())
+}
