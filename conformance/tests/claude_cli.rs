@@ -3,6 +3,8 @@
 //! This is what shows that the scripted model is a model as far as the CLI can tell. Exit codes and behaviours here are
 //! those of the CLI's version that `tests/agents/package.json` pins.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::time::Duration;

@@ -2,6 +2,8 @@
 //!
 //! What is expected stands here, from the providers' documentation; what is billed is compared with the scenario.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::time::Duration;

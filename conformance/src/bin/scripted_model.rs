@@ -10,17 +10,20 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 const AFTER_HELP: &str = "\
-The address is the first line of standard output, as JSON; requests are answered from then on. Scenarios other than the
-given one are served below /s/SCENARIO/RUN, each RUN with a state of its own. The server ends on SIGTERM or SIGINT.
+The address is the first line of standard output, as JSON; requests are answered from
+then on. Other scenarios are served below /s/SCENARIO/RUN, each RUN with a state of its
+own. The server ends on SIGTERM or SIGINT.
 
 Example: a whole task of the real Claude Code, with no API key and no network:
 
-  $ scripted-model --listen 127.0.0.1:8399 --scenario success --record /tmp/records &
+  $ scripted-model --listen 127.0.0.1:8399 --record /tmp/records &
   {\"url\":\"http://127.0.0.1:8399\",\"scenario\":\"success\"}
-  $ ANTHROPIC_BASE_URL=http://127.0.0.1:8399 ANTHROPIC_API_KEY=any claude -p 'do it' --dangerously-skip-permissions
+  $ export ANTHROPIC_BASE_URL=http://127.0.0.1:8399 ANTHROPIC_API_KEY=any
+  $ claude --dangerously-skip-permissions -p 'do it'
   $ cat /tmp/records/bill.json
 
-A scenario of your own is a TOML file; `scripted-model --show success` prints one to start from.";
+A scenario of your own is a TOML file; `scripted-model --show success` prints one to
+start from.";
 
 /// Plays a scripted model for coding agents, on loopback, and records what it was asked and what it billed.
 #[derive(Parser)]
