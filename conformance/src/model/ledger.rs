@@ -103,3 +103,39 @@ impl Ledger {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::super::record::tests::record;
+    use super::*;
+
+    #[test]
+    fn a_wait_is_woken_by_each_change() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let ledger = Ledger::new(None);
+        let (looked, looks) = mpsc::channel();
+        let waiting = {
+            let ledger = Arc::clone(&ledger);
+            std::thread::spawn(move || {
+                let is_noted = |records: &[Record]| {
+                    looked.send(records.len()).unwrap();
+                    records.iter().any(|record| record.note.is_some())
+                };
+                // Far longer than the patience below: only a change can end it in time.
+                ledger.wait_for(is_noted, 100 * PATIENCE)
+            })
+        };
+        // A condition variable may also wake for no reason.
+        let look_at = |wanted: usize| {
+            while looks.recv_timeout(PATIENCE).expect("the wait looks") != wanted {}
+        };
+        look_at(0);
+        let index = ledger.enter(record());
+        look_at(1);
+        ledger.change(index, |record| record.note = Some("seen".into()));
+        look_at(1);
+        assert_eq!(waiting.join().unwrap().unwrap().len(), 1);
+    }
+}

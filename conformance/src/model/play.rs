@@ -27,11 +27,11 @@ impl Used {
     /// The index of the turn that answers a request of this [`round`](Self::round); counts its use.
     pub fn next_turn(&mut self, turns: &[Turn], round: usize) -> usize {
         let candidates = turns_of_round(turns, round);
-        let fresh = candidates.iter().copied().find(|&index| {
-            let turn = &turns[index];
-            // A client that asks again after a tool call has not seen it: it gets the same call again.
-            turn.forever || turn.advances() || self.uses(index, round) < turn.times.unwrap_or(1)
-        });
+        let fresh = candidates
+            .iter()
+            .copied()
+            .find(|&index| self.uses(index, round) < turns[index].times.unwrap_or(1));
+        // The last of a round goes on: a client that asks again after a tool call has not seen it, and gets it again.
         let index = fresh
             .or(candidates.last().copied())
             .unwrap_or(turns.len() - 1);

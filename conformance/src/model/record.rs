@@ -299,8 +299,36 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A request as it arrives.
+    pub fn record() -> Record {
+        Record {
+            index: 0,
+            run: Run {
+                scenario: "success".into(),
+                name: "default".into(),
+            },
+            at: Duration::ZERO,
+            ended_at: None,
+            method: "POST".into(),
+            path: "/v1/messages".into(),
+            headers: Vec::new(),
+            credentials: Vec::new(),
+            body: Bytes::new(),
+            kind: Kind::Main,
+            model: None,
+            tools: Vec::new(),
+            round: 0,
+            turn: None,
+            status: None,
+            state: State::Waiting,
+            sent: 0,
+            billed: None,
+            note: None,
+        }
+    }
 
     #[test]
     fn a_credential_is_kept_as_its_digest_only() {
