@@ -5,6 +5,7 @@ pub mod commands;
 pub mod configure;
 pub mod init;
 pub mod inputs;
+pub mod log;
 pub mod process;
 pub mod run;
 pub mod secrets;

@@ -80,7 +80,7 @@ pub enum Command {
     /// git's credential helper: answers with the token that is in the file now
     #[command(
         name = "git-credential",
-        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com"
+        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --origin https://github.com"
     )]
     GitCredential(GitCredentialArgs),
     /// The scripted agent of `demo`
@@ -205,9 +205,9 @@ pub struct GitCredentialArgs {
     /// File with the token, read now
     #[arg(long, value_name = "FILE")]
     pub token_file: PathBuf,
-    /// The only host that gets it, as `scheme://host[:port]`
-    #[arg(long, value_name = "URL")]
-    pub host: String,
+    /// The only place that gets it, as `scheme://host[:port]`
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: String,
     /// The user name that goes with it
     #[arg(long, default_value = "x-access-token", value_name = "NAME")]
     pub username: String,

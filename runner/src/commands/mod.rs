@@ -1,9 +1,17 @@
 //! The commands, a file each: thin wrappers over the library. Those that start programs take the runner's side of init.
 
+pub mod capture;
 pub mod completions;
+pub mod demo;
 pub mod demo_agent;
+pub mod doctor;
+pub mod emit;
+pub mod git_credential;
 pub mod install;
+pub mod plain;
+pub mod replay;
 pub mod schema;
+pub mod supervised;
 pub mod version;
 
 use std::process::ExitCode;

@@ -16,7 +16,7 @@ pub fn schema(document: SchemaDocument) -> String {
         SchemaDocument::Task => schema_for!(Task),
         SchemaDocument::Outcome => schema_for!(Outcome),
         SchemaDocument::Event => schema_for!(Event),
-        SchemaDocument::Termination => schema_for!(Outcome), // FIXME-MERGE
+        SchemaDocument::Termination => schema_for!(agent_sdk::termination::TerminationMessage),
     };
     schema.insert("$id".to_owned(), format!("urn:agent-image-interface:v1:{}", name(document)).into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();

@@ -27,8 +27,10 @@ pub struct Inputs {
     pub flags: BTreeMap<&'static str, String>,
     /// The task document named by flag.
     pub task_file: Option<PathBuf>,
-    /// Whether a prompt must be there.
-    pub needs_prompt: bool,
+    /// The prompt as the command's argument; it counts like a flag.
+    pub prompt_argument: Option<String>,
+    /// Whether an agent is to be started: then it must be named, and have a prompt.
+    pub needs_agent: bool,
 }
 
 /// A task, and what was odd about its inputs.
@@ -73,7 +75,7 @@ impl Inputs {
     /// Takes the snapshot of this process's environment.
     #[must_use]
     pub fn read() -> Self {
-        Self { env: std::env::vars_os().collect(), needs_prompt: true, ..Self::default() }
+        Self { env: std::env::vars_os().collect(), needs_agent: true, ..Self::default() }
     }
 
     /// A variable's text; an empty one counts as unset, since platforms template them so.
@@ -94,11 +96,14 @@ impl Inputs {
             let value = self.env.get(std::ffi::OsStr::new(setting.variable))?;
             (!value.is_empty()).then(|| (setting, setting.variable.to_owned(), value.to_str()))
         });
+        let argument = SETTINGS.iter().filter(|setting| setting.variable == "AGENT_PROMPT").filter_map(|setting| {
+            Some((setting, "the argument".to_owned(), Some(self.prompt_argument.as_deref()?)))
+        });
         let from_flags = SETTINGS.iter().filter_map(|setting| {
             let value = self.flags.get(setting.variable)?;
             Some((setting, format!("--{}", setting.flag()), Some(value.as_str())))
         });
-        for level in [from_variables.collect::<Vec<_>>(), from_flags.collect()] {
+        for level in [from_variables.collect::<Vec<_>>(), argument.chain(from_flags).collect()] {
             let mut placed: BTreeMap<&str, String> = BTreeMap::new();
             for (setting, source, text) in level {
                 if let Some(other) = placed.get(setting.path) {
@@ -119,6 +124,9 @@ impl Inputs {
                 }
             }
         }
+        if !self.needs_agent && document.pointer("/agent/type").is_none_or(Value::is_null) {
+            place(&mut document, "agent.type", agent_sdk::agents::command::NAME.into());
+        }
         // A value that could not be read is named already; its absence is not a second error.
         let unread: Vec<String> = errors.iter().map(|error| error.source.clone()).collect();
         let task = match Task::from_value(&document) {
@@ -129,7 +137,7 @@ impl Inputs {
             }
         };
         let prompt_unread = unread.iter().any(|source| source.to_ascii_lowercase().contains("prompt"));
-        if self.needs_prompt && document.get("prompt").is_none_or(Value::is_null) && !prompt_unread {
+        if self.needs_agent && document.get("prompt").is_none_or(Value::is_null) && !prompt_unread {
             errors.push(InputError {
                 source: "prompt".into(),
                 problem: "expected what the agent is to do, got nothing".into(),
@@ -267,7 +275,7 @@ mod tests {
     use super::*;
 
     fn inputs(env: &[(&str, &str)]) -> Inputs {
-        Inputs { env: env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), needs_prompt: true, ..Inputs::default() }
+        Inputs { env: env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), needs_agent: true, ..Inputs::default() }
     }
 
     fn files(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -330,6 +338,20 @@ mod tests {
         assert_eq!(resolved.task.agent.model, None);
         assert_eq!(resolved.warnings.len(), 1);
         assert!(resolved.warnings[0].contains("AGENT_MODLE"));
+    }
+
+    #[test]
+    fn a_prompt_as_argument_counts_like_a_flag_and_is_never_said_twice() {
+        let mut given = Inputs { prompt_argument: Some("do it".into()), ..inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "other")]) };
+        assert_eq!(given.resolve(files).unwrap().task.prompt.as_deref(), Some("do it"));
+        given.flags.insert("AGENT_PROMPT", "again".into());
+        assert!(given.resolve(files).unwrap_err().to_string().contains("--prompt: given beside the argument"));
+    }
+
+    #[test]
+    fn where_no_agent_is_started_none_need_be_named() {
+        let given = Inputs { needs_agent: false, ..inputs(&[]) };
+        assert_eq!(given.resolve(files).unwrap().task.agent.kind, "command");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use agent_sdk::agent::Surroundings;
+use agent_sdk::marker::Nonce;
 
 use crate::inputs::settings::{NONCE, SETTINGS, TASK_FILE};
 
@@ -16,12 +17,14 @@ const PRIVATE: u32 = 0o700;
 /// The variable by which a script finds the directory to leave results in.
 const RESULTS_DIR: &str = "AGENT_RESULTS_DIR";
 
+/// Its name below the private directory.
+const RESULTS: &str = "results";
+
 /// The place, gone when dropped.
 #[derive(Debug)]
 pub struct Place {
     private_dir: PathBuf,
     home: PathBuf,
-    nonce: String,
 }
 
 /// No place could be made.
@@ -46,7 +49,6 @@ impl Place {
     /// # Errors
     /// Nothing can be written, or no randomness.
     pub fn make(env: &BTreeMap<OsString, OsString>) -> Result<Self, PlaceError> {
-        let nonce = random_hex().map_err(PlaceError::NoRandom)?;
         let given = env.get(OsStr::new("TMPDIR")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let candidates: Vec<PathBuf> = given.into_iter().chain(["/tmp", "/dev/shm"].map(PathBuf::from)).collect();
         let name = format!("agent-runner-{}", random_hex().map_err(PlaceError::NoRandom)?);
@@ -56,7 +58,9 @@ impl Place {
             match std::fs::DirBuilder::new().mode(PRIVATE).create(&private_dir) {
                 Ok(()) => {
                     let home = home(env, &private_dir);
-                    return Ok(Self { private_dir, home, nonce });
+                    // If this fails, what the agent wants to leave there fails, and says so.
+                    let _ = std::fs::DirBuilder::new().mode(PRIVATE).create(private_dir.join(RESULTS));
+                    return Ok(Self { private_dir, home });
                 }
                 Err(error) => last = error,
             }
@@ -65,10 +69,10 @@ impl Place {
         Err(PlaceError::NotWritable { tried, source: last })
     }
 
-    /// The run's nonce.
+    /// Where the agent may leave results if the task names no directory.
     #[must_use]
-    pub fn nonce(&self) -> &str {
-        &self.nonce
+    pub fn results_dir(&self) -> PathBuf {
+        self.private_dir.join(RESULTS)
     }
 
     /// What an agent's plan is made from.
@@ -89,7 +93,8 @@ impl Place {
         &self,
         env: &BTreeMap<OsString, OsString>,
         more: &BTreeMap<String, Option<String>>,
-        results_dir: Option<&Path>,
+        nonce: &Nonce,
+        results_dir: &Path,
     ) -> BTreeMap<OsString, OsString> {
         let mut environment = env.clone();
         for setting in SETTINGS {
@@ -97,10 +102,8 @@ impl Place {
         }
         environment.remove(OsStr::new(TASK_FILE));
         environment.insert("HOME".into(), self.home.clone().into());
-        environment.insert(NONCE.into(), self.nonce.clone().into());
-        if let Some(dir) = results_dir {
-            environment.insert(RESULTS_DIR.into(), dir.into());
-        }
+        environment.insert(NONCE.into(), nonce.as_str().into());
+        environment.insert(RESULTS_DIR.into(), results_dir.into());
         for (name, value) in more {
             match value {
                 Some(value) => environment.insert(name.into(), value.into()),
@@ -175,7 +178,7 @@ mod tests {
         let given = env(&[("AGENT_PROMPT", "secret plan"), ("AGENT_TYPE", "x"), ("PATH", "/bin"), ("AGENT_TOKEN_FILE", "/t")]);
         let place = Place::make(&given).unwrap();
         let more = BTreeMap::from([("PATH".to_owned(), Some("/usr/bin".to_owned())), ("LANG".to_owned(), None)]);
-        let environment = place.environment(&given, &more, Some(Path::new("/results")));
+        let environment = place.environment(&given, &more, &Nonce::from_random([7; 16]), Path::new("/results"));
         let names: Vec<_> = environment.keys().filter_map(|name| name.to_str()).collect();
         assert_eq!(names, ["AGENT_NONCE", "AGENT_RESULTS_DIR", "HOME", "PATH"]);
         assert_eq!(environment[OsStr::new("PATH")], "/usr/bin");

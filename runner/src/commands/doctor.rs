@@ -1,0 +1,166 @@
+//! `agent-runner doctor`: says what is missing in this image or task before a task does.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use agent_sdk::agent::PlanRequest;
+use agent_sdk::task::Task;
+
+use super::supervised::inputs;
+use crate::cli::setting_flags::SettingFlags;
+use crate::inputs::{Inputs, read_input_file};
+use crate::run::place::Place;
+
+/// What a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// As it should be.
+    Good,
+    /// A task can do without.
+    Lacking,
+    /// A task will fail.
+    Wrong,
+}
+
+impl Finding {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Lacking => "note",
+            Self::Wrong => "FAIL",
+        }
+    }
+}
+
+/// What was found, a line each.
+#[derive(Debug, Default)]
+struct Findings(Vec<(Finding, String)>);
+
+impl Findings {
+    fn add(&mut self, finding: Finding, text: impl Into<String>) {
+        self.0.push((finding, text.into()));
+    }
+}
+
+/// Runs the command: 0 if a task can run, 69 if not.
+#[must_use]
+pub fn run(settings: SettingFlags) -> ExitCode {
+    let mut findings = Findings::default();
+    let given = Inputs { needs_agent: false, ..inputs(settings) };
+    match given.resolve(read_input_file) {
+        Err(errors) => findings.add(Finding::Wrong, errors.to_string()),
+        Ok(resolved) => {
+            resolved.warnings.into_iter().for_each(|warning| findings.add(Finding::Lacking, warning));
+            check_place(&given, &mut findings);
+            check_agent(&given, &resolved.task, &mut findings);
+            check_programs(&resolved.task, &mut findings);
+            check_files(&resolved.task, &mut findings);
+        }
+    }
+    let mut text = String::new();
+    for (finding, line) in &findings.0 {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{:<5} {line}", finding.word());
+    }
+    let wrong = findings.0.iter().any(|(finding, _)| *finding == Finding::Wrong);
+    let printed = super::print(&text);
+    if wrong { ExitCode::from(69) } else { printed }
+}
+
+fn check_place(given: &Inputs, findings: &mut Findings) {
+    let pid_one = std::process::id() == 1;
+    findings.add(Finding::Good, format!("agent-runner {}, pid {}{}", crate::VERSION, std::process::id(), if pid_one { " (PID 1)" } else { "" }));
+    match Place::make(&given.env) {
+        Ok(place) => {
+            let surroundings = place.surroundings(&given.env, Path::new("/"));
+            findings.add(Finding::Good, format!("private files: {}", surroundings.private_dir.parent().unwrap_or(Path::new("/")).display()));
+            let own_home = given.variable("HOME").is_some_and(|home| Path::new(home) == surroundings.home);
+            if own_home {
+                findings.add(Finding::Good, format!("HOME can be written: {}", surroundings.home.display()));
+            } else {
+                findings.add(Finding::Lacking, "HOME is not set or cannot be written; the agent gets one that goes with the run");
+            }
+        }
+        Err(error) => findings.add(Finding::Wrong, format!("{error}; mount a writable /tmp")),
+    }
+    if !Path::new("/proc/self").exists() {
+        findings.add(Finding::Lacking, "there is no /proc: processes that escape the agent's group can only be ended as PID 1");
+    }
+}
+
+fn check_agent(given: &Inputs, task: &Task, findings: &mut Findings) {
+    let Some(agent) = agent_sdk::agents::by_name(&task.agent.kind) else {
+        findings.add(Finding::Wrong, format!("there is no agent `{}`; `agent-runner version` lists them", task.agent.kind));
+        return;
+    };
+    if task.agent.kind == agent_sdk::agents::command::NAME {
+        findings.add(Finding::Lacking, "no agent is named (AGENT_TYPE), so none is looked for");
+        return;
+    }
+    let Ok(place) = Place::make(&given.env) else { return };
+    let surroundings = place.surroundings(&given.env, &task.workspace.dir);
+    match agent.plan(&PlanRequest { task, surroundings: &surroundings, plugins: &[] }) {
+        Err(errors) => errors.iter().for_each(|error| findings.add(Finding::Wrong, format!("{error}; {}", error.hint))),
+        Ok(plan) => {
+            match find_program(&plan.program, given.variable("PATH").unwrap_or_default()) {
+                Some(path) => findings.add(Finding::Good, format!("agent `{}`: {}", agent.name(), path.display())),
+                None => findings.add(Finding::Wrong, format!("agent `{}`: the program `{}` is not on PATH", agent.name(), plan.program)),
+            }
+            plan.warnings.into_iter().for_each(|warning| findings.add(Finding::Lacking, warning));
+        }
+    }
+    let secrets = agent.secret_variables();
+    if !secrets.is_empty() && !secrets.iter().any(|name| given.variable(name).is_some()) {
+        findings.add(Finding::Lacking, format!("none of {} is set; the agent may have credentials of its own", secrets.join(", ")));
+    }
+}
+
+fn check_programs(task: &Task, findings: &mut Findings) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut need = |program: &str, needed: bool, why: &str| match find_program(program, &path) {
+        Some(found) => findings.add(Finding::Good, format!("{program}: {}", found.display())),
+        None if needed => findings.add(Finding::Wrong, format!("{program} is not on PATH: {why}")),
+        None => findings.add(Finding::Lacking, format!("{program} is not on PATH: {why}")),
+    };
+    let ssh = task.workspace.repo.as_deref().is_some_and(|repo| repo.starts_with("ssh://") || (repo.contains('@') && !repo.contains("://")));
+    need("git", task.workspace.submodules || task.workspace.lfs || task.workspace.filter.is_some(), "the agent commits and pushes with it");
+    if ssh {
+        need("ssh", true, "the repository is reached by ssh");
+    }
+    if task.workspace.lfs {
+        need("git-lfs", true, "AGENT_LFS was asked for");
+    }
+    if let Some(program) = task.setup_command.first() {
+        need(program, true, "it is the setup command");
+    }
+}
+
+fn check_files(task: &Task, findings: &mut Findings) {
+    let git = &task.git;
+    let files = [("AGENT_TOKEN_FILE", &git.token_file), ("AGENT_SSH_KEY_FILE", &git.ssh_key_file), ("AGENT_KNOWN_HOSTS_FILE", &git.known_hosts_file), ("AGENT_CA_BUNDLE_FILE", &git.ca_bundle_file)];
+    for (name, path) in files {
+        let Some(path) = path else { continue };
+        match std::fs::File::open(path) {
+            Ok(_) => findings.add(Finding::Good, format!("{name}: {} can be read", path.display())),
+            Err(error) => findings.add(Finding::Wrong, format!("{name}: {} cannot be read: {error}", path.display())),
+        }
+    }
+    let log = &task.sinks.termination_log;
+    match std::fs::OpenOptions::new().write(true).open(log) {
+        Ok(_) => findings.add(Finding::Good, format!("termination message: {} can be written", log.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            findings.add(Finding::Lacking, format!("termination message: {} is not there (outside Kubernetes it never is)", log.display()));
+        }
+        Err(error) => findings.add(Finding::Wrong, format!("termination message: {} cannot be written: {error}", log.display())),
+    }
+}
+
+/// The program as a path, or found on PATH.
+fn find_program(program: &str, path: &str) -> Option<PathBuf> {
+    let executable = |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| executable(path));
+    }
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(|path| executable(path))
+}

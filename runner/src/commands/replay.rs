@@ -1,0 +1,89 @@
+//! `agent-runner replay STREAM`: what a recorded stream would have resulted in. The unit test of whoever makes an agent image.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use agent_sdk::agent::{Detail, ProcessEnd};
+use agent_sdk::outcome::Outcome;
+use agent_sdk::task::Limits;
+use agent_sdk::verdict::Phase;
+
+use crate::cli::{ReplayArgs, ReplayLog};
+use crate::run::follower::counts;
+use crate::run::journal::Journal;
+use crate::run::verdict::{Evidence, decide};
+use crate::stream::follow::{Follower, Forward, Log};
+use crate::stream::mask::Secrets;
+use crate::stream::output::BUFFER;
+use crate::stream::pretty::Pretty;
+
+/// EX_NOINPUT of `sysexits.h`.
+const NO_INPUT: u8 = 66;
+/// EX_USAGE of `sysexits.h`.
+const USAGE: u8 = 64;
+
+/// Runs the command: the outcome as JSON on stdout; 0 whatever the outcome is, since the replay itself went well.
+#[must_use]
+pub fn run(args: &ReplayArgs) -> ExitCode {
+    let Some(agent) = agent_sdk::agents::by_name(&args.kind) else {
+        super::complain(&format!("there is no agent `{}`", args.kind), Some("`agent-runner version` lists them"));
+        return ExitCode::from(USAGE);
+    };
+    let stderr = match args.stderr.as_deref().map(std::fs::read).transpose() {
+        Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
+        Err(error) => return unreadable(args.stderr.as_deref().unwrap_or(Path::new("-")), &error),
+    };
+    let secrets = Secrets::new();
+    let log = match args.log {
+        None => Log::Raw,
+        Some(ReplayLog::Pretty) => Log::Pretty(Pretty::new(false, SystemTime::now())),
+        Some(ReplayLog::Events) => Log::Events,
+    };
+    let shown = args.log.is_some();
+    let mut follower = Follower::new(agent.reader(if shown { Detail::Full } else { Detail::Verdict }), log, &secrets);
+    if let Err(error) = read(&args.stream, &mut follower, shown) {
+        return unreadable(&args.stream, &error);
+    }
+    let process = ProcessEnd::Exited(args.exit_code);
+    let evidence = Evidence { stream: follower.summary(), process, stop: None, stderr_tail: &stderr, out_of_memory: false };
+    let verdict = decide(Some(agent.as_ref()), &evidence, &Limits::default());
+    let mut journal = Journal::new(None, crate::run::nonce());
+    journal.note_stream(follower.summary(), counts(&follower));
+    let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, verdict.message.clone());
+    outcome.exit_code = verdict.exit_code(process);
+    outcome.agent_exit_code = Some(process.code());
+    let mut outcome = journal.fill(outcome);
+    outcome.agent = Some(args.kind.clone());
+    // How long the replay took says nothing of the run.
+    outcome.phases_ms.clear();
+    super::print(&format!("{}\n", serde_json::to_string_pretty(&outcome).unwrap_or_default()))
+}
+
+fn read(path: &Path, follower: &mut Follower, shown: bool) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut input: Box<dyn Read> = if path == Path::new("-") { Box::new(std::io::stdin().lock()) } else { Box::new(std::fs::File::open(path)?) };
+    let mut chunk = vec![0; BUFFER];
+    let mut out = Vec::new();
+    loop {
+        let length = input.read(&mut chunk)?;
+        if length == 0 {
+            follower.finish(SystemTime::now(), &mut out);
+        } else if follower.push(&chunk[..length], SystemTime::now(), &mut out) == Forward::Chunk {
+            out.clear();
+        }
+        if shown {
+            std::io::stderr().write_all(&out)?;
+        }
+        out.clear();
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> ExitCode {
+    super::complain(&format!("cannot read `{}`: {error}", path.display()), None);
+    ExitCode::from(NO_INPUT)
+}

@@ -1,0 +1,48 @@
+//! The commands that start programs, below init: `run`, `setup`, `clone`, `exec`, `demo`.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::setting_flags::SettingFlags;
+use crate::cli::{Cli, Command};
+use crate::init::RunnerSide;
+use crate::inputs::Inputs;
+use crate::run::{self, Extent, Order};
+
+/// Runs the command; its code is the container's.
+#[must_use]
+pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
+    crate::log::start();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // A closed stdout is no reason to fail.
+            let _ = error.print();
+            return 0;
+        }
+        Err(error) => return run::refuse(side, &Inputs::read(), error.to_string()),
+    };
+    let order = match cli.command {
+        Command::Run(args) => Order { inputs: Inputs { prompt_argument: args.prompt, ..inputs(args.settings) }, extent: Extent::Agent },
+        Command::Setup(settings) => prepare(settings, Extent::Setup),
+        Command::Clone(settings) => prepare(settings, Extent::Clone),
+        Command::Exec(args) => prepare(args.settings, Extent::Command(args.command)),
+        Command::Demo(args) => return super::demo::run(side, &args),
+        // `needs_init` names the commands above and no other.
+        other => return run::refuse(side, &Inputs::read(), format!("{other:?} is not run below init")),
+    };
+    run::run(side, &order)
+}
+
+/// What the platform gave, with the flags of this command line.
+#[must_use]
+pub fn inputs(settings: SettingFlags) -> Inputs {
+    Inputs { flags: settings.flags, task_file: settings.task_file, ..Inputs::read() }
+}
+
+/// No agent is started, so no prompt is needed, and the agent need not be named.
+fn prepare(settings: SettingFlags, extent: Extent) -> Order {
+    Order { inputs: Inputs { needs_agent: false, ..inputs(settings) }, extent }
+}

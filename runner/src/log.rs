@@ -1,0 +1,14 @@
+//! The runner's own log: one line per thing on stderr, for people. Machine output goes to stdout and files.
+
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says how much is logged, in the syntax of `tracing-subscriber`'s filters: `warn`, `debug`, …
+pub const VARIABLE: &str = "AGENT_RUNNER_LOG";
+
+/// Starts it. Only warnings of libraries are shown, everything of ours from `info` on.
+pub fn start() {
+    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new("warn,agent_runner=info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(false).without_time();
+    // A second start, in tests, leaves the first one in place.
+    let _ = subscriber.try_init();
+}

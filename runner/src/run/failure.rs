@@ -1,0 +1,162 @@
+//! Failures before and around the agent: each with its phase, reason, origin, and what to do.
+
+use std::fmt;
+
+use agent_sdk::agent::PlanError;
+use agent_sdk::task::Span;
+use agent_sdk::verdict::{Origin, Phase, Reason};
+
+use super::place::PlaceError;
+use crate::configure::ConfigureError;
+use crate::inputs::InputErrors;
+use crate::process::LaunchError;
+use crate::workspace::WorkspaceError;
+
+/// Why a run ended without a verdict on an agent.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line could not be read.
+    #[error("{0}")]
+    Usage(String),
+    /// The inputs are wrong.
+    #[error(transparent)]
+    Inputs(#[from] InputErrors),
+    /// The platform speaks another version of the interface.
+    #[error("the platform speaks interface version `{asked}`, this runner speaks `{spoken}`")]
+    Version {
+        /// What was asked for.
+        asked: String,
+        /// What we speak.
+        spoken: &'static str,
+    },
+    /// No agent of that name.
+    #[error("there is no agent `{name}`; known: {known}")]
+    UnknownAgent {
+        /// What was asked for.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// No private place for the run.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The workspace.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The agent cannot take what the task asks for.
+    #[error("the agent cannot take what the task asks for:{}", Lines(.0))]
+    Plan(Vec<PlanError>),
+    /// Its configuration could not be written.
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
+    /// The setup command did not start.
+    #[error("the setup command does not start: {0}")]
+    SetupLaunch(#[source] LaunchError),
+    /// The setup command failed.
+    #[error("the setup command `{program}` ended with code {code}")]
+    Setup {
+        /// Its program.
+        program: String,
+        /// Its code.
+        code: u8,
+    },
+    /// The agent did not start.
+    #[error("the agent does not start: {error}")]
+    Launch {
+        /// Why.
+        error: LaunchError,
+        /// Whether the user named the program (`exec`), so that a shell's codes 126 and 127 are what they expect.
+        by_hand: bool,
+    },
+    /// A signal came before the agent was started.
+    #[error("ended by signal {0}")]
+    Cancelled(i32),
+    /// The whole task's time was over before the agent was started.
+    #[error("the task took longer than {0}")]
+    Deadline(Span),
+    /// Memory ran out, or a fault of ours.
+    #[error("{0}")]
+    Fault(String),
+}
+
+struct Lines<'a>(&'a [PlanError]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+impl Failure {
+    /// The reason.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Usage(_) => Reason::UsageError,
+            Self::Inputs(_) | Self::UnknownAgent { .. } | Self::Plan(_) => Reason::InvalidTask,
+            Self::Version { .. } => Reason::UnsupportedVersion,
+            Self::Place(_) | Self::Configure(_) => Reason::ConfigurationFailed,
+            Self::Workspace(error) => error.reason(),
+            Self::SetupLaunch(_) | Self::Setup { .. } => Reason::SetupFailed,
+            Self::Launch { .. } => Reason::AgentNotFound,
+            Self::Cancelled(_) => Reason::Cancelled,
+            Self::Deadline(_) => Reason::DeadlineExceeded,
+            Self::Fault(_) => Reason::RunnerFault,
+        }
+    }
+
+    /// The phase in which it shows, where that does not depend on when it came.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Usage(_) | Self::Inputs(_) | Self::Version { .. } | Self::UnknownAgent { .. } => Some(Phase::Inputs),
+            Self::Workspace(_) => Some(Phase::Workspace),
+            Self::Place(_) | Self::Plan(_) | Self::Configure(_) => Some(Phase::Configure),
+            Self::SetupLaunch(_) | Self::Setup { .. } => Some(Phase::Setup),
+            Self::Launch { .. } => Some(Phase::Agent),
+            Self::Cancelled(_) | Self::Deadline(_) | Self::Fault(_) => None,
+        }
+    }
+
+    /// Whose doing.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Cancelled(_) => Origin::Signal,
+            _ => Origin::Runner,
+        }
+    }
+
+    /// The failed program's own code, or the one that a shell gives for it.
+    #[must_use]
+    pub fn own_code(&self) -> Option<u8> {
+        match self {
+            Self::Setup { code, .. } => Some(*code),
+            Self::SetupLaunch(error) | Self::Launch { error, .. } => Some(error.code()),
+            _ => None,
+        }
+    }
+
+    /// The runner's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Launch { error, by_hand: true } => error.code(),
+            Self::Cancelled(signal) => Reason::Cancelled.code_rule().exit_code(None, Some(*signal)),
+            _ => self.reason().code_rule().exit_code(self.own_code(), None),
+        }
+    }
+
+    /// What to do, where this one knows more than its reason.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Workspace(error) => Some(error.hint().to_owned()),
+            Self::Configure(error) => Some(error.hint().to_owned()),
+            Self::SetupLaunch(error) | Self::Launch { error, .. } => Some(error.hint()),
+            Self::Plan(errors) => errors.first().map(|error| error.hint.clone()),
+            _ => None,
+        }
+        .filter(|hint| !hint.is_empty())
+    }
+}

@@ -1,0 +1,230 @@
+//! The journal: everything known of a run while it goes on, and the one report at its end.
+//!
+//! Each change is made known at once (at most once a second) as the message that would be true if nothing more were written: in the
+//! termination message's file, and on the board from which init takes the last words.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use agent_sdk::agent::StreamSummary;
+use agent_sdk::marker::Nonce;
+use agent_sdk::outcome::{Outcome, StreamCounts};
+use agent_sdk::results::{Results, key};
+use agent_sdk::task::{Sinks, Task};
+use agent_sdk::termination::{Progress, fit, interim};
+use agent_sdk::usage::{Usage, UsageByModel};
+use agent_sdk::verdict::Phase;
+
+use crate::init::LastWordsBoard;
+use crate::sinks::termination::{TerminationFile, TerminationSink};
+use crate::stream::mask::Secrets;
+
+/// Everything known of a run so far.
+#[derive(Debug)]
+pub struct Journal {
+    started: Instant,
+    phase: Phase,
+    phase_since: Instant,
+    phases_ms: BTreeMap<String, u64>,
+    agent: Option<String>,
+    /// Facts and claims so far.
+    pub results: Results,
+    usage: Usage,
+    usage_complete: bool,
+    usage_by_model: UsageByModel,
+    answer: Option<String>,
+    stream: StreamCounts,
+    warnings: Vec<String>,
+    put_back: Vec<String>,
+    /// What must not be written anywhere.
+    pub secrets: Secrets,
+    board: Option<LastWordsBoard>,
+    grace: std::time::Duration,
+    nonce: Nonce,
+    sinks: Option<Sinks>,
+    message: Option<TerminationSink>,
+}
+
+impl Journal {
+    /// An empty one, at the start of everything.
+    #[must_use]
+    pub fn new(board: Option<LastWordsBoard>, nonce: Nonce) -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            phase: Phase::Inputs,
+            phase_since: now,
+            phases_ms: BTreeMap::new(),
+            agent: None,
+            results: Results::default(),
+            usage: Usage::default(),
+            usage_complete: false,
+            usage_by_model: UsageByModel::new(),
+            answer: None,
+            stream: StreamCounts::default(),
+            warnings: Vec::new(),
+            put_back: Vec::new(),
+            secrets: Secrets::new(),
+            board,
+            grace: agent_sdk::task::Limits::default().grace.as_duration(),
+            nonce,
+            sinks: None,
+            message: None,
+        }
+    }
+
+    /// When the run started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The phase that it is in.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The word that makes this run's marker blocks count.
+    #[must_use]
+    pub fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
+    /// Where the outcome goes, once that is known.
+    #[must_use]
+    pub fn sinks(&self) -> Option<&Sinks> {
+        self.sinks.as_ref()
+    }
+
+    /// From here on the termination message stands for the run.
+    pub fn open(&mut self, sinks: &Sinks) {
+        self.sinks = Some(sinks.clone());
+        self.message = Some(TerminationSink::new(TerminationFile::new(&sinks.termination_log)));
+        self.touch();
+    }
+
+    /// Takes what the task says of the run.
+    pub fn take_task(&mut self, task: &Task) {
+        self.agent = Some(task.agent.kind.clone());
+        self.grace = task.limits.grace.as_duration();
+    }
+
+    /// The run enters a phase.
+    pub fn enter(&mut self, phase: Phase) {
+        self.close_phase();
+        self.phase = phase;
+        tracing::info!(phase = phase.as_str(), "phase");
+        self.touch();
+    }
+
+    fn close_phase(&mut self) {
+        let now = Instant::now();
+        let passed = u64::try_from((now - self.phase_since).as_millis()).unwrap_or(u64::MAX);
+        *self.phases_ms.entry(self.phase.as_str().to_owned()).or_default() += passed;
+        self.phase_since = now;
+    }
+
+    /// Something is amiss that does not stop the run: said in the log and in the outcome.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        let warning = self.secrets.mask_text(&warning.into()).into_owned();
+        tracing::warn!("{warning}");
+        self.warnings.push(warning);
+    }
+
+    /// Files of the repository that were put back or hidden.
+    pub fn put_back(&mut self, paths: Vec<String>) {
+        self.put_back = paths;
+    }
+
+    /// Takes what the stream has said so far, and makes it known when the time has come.
+    pub fn note_stream(&mut self, summary: &StreamSummary, counts: StreamCounts) {
+        self.usage = summary.usage;
+        self.usage_complete = summary.end.is_some();
+        self.usage_by_model.clone_from(&summary.usage_by_model);
+        self.answer.clone_from(&summary.answer);
+        self.stream = counts;
+        let text = [(key::MODEL, &summary.model), (key::SESSION_ID, &summary.session_id), (key::AGENT_VERSION, &summary.agent_version)];
+        for (key, value) in text {
+            self.results.set_fact_if(key, value.clone());
+        }
+        self.results.set_fact_if(key::TURNS, summary.turns);
+        let usage = &summary.usage;
+        let counts = [
+            (key::INPUT_TOKENS, usage.input_tokens),
+            (key::OUTPUT_TOKENS, usage.output_tokens),
+            (key::CACHE_READ_TOKENS, usage.cache_read_tokens),
+            (key::CACHE_WRITE_TOKENS, usage.cache_write_tokens),
+            (key::REASONING_TOKENS, usage.reasoning_tokens),
+        ];
+        for (key, value) in counts {
+            self.results.set_fact_if(key, value);
+        }
+        self.results.set_fact_if(key::COST_USD, usage.cost_usd);
+        self.results.set_fact_if(key::COST_SOURCE, usage.cost_source.map(agent_sdk::usage::CostSource::as_str));
+    }
+
+    /// Something changed: makes it known now, or when the second is over ([`Self::due`]).
+    pub fn touch(&mut self) {
+        let outcome = interim(&Progress {
+            runner_version: crate::VERSION,
+            phase: self.phase,
+            agent: self.agent.as_deref(),
+            results: &self.results,
+            usage: &self.usage,
+        });
+        let (Some(sinks), Some(sink)) = (&self.sinks, &mut self.message) else { return };
+        let budget = sinks.termination_budget as usize;
+        let message = self.secrets.mask_text(&fit(&outcome, budget, None)).into_owned().into_bytes();
+        if let Some(board) = &mut self.board {
+            // What does not fit leaves what was published before, which is true enough.
+            let _ = board.publish(&sinks.termination_log, budget, &message, self.grace);
+        }
+        if let Err(error) = sink.offer(message, Instant::now()) {
+            self.warn(error.warning());
+        }
+    }
+
+    /// When a change that waits is to be made known.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.message.as_ref().and_then(TerminationSink::deadline)
+    }
+
+    /// Makes known a change that waited for its time.
+    pub fn tick(&mut self) {
+        let ticked = self.message.as_mut().map(|sink| sink.tick(Instant::now()));
+        if let Some(Err(error)) = ticked {
+            self.warn(error.warning());
+        }
+    }
+
+    /// Fills an outcome with everything that is known.
+    #[must_use]
+    pub fn fill(&mut self, mut outcome: Outcome) -> Outcome {
+        self.close_phase();
+        outcome.agent.clone_from(&self.agent);
+        outcome.results = std::mem::take(&mut self.results);
+        outcome.usage = self.usage;
+        outcome.usage_complete = self.usage_complete;
+        outcome.usage_by_model = std::mem::take(&mut self.usage_by_model);
+        outcome.answer = self.answer.take();
+        outcome.warnings = std::mem::take(&mut self.warnings);
+        outcome.put_back = std::mem::take(&mut self.put_back);
+        outcome.phases_ms = std::mem::take(&mut self.phases_ms);
+        outcome.stream = self.stream;
+        outcome
+    }
+
+    /// The termination message, for the last write.
+    pub fn message(&mut self) -> Option<&mut TerminationSink> {
+        self.message.as_mut()
+    }
+
+    /// All is said: init keeps silent from here on.
+    pub fn close_board(&mut self) {
+        if let Some(board) = &mut self.board {
+            board.close();
+        }
+    }
+}

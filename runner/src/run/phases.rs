@@ -1,0 +1,364 @@
+//! The phases of a run, in order: inputs, workspace beside configure, setup, agent, collect.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use agent_sdk::agent::{Agent, Plan, PlanRequest, ProcessEnd};
+use agent_sdk::marker::Nonce;
+use agent_sdk::task::{GitAccess, Task, Workspace as WorkspaceSpec};
+use agent_sdk::verdict::Phase;
+
+use super::failure::Failure;
+use super::follower::{RunFollower, SetupFollower, Watch};
+use super::journal::Journal;
+use super::limits::{self, Stop};
+use super::place::Place;
+use super::report::{AgentEnd, AgentRun, Ending, Work};
+use super::{Extent, Order, identity};
+use crate::init::RunnerSide;
+use crate::init::oom::OomCounter;
+use crate::inputs::{Resolved, read_input_file};
+use crate::process::launch::{Input, Launch, Output};
+use crate::process::signals::Request;
+use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
+use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError};
+use crate::{configure, secrets};
+
+/// Drives a run to its end.
+///
+/// # Errors
+/// What ended it before the agent could be judged.
+pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Result<Ending, Failure> {
+    let mut signals = Signals::install().map_err(|error| Failure::Fault(format!("no signals: {error}")))?;
+    let memory = OomCounter::start();
+    let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
+    check_version(&task)?;
+    journal.open(&task.sinks);
+    journal.take_task(&task);
+    warnings.into_iter().for_each(|warning| journal.warn(warning));
+    let agent = find_agent(&task)?;
+    gather_secrets(journal, order, &task, agent.as_ref());
+    let place = Place::make(&order.inputs.env)?;
+
+    let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
+    journal.enter(Phase::Workspace);
+    let (prepared, mut plan) = run.prepare(journal, &mut signals).await?;
+    for warning in plan.warnings.drain(..) {
+        journal.warn(warning);
+    }
+    let work = Work::of(&prepared);
+    if order.extent == Extent::Clone {
+        return Ok(Ending::Prepared(work));
+    }
+    journal.enter(Phase::Configure);
+    run.apply_trust(journal, &prepared)?;
+    let environment = run.environment(&plan, &prepared, journal.nonce());
+    run.set_up(journal, &mut signals, &prepared, &environment).await?;
+    if order.extent == Extent::Setup {
+        return Ok(Ending::Prepared(work));
+    }
+    journal.enter(Phase::Agent);
+    let ran = run.agent(journal, &mut signals, plan, &prepared, &environment).await?;
+    journal.enter(Phase::Collect);
+    let out_of_memory = memory.has_grown();
+    Ok(Ending::Agent(Box::new(AgentEnd { agent, task, place, work, run: ran, out_of_memory })))
+}
+
+/// What all phases look at.
+struct Run<'a> {
+    side: &'a RunnerSide,
+    order: &'a Order,
+    task: &'a Task,
+    agent: &'a dyn Agent,
+    place: &'a Place,
+    started: Instant,
+}
+
+impl Run<'_> {
+    /// Clones, and meanwhile plans and writes the configuration, which does not depend on it.
+    async fn prepare(&self, journal: &mut Journal, signals: &mut Signals) -> Result<(Prepared, Plan), Failure> {
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let cloning = {
+            let (spec, git) = (self.task.workspace.clone(), self.task.git.clone());
+            let (env, interrupt) = (self.utf8_env(), Arc::clone(&interrupt));
+            tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt))
+        };
+        let plan = if self.order.extent == Extent::Clone { Ok(Plan::default()) } else { self.configure(journal) };
+        if plan.is_err() {
+            interrupt.store(true, Ordering::Relaxed);
+        }
+        let mut cloning = std::pin::pin!(cloning);
+        let mut ended: Option<Failure> = None;
+        let mut hurried = false;
+        let cloned = loop {
+            let deadline = self.deadline().filter(|_| ended.is_none());
+            tokio::select! {
+                cloned = &mut cloning => break Some(cloned),
+                () = sleep_until(deadline) => {
+                    ended = Some(Failure::Deadline(self.task.limits.timeout.unwrap_or_default()));
+                    interrupt.store(true, Ordering::Relaxed);
+                }
+                request = signals.next() => match request {
+                    Request::End(signal) => {
+                        ended = Some(Failure::Cancelled(signal));
+                        interrupt.store(true, Ordering::Relaxed);
+                    }
+                    Request::Hurry(_) => hurried = true,
+                    Request::Forward(_) => {}
+                },
+                // A clone that does not stop within the grace is left to the end of the process.
+                () = tokio::time::sleep(self.task.limits.grace.as_duration()), if ended.is_some() => hurried = true,
+            }
+            if hurried && ended.is_some() {
+                break None;
+            }
+        };
+        if let Some(failure) = ended {
+            return Err(failure);
+        }
+        let plan = plan?;
+        match cloned {
+            Some(Ok(prepared)) => {
+                let prepared = prepared?;
+                prepared.notes.iter().for_each(|note| tracing::info!("{note}"));
+                Ok((prepared, plan))
+            }
+            Some(Err(error)) => Err(Failure::Fault(format!("the clone panicked: {error}"))),
+            None => Err(Failure::Fault("the clone did not stop".into())),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.task.limits.timeout.map(|limit| self.started + limit.as_duration())
+    }
+
+    fn utf8_env(&self) -> BTreeMap<String, String> {
+        self.order.inputs.env.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect()
+    }
+
+    /// The directory in which the agent is started.
+    fn workdir(&self) -> PathBuf {
+        let dir = std::path::absolute(&self.task.workspace.dir).unwrap_or_else(|_| self.task.workspace.dir.clone());
+        match &self.task.workspace.subdirectory {
+            Some(sub) => dir.join(sub),
+            None => dir,
+        }
+    }
+
+    fn configure(&self, journal: &mut Journal) -> Result<Plan, Failure> {
+        if let Extent::Command(command) = &self.order.extent {
+            let mut words = command.iter().map(|word| word.to_string_lossy().into_owned());
+            return Ok(Plan { program: words.next().unwrap_or_default(), ..Plan::default() });
+        }
+        let plugins = match &self.task.plugin_dir {
+            Some(dir) => configure::read_plugins(dir)?,
+            None => Vec::new(),
+        };
+        let surroundings = self.place.surroundings(&self.order.inputs.env, &self.workdir());
+        let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins: &plugins };
+        let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
+        let dir = std::path::absolute(&self.task.workspace.dir).unwrap_or_else(|_| self.task.workspace.dir.clone());
+        let report = configure::apply(&plan.files, &dir)?;
+        report.warnings.into_iter().for_each(|warning| journal.warn(warning));
+        Ok(plan)
+    }
+
+    fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<(), Failure> {
+        let put_back = workspace::trust::apply(self.task.trust, self.agent.repository_config(), prepared, self.task.workspace.subdirectory.as_deref())?;
+        if !put_back.is_empty() {
+            tracing::info!(trust = self.task.trust.as_str(), "put back or hidden: {}", put_back.join(", "));
+            journal.put_back(put_back);
+        }
+        Ok(())
+    }
+
+    fn environment(&self, plan: &Plan, prepared: &Prepared, nonce: &Nonce) -> Vec<(OsString, OsString)> {
+        let mut more = identity::variables(&self.order.inputs.env, &self.task.git, &prepared.dir);
+        more.extend(prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+        more.extend(plan.env.clone());
+        let results = self.task.sinks.results_dir.clone().unwrap_or_else(|| self.place.results_dir());
+        self.place.environment(&self.order.inputs.env, &more, nonce, &results).into_iter().collect()
+    }
+
+    /// The setup command, in a phase of its own, with a code of its own.
+    async fn set_up(
+        &self,
+        journal: &mut Journal,
+        signals: &mut Signals,
+        prepared: &Prepared,
+        environment: &[(OsString, OsString)],
+    ) -> Result<(), Failure> {
+        let Some((program, args)) = self.task.setup_command.split_first() else { return Ok(()) };
+        journal.enter(Phase::Setup);
+        let mut launch = Launch::new(program, args.iter().map(OsString::from));
+        launch.env = environment.to_vec();
+        launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
+        launch.stdin = Input::Null;
+        let switch = EndSwitch::default();
+        let options = ExecOptions { grace: self.task.limits.grace.as_duration(), ending: switch.clone() };
+        let mut follower = SetupFollower::new(&journal.secrets);
+        let timed_out = Cell::new(false);
+        let deadline = async {
+            sleep_until(self.deadline()).await;
+            timed_out.set(true);
+            switch.request();
+            std::future::pending::<Infallible>().await
+        };
+        let finished = tokio::select! {
+            finished = exec(self.side, signals, &launch, &options, &mut follower) => finished.map_err(Failure::SetupLaunch)?,
+            never = deadline => match never {},
+        };
+        follower.finish().await;
+        if let Some(signal) = finished.signal {
+            return Err(Failure::Cancelled(signal));
+        }
+        if timed_out.get() {
+            return Err(Failure::Deadline(self.task.limits.timeout.unwrap_or_default()));
+        }
+        match finished.code() {
+            0 => Ok(()),
+            code => Err(Failure::Setup { program: program.clone(), code }),
+        }
+    }
+
+    /// The agent itself: started, followed, held to its limits, ended with all that came of it.
+    async fn agent(
+        &self,
+        journal: &mut Journal,
+        signals: &mut Signals,
+        plan: Plan,
+        prepared: &Prepared,
+        environment: &[(OsString, OsString)],
+    ) -> Result<AgentRun, Failure> {
+        let by_hand = matches!(self.order.extent, Extent::Command(_));
+        let launch = self.launch(plan, prepared, environment)?;
+        let watch = Watch::new(self.started);
+        let switch = EndSwitch::default();
+        let options = ExecOptions { grace: self.task.limits.grace.as_duration(), ending: switch.clone() };
+        let nonce = journal.nonce().clone();
+        let journal = RefCell::new(journal);
+        let mut follower = RunFollower::open(self.task, |detail| self.agent.reader(detail), &journal, &watch, &switch, &nonce);
+        let watchdog = async {
+            watch.stop(watch_over(self.task, &journal, &watch).await);
+            switch.request();
+            // The end has its own clock.
+            std::future::pending::<Infallible>().await
+        };
+        let begun = Instant::now();
+        let finished = tokio::select! {
+            finished = exec(self.side, signals, &launch, &options, &mut follower) => finished.map_err(|error| Failure::Launch { error, by_hand })?,
+            never = watchdog => match never {},
+        };
+        let duration = begun.elapsed();
+        if let Some(signal) = finished.signal {
+            watch.stop(Stop::Signal(signal));
+        }
+        if !finished.ended.left.is_empty() {
+            journal.borrow_mut().warn(format!("{} processes of the agent could not be ended", finished.ended.left.len()));
+        }
+        let process = match finished.ended.status {
+            Some(ExitStatus::Exited(code)) => ProcessEnd::Exited(code),
+            Some(ExitStatus::Signalled(signal)) => ProcessEnd::Signaled(signal),
+            None => ProcessEnd::Signaled(nix::libc::SIGKILL),
+        };
+        Ok(AgentRun { process, stop: watch.stopped(), duration, followed: follower.finish().await })
+    }
+
+    fn launch(&self, plan: Plan, prepared: &Prepared, environment: &[(OsString, OsString)]) -> Result<Launch, Failure> {
+        let mut launch = match &self.order.extent {
+            Extent::Command(command) => {
+                let mut launch = Launch::new(command[0].clone(), command[1..].iter().cloned());
+                launch.stdin = Input::Inherit;
+                // An interactive program wants the terminal itself; then there is no stream to follow.
+                if std::io::IsTerminal::is_terminal(&std::io::stdout()) && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+                    launch.stdout = Output::Inherit;
+                    launch.stderr = Output::Inherit;
+                }
+                launch
+            }
+            _ => {
+                let mut launch = Launch::new(plan.program, plan.args.into_iter().map(OsString::from));
+                launch.stdin = Input::Bytes(plan.stdin);
+                launch
+            }
+        };
+        launch.env = environment.to_vec();
+        launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
+        Ok(launch)
+    }
+}
+
+/// Clones, on a thread of its own.
+fn clone(spec: &WorkspaceSpec, git: &GitAccess, env: &BTreeMap<String, String>, interrupt: Arc<AtomicBool>) -> Result<Prepared, WorkspaceError> {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("agent-runner"));
+    let progress = |progress: Progress<'_>| match progress {
+        Progress::Retrying { error, after } => tracing::warn!("{error}; trying again in {after:?}"),
+        other => tracing::info!("{other:?}"),
+    };
+    let context = Context::new(spec, env, &program, interrupt, &progress)?;
+    workspace::prepare(spec, git, &context)
+}
+
+/// Sleeps from watchdog to watchdog; returns when one fires.
+async fn watch_over(task: &Task, journal: &RefCell<&mut Journal>, watch: &Watch) -> Stop {
+    loop {
+        let now = Instant::now();
+        let due = journal.borrow().due();
+        if due.is_some_and(|due| due <= now) {
+            journal.borrow_mut().tick();
+            continue;
+        }
+        let watchdog = limits::next_watchdog(&task.limits, now - watch.started(), now - watch.last_output(), watch.ended_at().map(|at| now - at));
+        if let Some((left, stop)) = watchdog
+            && left.is_zero()
+        {
+            return stop;
+        }
+        let wake = [watchdog.map(|(left, _)| now + left), due].into_iter().flatten().min();
+        tokio::select! {
+            () = sleep_until(wake) => {}
+            () = watch.changed() => {}
+        }
+    }
+}
+
+/// Sleeps until then; for ever without a then.
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn check_version(task: &Task) -> Result<(), Failure> {
+    let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
+    match &task.interface_version {
+        Some(asked) if major(asked) != major(agent_sdk::INTERFACE_VERSION) => {
+            Err(Failure::Version { asked: asked.clone(), spoken: agent_sdk::INTERFACE_VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn find_agent(task: &Task) -> Result<Box<dyn Agent>, Failure> {
+    agent_sdk::agents::by_name(&task.agent.kind).ok_or_else(|| {
+        let known = agent_sdk::agents::all().iter().map(|agent| format!("`{}`", agent.name())).collect::<Vec<_>>().join(", ");
+        Failure::UnknownAgent { name: task.agent.kind.clone(), known }
+    })
+}
+
+fn gather_secrets(journal: &mut Journal, order: &Order, task: &Task, agent: &dyn Agent) {
+    let token = task.git.token_file.as_deref().and_then(|path| std::fs::read(path).ok());
+    let all = secrets::of_environment(&order.inputs.env, Some(agent)).into_iter().chain(secrets::of_task(task, token.as_deref()));
+    for secret in all {
+        if let Err(error) = journal.secrets.add(&secret) {
+            journal.warn(error.to_string());
+        }
+    }
+}

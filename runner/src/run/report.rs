@@ -1,0 +1,239 @@
+//! The one report: from however a run ended to an outcome, the sinks, and the exit code.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_sdk::agent::{Agent, ProcessEnd, StreamSummary};
+use agent_sdk::marker::Scanned;
+use agent_sdk::outcome::{Outcome, StreamCounts};
+use agent_sdk::results::{Voucher, key};
+use agent_sdk::task::{Sinks, Task};
+use agent_sdk::verdict::{Origin, Phase, Reason};
+
+use super::failure::Failure;
+use super::journal::Journal;
+use super::limits::Stop;
+use super::place::Place;
+use super::verdict::{self, Evidence};
+use crate::inputs::Inputs;
+use crate::sinks;
+use crate::workspace::Prepared;
+use crate::workspace::facts::{Base, facts};
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Before an agent could be judged.
+    Failed(Failure),
+    /// Everything was prepared, as asked, and no agent started.
+    Prepared(Work),
+    /// The agent has run.
+    Agent(Box<AgentEnd>),
+}
+
+/// The work tree, for the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The work tree's directory.
+    pub dir: PathBuf,
+    /// What the work started from.
+    pub base: Base,
+}
+
+impl Work {
+    /// Of a prepared workspace.
+    #[must_use]
+    pub fn of(prepared: &Prepared) -> Self {
+        Self { dir: prepared.dir.clone(), base: prepared.into() }
+    }
+}
+
+/// How an agent's run went, as far as its process and stream go.
+#[derive(Debug)]
+pub struct AgentRun {
+    /// How its process ended.
+    pub process: ProcessEnd,
+    /// Why the runner stopped it, if it did.
+    pub stop: Option<Stop>,
+    /// How long it ran.
+    pub duration: Duration,
+    /// What its stream held.
+    pub followed: Followed,
+}
+
+/// What a stream held, all told.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// What it said.
+    pub summary: StreamSummary,
+    /// Counted.
+    pub counts: StreamCounts,
+    /// The last part of stderr.
+    pub stderr_tail: String,
+    /// Its marker blocks.
+    pub markers: Scanned,
+}
+
+/// An agent that has run, and all that its report needs. The place goes when this is dropped: after the report.
+pub struct AgentEnd {
+    /// The agent.
+    pub agent: Box<dyn Agent>,
+    /// The task.
+    pub task: Task,
+    /// The place where it ran.
+    pub place: Place,
+    /// The work tree.
+    pub work: Work,
+    /// How it went.
+    pub run: AgentRun,
+    /// Whether the kernel killed for want of memory meanwhile.
+    pub out_of_memory: bool,
+}
+
+impl std::fmt::Debug for AgentEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentEnd").field("agent", &self.agent.name()).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// Reports, and returns the exit code. Nobody of the agent's tree is alive any more.
+#[must_use]
+pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
+    let nobody = Sinks::default();
+    let outcome = match &ending {
+        Ending::Failed(failure) => {
+            if journal.sinks().is_none() {
+                journal.open(&fallback_sinks(inputs));
+            }
+            failed(journal, failure)
+        }
+        Ending::Prepared(work) => {
+            collect_facts(journal, work);
+            Outcome::new(crate::VERSION, Phase::Done, Origin::Runner, Reason::Completed, "everything is prepared; no agent was asked for")
+        }
+        Ending::Agent(end) => judged(journal, end),
+    };
+    let outcome = journal.fill(outcome);
+    let sinks = journal.sinks().cloned().unwrap_or(nobody);
+    write_sinks(journal, &sinks, &outcome);
+    journal.close_board();
+    say(&outcome);
+    outcome.exit_code
+}
+
+/// Before the task is known, only the termination message's place can be guessed: as the platform would have said it.
+fn fallback_sinks(inputs: &Inputs) -> Sinks {
+    let mut sinks = Sinks::default();
+    let given = |name: &'static str| inputs.flags.get(name).map(String::as_str).or_else(|| inputs.variable(name));
+    if let Some(path) = given("AGENT_TERMINATION_LOG") {
+        sinks.termination_log = PathBuf::from(path);
+    }
+    if let Some(budget) = given("AGENT_TERMINATION_BUDGET").and_then(|text| text.parse().ok()) {
+        sinks.termination_budget = u32::clamp(budget, agent_sdk::task::MIN_TERMINATION_BUDGET, agent_sdk::task::MAX_TERMINATION_BUDGET);
+    }
+    sinks.marker = false;
+    sinks
+}
+
+fn failed(journal: &Journal, failure: &Failure) -> Outcome {
+    let phase = failure.phase().unwrap_or(journal.phase());
+    let message = journal.secrets.mask_text(&failure.to_string()).into_owned();
+    let mut outcome = Outcome::new(crate::VERSION, phase, failure.origin(), failure.reason(), message);
+    outcome.exit_code = failure.exit_code();
+    if let Failure::Cancelled(signal) = failure {
+        outcome.signal = Some(*signal);
+    }
+    if let Some(hint) = failure.hint() {
+        outcome.hint = Some(hint);
+    }
+    outcome
+}
+
+fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
+    let AgentRun { process, stop, duration, followed } = &end.run;
+    journal.note_stream(&followed.summary, followed.counts);
+    journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
+    collect_facts(journal, &end.work);
+    collect_claims(journal, end);
+    let evidence = Evidence {
+        stream: &followed.summary,
+        process: *process,
+        stop: *stop,
+        stderr_tail: &followed.stderr_tail,
+        out_of_memory: end.out_of_memory,
+    };
+    let verdict = verdict::decide(Some(end.agent.as_ref()), &evidence, &end.task.limits);
+    let message = journal.secrets.mask_text(&verdict.message).into_owned();
+    let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, message);
+    outcome.exit_code = verdict.exit_code(*process);
+    outcome.signal = verdict.signal;
+    outcome.agent_exit_code = Some(process.code());
+    if verdict.reason != Reason::Completed && !followed.stderr_tail.is_empty() {
+        outcome.stderr_tail = Some(followed.stderr_tail.clone());
+    }
+    outcome
+}
+
+fn collect_facts(journal: &mut Journal, work: &Work) {
+    let facts = match facts(&work.dir, &work.base) {
+        Ok(Some(facts)) => facts,
+        // A directory that is no repository has no such facts.
+        Ok(None) => return,
+        Err(error) => {
+            journal.warn(format!("the repository could not be looked at: {error}"));
+            return;
+        }
+    };
+    let results = &mut journal.results;
+    results.set_fact_if(key::BRANCH, facts.branch);
+    results.set_fact_if(key::COMMIT, facts.commit);
+    results.set_fact_if(key::BASE_BRANCH, facts.base_branch);
+    results.set_fact_if(key::BASE_COMMIT, facts.base_commit);
+    results.set_fact_if(key::COMMITS, facts.commits);
+    results.set_fact_if(key::FILES_CHANGED, facts.files_changed);
+    results.set_fact_if(key::INSERTIONS, facts.insertions);
+    results.set_fact_if(key::DELETIONS, facts.deletions);
+    results.set_fact_if(key::DIRTY, facts.dirty);
+    results.set_fact_if(key::PUSHED, facts.pushed);
+}
+
+/// What the agent said of itself: by marker blocks, by files in the results directory, by declared outputs; the last of a key wins.
+fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
+    let dir = end.task.sinks.results_dir.clone().unwrap_or_else(|| end.place.results_dir());
+    let (from_files, warnings) = sinks::results_dir::read_claims(&dir);
+    let (from_outputs, more) = sinks::outputs::read(&end.work.dir, &end.task.sinks.outputs);
+    let markers = &end.run.followed.markers;
+    if markers.counts.forged > 0 {
+        journal.warn(format!("{} marker blocks without this run's nonce were ignored", markers.counts.forged));
+    }
+    warnings.into_iter().chain(more).for_each(|warning| journal.warn(warning));
+    let all = markers.values.clone().into_iter().chain(from_files).chain(from_outputs);
+    for (key, value) in all {
+        let value = journal.secrets.mask_text(&value).into_owned();
+        if let Err(error) = journal.results.claim(&key, value) {
+            journal.warn(error.to_string());
+        }
+    }
+}
+
+fn write_sinks(journal: &mut Journal, sinks: &Sinks, outcome: &Outcome) {
+    let secrets = journal.secrets.clone();
+    let mask = |text: &str| secrets.mask_text(text).into_owned();
+    let nonce = journal.nonce().clone();
+    let warnings = sinks::write_all(sinks, outcome, &nonce, journal.message(), &mask);
+    // Too late for the outcome, which is written; the log still has them.
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
+/// What a person reads at the end of the log.
+fn say(outcome: &Outcome) {
+    let commit = outcome.results.get(key::COMMIT).filter(|result| result.voucher == Voucher::Fact).map(|result| result.value.to_string());
+    let hint = outcome.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
+    let what = format!("{} ({}): {}{hint}", outcome.status.as_str(), outcome.reason.as_str(), outcome.message);
+    if outcome.reason == Reason::Completed {
+        tracing::info!(exit_code = outcome.exit_code, commit, "{what}");
+    } else {
+        tracing::error!(exit_code = outcome.exit_code, commit, "{what}");
+    }
+}
