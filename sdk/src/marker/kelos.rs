@@ -27,10 +27,11 @@ const KEYS: &[&str] = &[key::BRANCH, key::PR, key::COMMIT, key::BASE_BRANCH, key
 /// a container runtime stores them. Its reader knows no escapes: line ends and control characters in a value become spaces.
 #[must_use]
 pub fn kelos_block(outcome: &Outcome) -> String {
-    let response = outcome.answer.as_deref().filter(|answer| !answer.is_empty()).map(|answer| {
-        let end = answer.floor_char_boundary(MAX_RESPONSE);
-        format!("{RESPONSE}: {}", STANDARD.encode(&answer[..end]))
-    });
+    let response = outcome
+        .answer
+        .as_deref()
+        .filter(|answer| !answer.is_empty())
+        .map(|answer| format!("{RESPONSE}: {}", STANDARD.encode(head(answer))));
     let mut room = KELOS_LAST_LINES - 2 - response.as_deref().map_or(0, stored_lines);
     let mut lines = Vec::new();
     let mut take = |line: String| {
@@ -56,6 +57,12 @@ pub fn kelos_block(outcome: &Outcome) -> String {
     lines.extend(response);
     let whole = [KELOS_BEGIN].into_iter().chain(lines.iter().map(String::as_str)).chain([KELOS_END]);
     whole.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// As much of the answer as is sent, cut on a character's border.
+fn head(answer: &str) -> &str {
+    let end = (0..=MAX_RESPONSE.min(answer.len())).rev().find(|end| answer.is_char_boundary(*end)).unwrap_or(0);
+    &answer[..end]
 }
 
 /// How many lines the log file has for this one.

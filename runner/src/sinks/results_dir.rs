@@ -1,0 +1,136 @@
+//! A directory with one file per result, as Tekton, Argo and KubeOpenCode read them.
+//!
+//! Before the runner writes there, the agent may have: what it left are claims. Afterwards every file is the runner's, and a file by the name
+//! of a known key that the runner has no value for is gone, so that nobody takes a claim for a fact.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use agent_sdk::outcome::Outcome;
+use agent_sdk::results::{VERDICT_NAMES, is_valid_key, key};
+
+use super::SinkError;
+use super::claims::{Claims, MAX_BYTES, MAX_FILES, MAX_VALUE};
+use super::place::{Directory, InTheWay, is_temporary, outside_repository};
+
+/// How many names are looked at before the rest is left unread: a directory is the agent's to fill.
+const MAX_NAMES: usize = 16 * MAX_FILES;
+
+/// The results directory of a run.
+#[derive(Debug, Clone)]
+pub struct ResultsDir {
+    path: PathBuf,
+}
+
+impl ResultsDir {
+    /// The directory at `path`, created if it is missing, so that the agent can leave files there.
+    ///
+    /// # Errors
+    /// It lies within `repository`, is a link, or cannot be made.
+    pub fn prepare(path: impl Into<PathBuf>, repository: Option<&Path>) -> Result<Self, SinkError> {
+        let path = path.into();
+        if let Some(repository) = repository {
+            outside_repository(&path, repository)?;
+        }
+        match DirBuilder::new().mode(0o755).create(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(SinkError::of_io("create", &path, error)),
+        }
+        Directory::open_strictly(&path)?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands there: regular files with valid names, not too many and not too large. One line end at the end of a value is not part of it.
+    #[must_use]
+    pub fn read_claims(&self) -> Claims {
+        let mut claims = Claims::default();
+        let listed = Directory::open_strictly(&self.path).and_then(|directory| Ok((directory.names(MAX_NAMES)?, directory)));
+        let (names, directory) = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                claims.warnings.push(error.warning());
+                return claims;
+            }
+        };
+        let mut bytes = 0;
+        for name in names {
+            let Some(key) = name.to_str().filter(|name| is_valid_key(name)) else {
+                if !name.to_str().is_some_and(is_temporary) {
+                    claims.warnings.push(format!(
+                        "`{}` is no result: a result's name is 1 to 63 letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
+                        directory.join(&name).display()
+                    ));
+                }
+                continue;
+            };
+            if claims.values.len() == MAX_FILES {
+                claims.warnings.push(format!("`{}` holds more than {MAX_FILES} results; the others are not taken", self.path.display()));
+                break;
+            }
+            match directory.read_text(Path::new(key), MAX_VALUE) {
+                Ok(value) if bytes + value.len() > MAX_BYTES => {
+                    let path = directory.join(key);
+                    claims.warnings.push(format!("`{}` is not taken: all results together may have {MAX_BYTES} bytes", path.display()));
+                }
+                Ok(mut value) => {
+                    bytes += value.len();
+                    let line = value.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).len());
+                    value.truncate(line.unwrap_or(value.len()));
+                    claims.values.push((key.to_owned(), value));
+                }
+                Err(error) => claims.warnings.push(error.warning()),
+            }
+            // A file with one bad byte per warning must not fill the outcome.
+            if claims.warnings.len() > MAX_FILES {
+                claims.warnings.truncate(MAX_FILES);
+                claims.warnings.push(format!("`{}`: more is amiss than is told here", self.path.display()));
+                break;
+            }
+        }
+        claims
+    }
+
+    /// Writes one file per result, and `status`, `reason`, `message`. Goes on after a failure, and reports the first.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be written.
+    pub fn write(&self, outcome: &Outcome) -> Result<(), SinkError> {
+        let directory = Directory::open_strictly(&self.path)?;
+        let mut entries = outcome.parameters();
+        let verdict = [("status", outcome.status.as_str()), ("reason", outcome.reason.as_str()), ("message", outcome.message.as_str())];
+        entries.extend(verdict.map(|(name, value)| (name, value.to_owned())));
+        let mut first_error = None;
+        let mut note = |result: Result<(), SinkError>| {
+            if let Err(error) = result {
+                first_error.get_or_insert(error);
+            }
+        };
+        for (name, value) in &entries {
+            note(directory.replace(Path::new(name), value.as_bytes(), InTheWay::Replace));
+        }
+        let reserved = key::ALL.iter().chain(VERDICT_NAMES);
+        for name in reserved.filter(|name| !entries.iter().any(|(written, _)| written == *name)) {
+            note(directory.remove(Path::new(name)));
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Writes one value, for `agent-runner emit`.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be written.
+    pub fn write_one(path: &Path, name: &str, value: &str) -> Result<PathBuf, SinkError> {
+        let directory = Directory::open_strictly(path)?;
+        directory.replace(Path::new(name), value.as_bytes(), InTheWay::Replace)?;
+        Ok(directory.join(name))
+    }
+}
