@@ -1,1 +1,4 @@
 //! Fixtures shared by the whole-project tests.
+
+pub mod git_servers;
+pub mod repo;
