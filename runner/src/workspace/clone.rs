@@ -1,0 +1,237 @@
+//! A fresh clone: an empty directory becomes a work tree at the wanted ref, on the working branch.
+
+use std::path::Path;
+
+use agent_sdk::task::{GitAccess, Workspace};
+use gix::ObjectId;
+use gix::refs::transaction::{Change, LogChange, PreviousValue, RefEdit, RefLog};
+use gix::refs::{FullName, Target};
+
+use super::config;
+use super::directory::{Claim, UNFINISHED};
+use super::error::WorkspaceError;
+use super::fetch::{Session, shallow};
+use super::programs;
+use super::refs::{Listing, Reference, Start, Wanted};
+use super::url::RepoUrl;
+use super::{Context, Prepared, Progress, checkout, trust};
+
+/// Clones into a directory that is empty or missing. On failure the directory is as it was.
+pub(crate) fn clone(url: &RepoUrl, workspace: &Workspace, access: &GitAccess, wanted: &Wanted, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
+    let remotes = config::extra_remotes(workspace)?;
+    let claim = Claim::new(&context.dir)?;
+    let repo = init(&context.dir)?;
+    let git_dir = repo.git_dir().to_owned();
+    let marker = git_dir.join(UNFINISHED);
+    std::fs::write(&marker, b"").map_err(|error| WorkspaceError::io("cannot write", &marker, error))?;
+    if context.dir.join("lost+found").exists() {
+        trust::exclude(&git_dir, &["/lost+found/".to_owned()])?;
+    }
+    config::write(&git_dir, url, &remotes, workspace, access, context.program)?;
+    let repo = open(&context.dir)?;
+
+    let session = Session { url, access, context };
+    let fetched = match &workspace.filter {
+        Some(filter) => fetch_filtered(&session, &repo, workspace, wanted, filter)?,
+        None => fetch(&session, &repo, workspace, wanted)?,
+    };
+    let Fetched { listing, base_branch } = fetched;
+    let start = wanted.start(&listing, |id| peel(&repo, id))?;
+    let base_commit = base_branch.as_deref().and_then(|name| remote_tip(&repo, name));
+    let commit = place_head(&repo, &start)?;
+    if let Start::Branch { name, .. } | Start::Unborn { name } = &start {
+        config::set_upstream(&git_dir, name)?;
+    }
+
+    let mut notes = Vec::new();
+    match commit {
+        None => notes.push(format!("`{url}` is empty: nothing was checked out")),
+        Some(_) if workspace.filter.is_some() => programs::checkout_filtered(&context.dir, context.env, &context.cancel)?,
+        Some(commit) => {
+            (context.progress)(Progress::CheckingOut);
+            notes.extend(checkout::whole(&open(&context.dir)?, commit, context)?);
+        }
+    }
+    if commit.is_some() && workspace.submodules {
+        programs::fetch_submodules(&context.dir, workspace.depth, context.env, &context.cancel)?;
+    }
+    if commit.is_some() && workspace.lfs {
+        programs::fetch_lfs(&context.dir, context.env, &context.cancel)?;
+    }
+    std::fs::remove_file(&marker).map_err(|error| WorkspaceError::io("cannot remove", &marker, error))?;
+    if context.is_cancelled() {
+        return Err(WorkspaceError::Cancelled);
+    }
+    let branch = match start {
+        Start::Branch { name, .. } | Start::Unborn { name } => Some(name),
+        Start::Detached { .. } => None,
+    };
+    Ok(Prepared {
+        dir: context.dir.clone(),
+        git_dir: Some(git_dir),
+        branch,
+        base_branch,
+        base_commit: base_commit.map(|id| id.to_string()),
+        head: commit.map(|id| id.to_string()),
+        taken_up: false,
+        notes,
+        env: Vec::new(),
+        claim: Some(claim),
+    })
+}
+
+/// What a fetch brought.
+pub(crate) struct Fetched {
+    pub(crate) listing: Listing,
+    pub(crate) base_branch: Option<String>,
+}
+
+fn fetch(session: &Session<'_>, repo: &gix::Repository, workspace: &Workspace, wanted: &Wanted) -> Result<Fetched, WorkspaceError> {
+    let depth = shallow(workspace.depth);
+    let check = |listing: &Listing| wanted.check(listing, session.url.as_str());
+    let listing = match session.fetch(repo, &wanted.refspecs(), &depth, &check) {
+        // A server of protocol version 0 may give only what it lists. The commit may be in a branch's history.
+        Err(WorkspaceError::RefNotFound { said, .. }) if matches!(wanted.reference, Reference::Commit(_)) => {
+            fetch_commit_by_history(session, repo, wanted, said)?
+        }
+        result => result?,
+    };
+    complete(session, repo, &depth, wanted, listing)
+}
+
+/// Writes what a fetch leaves to its caller: where the remote's HEAD points, and the base branch, if it had to be found out first.
+pub(crate) fn complete(
+    session: &Session<'_>,
+    repo: &gix::Repository,
+    depth: &gix::remote::fetch::Shallow,
+    wanted: &Wanted,
+    mut listing: Listing,
+) -> Result<Fetched, WorkspaceError> {
+    if wanted.base_branch(&listing).is_none() {
+        // `ref` was a tag. Only now is it known that the base is where HEAD points.
+        let head = session.fetch(repo, &["HEAD".to_owned()], depth, &|_| Ok(()))?;
+        listing.head_branch = head.head_branch;
+        listing.head = head.head;
+    }
+    if let (Some(name), Some(id)) = (&listing.head_branch, listing.head) {
+        edit(repo, [to_object(&format!("refs/remotes/origin/{name}"), id)?, to_ref("refs/remotes/origin/HEAD", &format!("refs/remotes/origin/{name}"))?])?;
+    }
+    let base_branch = wanted.base_branch(&listing);
+    Ok(Fetched { listing, base_branch })
+}
+
+fn fetch_commit_by_history(session: &Session<'_>, repo: &gix::Repository, wanted: &Wanted, said: String) -> Result<Listing, WorkspaceError> {
+    let Reference::Commit(id) = &wanted.reference else { return Err(WorkspaceError::Cancelled) };
+    let everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "HEAD"].map(str::to_owned);
+    let listing = session.fetch(repo, &everything, &shallow(0), &|_| Ok(()))?;
+    if repo.try_find_object(*id).is_ok_and(|found| found.is_some()) {
+        return Ok(listing);
+    }
+    Err(WorkspaceError::RefNotFound { reference: id.to_string(), url: session.url.to_string(), said })
+}
+
+/// As [`fetch`], by the `git` program; the list is gix's, so that refs are found and missed in the same way.
+fn fetch_filtered(session: &Session<'_>, repo: &gix::Repository, workspace: &Workspace, wanted: &Wanted, filter: &str) -> Result<Fetched, WorkspaceError> {
+    let listing = session.list(repo, &wanted.refspecs(), &|listing| wanted.check(listing, session.url.as_str()))?;
+    let context = session.context;
+    let specs: Vec<String> = wanted.refspecs().into_iter().filter(|spec| is_listed(spec, &listing)).collect();
+    programs::fetch_filtered(&context.dir, filter, &specs, workspace.depth, context.env, &context.cancel)?;
+    let repo = open(&context.dir)?;
+    if let (Some(name), Some(id)) = (&listing.head_branch, listing.head) {
+        edit(&repo, [to_object(&format!("refs/remotes/origin/{name}"), id)?, to_ref("refs/remotes/origin/HEAD", &format!("refs/remotes/origin/{name}"))?])?;
+    }
+    let base_branch = wanted.base_branch(&listing);
+    Ok(Fetched { listing, base_branch })
+}
+
+/// git, unlike gix, fails for a spec that matches nothing.
+fn is_listed(spec: &str, listing: &Listing) -> bool {
+    let source = spec.trim_start_matches('+').split(':').next().unwrap_or_default();
+    !source.starts_with("refs/") || listing.refs.contains_key(source)
+}
+
+/// A new repository: no templates, no hooks of anybody.
+fn init(dir: &Path) -> Result<gix::Repository, WorkspaceError> {
+    let options = gix::create::Options { destination_must_be_empty: Some(false), ..gix::create::Options::default() };
+    gix::ThreadSafeRepository::init_opts(dir, gix::create::Kind::WithWorktree, options, open_options())
+        .map(Into::into)
+        .map_err(|error| WorkspaceError::repository(dir, &error))
+}
+
+/// Nothing but the repository's own settings, and of those none that starts a program: filters, includes, commands.
+pub(crate) fn open_options() -> gix::open::Options {
+    gix::open::Options::isolated().with(gix::sec::Trust::Reduced).open_path_as_is(false)
+}
+
+/// Opens the repository whose work tree is `dir`.
+pub(crate) fn open(dir: &Path) -> Result<gix::Repository, WorkspaceError> {
+    let mut repo: gix::Repository =
+        open_options().open(dir).map_err(|error| WorkspaceError::repository(dir, &error))?.into();
+    // Ref logs want a name; an image may have neither a user nor a host name.
+    repo.committer_or_set_generic_fallback().map_err(|error| WorkspaceError::repository(dir, &error))?;
+    Ok(repo)
+}
+
+/// The commit that a ref's object means: itself, or what a tag is on.
+pub(crate) fn peel(repo: &gix::Repository, id: ObjectId) -> Result<ObjectId, WorkspaceError> {
+    let object = repo.find_object(id).map_err(|error| broken(repo, &error))?;
+    let commit = object.peel_to_kind(gix::object::Kind::Commit).map_err(|error| broken(repo, &error))?;
+    Ok(commit.id)
+}
+
+/// The best common ancestor; `None` where there is none, or where a cut history does not reach it.
+pub(crate) fn merge_base(repo: &gix::Repository, one: ObjectId, other: ObjectId) -> Option<ObjectId> {
+    repo.merge_base(one, other).ok().flatten().map(|id| id.detach())
+}
+
+/// The tip of a branch of `origin`, as last fetched.
+pub(crate) fn remote_tip(repo: &gix::Repository, name: &str) -> Option<ObjectId> {
+    let mut reference = repo.try_find_reference(format!("refs/remotes/origin/{name}").as_str()).ok()??;
+    reference.peel_to_id().ok().map(|id| id.detach())
+}
+
+/// Puts HEAD where work begins.
+pub(crate) fn place_head(repo: &gix::Repository, start: &Start) -> Result<Option<ObjectId>, WorkspaceError> {
+    match start {
+        Start::Branch { name, commit, .. } => {
+            let full = format!("refs/heads/{name}");
+            edit(repo, [to_object(&full, *commit)?, to_ref("HEAD", &full)?])?;
+            Ok(Some(*commit))
+        }
+        Start::Detached { commit } => {
+            let mut head = to_object("HEAD", *commit)?;
+            head.deref = false;
+            edit(repo, [head])?;
+            Ok(Some(*commit))
+        }
+        Start::Unborn { name } => {
+            edit(repo, [to_ref("HEAD", &format!("refs/heads/{name}"))?])?;
+            Ok(None)
+        }
+    }
+}
+
+fn full_name(name: &str) -> Result<FullName, WorkspaceError> {
+    FullName::try_from(name).map_err(|_| WorkspaceError::InvalidRef { reference: name.to_owned() })
+}
+
+fn update(name: &str, new: Target) -> Result<RefEdit, WorkspaceError> {
+    let log = LogChange { mode: RefLog::AndReference, force_create_reflog: false, message: "agent-runner: prepare the workspace".into() };
+    Ok(RefEdit { change: Change::Update { log, expected: PreviousValue::Any, new }, name: full_name(name)?, deref: false })
+}
+
+pub(crate) fn to_object(name: &str, id: ObjectId) -> Result<RefEdit, WorkspaceError> {
+    update(name, Target::Object(id))
+}
+
+pub(crate) fn to_ref(name: &str, target: &str) -> Result<RefEdit, WorkspaceError> {
+    update(name, Target::Symbolic(full_name(target)?))
+}
+
+pub(crate) fn edit<const N: usize>(repo: &gix::Repository, edits: [RefEdit; N]) -> Result<(), WorkspaceError> {
+    repo.edit_references(edits).map(|_| ()).map_err(|error| broken(repo, &error))
+}
+
+pub(crate) fn broken(repo: &gix::Repository, error: &gix::Error) -> WorkspaceError {
+    WorkspaceError::repository(repo.workdir().unwrap_or(repo.git_dir()), error)
+}

@@ -1,0 +1,147 @@
+//! Facts: what the runner itself sees in the work tree when the agent has ended. By gix, without starting a program, and
+//! tolerant of whatever state a killed agent left.
+
+use std::path::Path;
+
+use gix::ObjectId;
+
+use super::error::WorkspaceError;
+use super::takeup::repository_root;
+use super::{Prepared, clone};
+
+/// What the work is measured against.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Base {
+    /// The branch that it is meant for.
+    pub branch: Option<String>,
+    /// That branch's tip when the work began.
+    pub commit: Option<String>,
+    /// The commit on which the work began.
+    pub start: Option<String>,
+}
+
+impl From<&Prepared> for Base {
+    fn from(prepared: &Prepared) -> Self {
+        Self { branch: prepared.base_branch.clone(), commit: prepared.base_commit.clone(), start: prepared.head.clone() }
+    }
+}
+
+/// What became of the workspace. What cannot be known is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The branch that HEAD is on.
+    pub branch: Option<String>,
+    /// HEAD's commit; absent on an unborn branch.
+    pub commit: Option<String>,
+    /// As given.
+    pub base_branch: Option<String>,
+    /// As given.
+    pub base_commit: Option<String>,
+    /// Commits of HEAD that the base has not. Where a shallow history ends before it meets the base: those since the work began.
+    pub commits: Option<u64>,
+    /// Files that differ between HEAD and the point where it left the base (or, as above, where the work began).
+    pub files_changed: Option<u64>,
+    /// Lines that they gained.
+    pub insertions: Option<u64>,
+    /// Lines that they lost.
+    pub deletions: Option<u64>,
+    /// Whether anything is uncommitted: staged, changed, or new and not ignored. What `trust` put back does not count.
+    pub dirty: Option<bool>,
+    /// Whether a remote-tracking branch contains HEAD's commit: one of the same name or, for a detached HEAD, any. `git push`
+    /// moves it when the server has accepted; a push to a bare URL does not, and is not seen.
+    pub pushed: Option<bool>,
+}
+
+/// Reads the facts; `None` if the directory is in no repository.
+///
+/// # Errors
+/// If there is a repository that cannot be read at all. A fact that cannot be had is absent instead.
+pub fn facts(dir: &Path, base: &Base) -> Result<Option<Facts>, WorkspaceError> {
+    let Some(root) = repository_root(dir) else { return Ok(None) };
+    let mut repo = clone::open(&root)?;
+    // Trees are read several times: by the walk, the diff and the status.
+    repo.object_cache_size_if_unset(4 * 1024 * 1024);
+    let head = repo.head_id().ok().map(|id| id.detach());
+    let mut facts = Facts {
+        branch: repo.head_name().ok().flatten().map(|name| name.shorten().to_string()),
+        commit: head.map(|id| id.to_string()),
+        base_branch: base.branch.clone(),
+        base_commit: base.commit.clone(),
+        dirty: is_dirty(&repo),
+        ..Facts::default()
+    };
+    let Some(head) = head else { return Ok(Some(facts)) };
+    facts.pushed = is_pushed(&repo, head, facts.branch.as_deref());
+    if let Some((commits, from)) = count(&repo, head, base) {
+        facts.commits = Some(commits);
+        if let Some((files, insertions, deletions)) = compare(&repo, from, head) {
+            (facts.files_changed, facts.insertions, facts.deletions) = (Some(files), Some(insertions), Some(deletions));
+        }
+    }
+    Ok(Some(facts))
+}
+
+fn is_dirty(repo: &gix::Repository) -> Option<bool> {
+    let mut status = repo.status(gix::progress::Discard).ok()?.untracked_files(gix::status::UntrackedFiles::Collapsed).into_iter(None).ok()?;
+    // The first item answers.
+    match status.next() {
+        None => Some(false),
+        Some(Ok(_)) => Some(true),
+        Some(Err(_)) => None,
+    }
+}
+
+fn is_pushed(repo: &gix::Repository, head: ObjectId, branch: Option<&str>) -> Option<bool> {
+    let references = repo.references().ok()?;
+    let mut seen = false;
+    for mut reference in references.prefixed("refs/remotes/").ok()?.flatten() {
+        let name = reference.name().as_bstr().to_owned();
+        let same = match branch {
+            // refs/remotes/REMOTE/BRANCH: both may hold slashes.
+            Some(branch) => name.strip_suffix(branch.as_bytes()).is_some_and(|rest| rest.ends_with(b"/") && rest != b"refs/remotes/"),
+            None => true,
+        };
+        if !same {
+            continue;
+        }
+        let Ok(tip) = reference.peel_to_id() else { continue };
+        let tip = tip.detach();
+        seen |= tip == head || clone::merge_base(repo, tip, head) == Some(head);
+    }
+    Some(seen)
+}
+
+/// The number of commits, and the commit that files are compared with.
+fn count(repo: &gix::Repository, head: ObjectId, base: &Base) -> Option<(u64, ObjectId)> {
+    let id = |text: &Option<String>| ObjectId::from_hex(text.as_deref()?.as_bytes()).ok();
+    let (tip, start) = (id(&base.commit), id(&base.start));
+    let since = |from: ObjectId| -> Option<u64> {
+        let boundary = repo.shallow_commits().ok().flatten();
+        let mut commits = 0;
+        for info in repo.rev_walk([head]).with_hidden([from]).all().ok()? {
+            let info = info.ok()?;
+            // History ends here without having met the base: how far it would go is not known.
+            if boundary.as_ref().is_some_and(|boundary| boundary.contains(&info.id)) {
+                return None;
+            }
+            commits += 1;
+        }
+        Some(commits)
+    };
+    if let Some(tip) = tip {
+        if tip == head {
+            return Some((0, tip));
+        }
+        if let Some(commits) = since(tip) {
+            return Some((commits, clone::merge_base(repo, tip, head).unwrap_or(tip)));
+        }
+    }
+    let start = start?;
+    Some((since(start)?, start))
+}
+
+fn compare(repo: &gix::Repository, from: ObjectId, to: ObjectId) -> Option<(u64, u64, u64)> {
+    let tree = |id: ObjectId| repo.find_commit(id).ok()?.tree().ok();
+    let stats = tree(from)?.changes().ok()?.stats(&tree(to)?).ok()?;
+    Some((stats.files_changed, stats.lines_added, stats.lines_removed))
+}

@@ -1,0 +1,301 @@
+//! A directory that already holds something: a clone to be taken up, or whatever a platform prepared.
+//!
+//! Work that is there is never lost: uncommitted changes stay, local commits stay, and what cannot be reconciled is an error
+//! that names the files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use agent_sdk::task::{GitAccess, Workspace};
+use gix::ObjectId;
+use gix::bstr::BString;
+use gix::remote::fetch::Shallow;
+
+use super::clone::{self, Fetched, broken};
+use super::error::WorkspaceError;
+use super::fetch::{Session, shallow};
+use super::refs::{Listing, Start, Wanted};
+use super::url::{RepoUrl, without_userinfo};
+use super::{Context, Prepared, Progress, checkout, config, programs, trust};
+
+/// Locks that a killed git leaves; while they are there, nothing can be committed.
+const LOCKS: [&str; 5] = ["index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock"];
+
+/// How many paths a conflict names.
+const NAMED: usize = 5;
+
+/// Takes up the clone in the directory.
+pub(crate) fn take_up(url: &RepoUrl, workspace: &Workspace, access: &GitAccess, wanted: &Wanted, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
+    let dir = &context.dir;
+    let conflict = |problem: String| WorkspaceError::Conflict { dir: dir.clone(), problem };
+    let remotes = config::extra_remotes(workspace)?;
+    let repo = clone::open(dir)?;
+    let git_dir = repo.git_dir().to_owned();
+    match config::origin_url(repo.common_dir()) {
+        None => return Err(conflict("it holds a repository without a remote `origin`".to_owned())),
+        Some(origin) if !RepoUrl::parse(&origin).is_ok_and(|origin| origin.is_same_repository(url)) => {
+            return Err(conflict(format!("it holds a clone of `{}`, not of `{url}`", without_userinfo(&origin))));
+        }
+        Some(_) => {}
+    }
+    let mut notes = vec![format!("took up the clone of `{url}` that was there")];
+    for lock in LOCKS {
+        if std::fs::remove_file(git_dir.join(lock)).is_ok() {
+            notes.push(format!("removed `{lock}`, left by a git that was killed"));
+        }
+    }
+    trust::undo(&repo)?;
+    config::write(repo.common_dir(), url, &remotes, workspace, access, context.program)?;
+    let repo = clone::open(dir)?;
+
+    let session = Session { url, access, context };
+    // A whole history stays whole, a cut one is only ever prolonged: new commits come without a new cut.
+    let depth = if repo.is_shallow().unwrap_or(false) && workspace.depth == 0 { Shallow::undo() } else { Shallow::NoChange };
+    let check = |listing: &Listing| wanted.check(listing, url.as_str());
+    let listing = session.fetch(&repo, &wanted.refspecs(), &depth, &check)?;
+    let Fetched { listing, base_branch } = clone::complete(&session, &repo, &shallow(workspace.depth), wanted, listing)?;
+    let start = wanted.start(&listing, |id| clone::peel(&repo, id))?;
+    let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, name));
+    let start = reconcile(&repo, start, &mut notes)?;
+    let commit = switch(&repo, &start, context, &mut notes)?;
+    if let Start::Branch { name, .. } | Start::Unborn { name } = &start {
+        config::set_upstream(repo.common_dir(), name)?;
+    }
+    if workspace.submodules {
+        programs::fetch_submodules(dir, workspace.depth, context.env, &context.cancel)?;
+    }
+    if workspace.lfs {
+        programs::fetch_lfs(dir, context.env, &context.cancel)?;
+    }
+    let branch = match start {
+        Start::Branch { name, .. } | Start::Unborn { name } => Some(name),
+        Start::Detached { .. } => None,
+    };
+    Ok(Prepared {
+        dir: dir.clone(),
+        git_dir: Some(git_dir),
+        branch,
+        base_branch,
+        base_commit: base_commit.map(|id| id.to_string()),
+        head: commit.map(|id| id.to_string()),
+        taken_up: true,
+        notes,
+        env: Vec::new(),
+        claim: None,
+    })
+}
+
+/// Between the remote's branch and the local one of the same name: the newer, if one contains the other; else the local one,
+/// since its commits are nowhere else.
+fn reconcile(repo: &gix::Repository, start: Start, notes: &mut Vec<String>) -> Result<Start, WorkspaceError> {
+    let Start::Branch { name, commit, at_remote } = start else { return Ok(start) };
+    let local = repo.try_find_reference(format!("refs/heads/{name}").as_str()).map_err(|error| broken(repo, &error))?;
+    let Some(local) = local.and_then(|mut local| local.peel_to_id().ok()).map(|id| id.detach()) else {
+        return Ok(Start::Branch { name, commit, at_remote });
+    };
+    // `ref` says where a new branch begins; this one is there already.
+    if !at_remote || local == commit {
+        return Ok(Start::Branch { name, commit: local, at_remote });
+    }
+    let commit = match clone::merge_base(repo, local, commit) {
+        Some(base) if base == local => {
+            notes.push(format!("fast-forwarded `{name}` to the remote's"));
+            commit
+        }
+        Some(base) if base == commit => {
+            notes.push(format!("`{name}` has commits that the remote has not"));
+            local
+        }
+        _ => {
+            notes.push(format!("`{name}` and the remote's have diverged: the local commits were kept, the remote's are `origin/{name}`"));
+            local
+        }
+    };
+    Ok(Start::Branch { name, commit, at_remote })
+}
+
+/// Moves HEAD, index and files to where work begins, if nothing uncommitted is in the way.
+fn switch(repo: &gix::Repository, start: &Start, context: &Context<'_>, notes: &mut Vec<String>) -> Result<Option<ObjectId>, WorkspaceError> {
+    let broken = |error: gix::Error| broken(repo, &error);
+    let target = match start {
+        Start::Branch { commit, .. } | Start::Detached { commit } => *commit,
+        Start::Unborn { .. } => return Ok(None),
+    };
+    let tree = |commit: ObjectId| repo.find_commit(commit).and_then(|commit| commit.tree().map_err(Into::into)).map_err(broken);
+    let old = match repo.head_id() {
+        Ok(id) => Some(tree(id.detach())?),
+        Err(_) => None,
+    };
+    let new = tree(target)?;
+    let options = gix::diff::Options::default().with_rewrites(None);
+    let changes = repo.diff_tree_to_tree(old.as_ref(), Some(&new), options).map_err(broken)?;
+    let changed: BTreeSet<BString> = changes.iter().filter(|change| !change.entry_mode().is_tree()).map(|change| change.location().to_owned()).collect();
+
+    let dirty = uncommitted(repo)?;
+    if !dirty.is_empty() {
+        notes.push(format!("kept {} uncommitted change{}", dirty.len(), if dirty.len() == 1 { "" } else { "s" }));
+    }
+    let clashes: Vec<&BString> = dirty.iter().filter(|path| changed.iter().any(|other| overlap(path, other))).collect();
+    if !clashes.is_empty() {
+        let names = clashes.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+        let more = if clashes.len() > NAMED { format!(" and {} more", clashes.len() - NAMED) } else { String::new() };
+        return Err(WorkspaceError::Conflict {
+            dir: context.dir.clone(),
+            problem: format!("uncommitted changes in {names}{more} would be overwritten by going to {target}"),
+        });
+    }
+    if !changed.is_empty() {
+        (context.progress)(Progress::CheckingOut);
+        update_files(repo, &new, &changed, context, notes)?;
+    }
+    clone::place_head(repo, start)
+}
+
+/// One path is the other, or is inside it.
+fn overlap(one: &BString, other: &BString) -> bool {
+    let inside = |inner: &BString, outer: &BString| inner.strip_prefix(outer.as_slice()).is_some_and(|rest| rest.starts_with(b"/"));
+    one == other || inside(one, other) || inside(other, one)
+}
+
+fn uncommitted(repo: &gix::Repository) -> Result<BTreeSet<BString>, WorkspaceError> {
+    let broken = |error: gix::Error| broken(repo, &error);
+    let status = repo
+        .status(gix::progress::Discard)
+        .map_err(broken)?
+        .untracked_files(gix::status::UntrackedFiles::Files)
+        .into_iter(None)
+        .map_err(broken)?;
+    status.map(|item| item.map(|item| item.location().to_owned()).map_err(broken)).collect()
+}
+
+/// Brings the changed files, and only those, to what the tree has.
+fn update_files(repo: &gix::Repository, tree: &gix::Tree<'_>, changed: &BTreeSet<BString>, context: &Context<'_>, notes: &mut Vec<String>) -> Result<(), WorkspaceError> {
+    let broken = |error: gix::Error| broken(repo, &error);
+    let dir = &context.dir;
+    let mut wanted = repo.index_from_tree(&tree.id).map_err(broken)?;
+    wanted.remove_entries(|_, path, _| !changed.contains(&path.to_owned()));
+    let kept: BTreeSet<BString> = wanted.entries().iter().map(|entry| entry.path(&wanted).to_owned()).collect();
+    for path in changed.difference(&kept) {
+        remove_file(dir, path).map_err(|error| WorkspaceError::io("cannot remove", dir.join(path.to_string()), error))?;
+    }
+    notes.extend(checkout::write(repo, &mut wanted, false, context)?);
+
+    let mut index = match repo.open_index() {
+        Ok(index) => index,
+        Err(_) => gix::index::File::from_state(gix::index::State::new(repo.object_hash()), repo.index_path()),
+    };
+    index.remove_entries(|_, path, _| changed.contains(&path.to_owned()));
+    for entry in wanted.entries() {
+        index.dangerously_push_entry(entry.stat, entry.id, entry.flags, entry.mode, entry.path(&wanted));
+    }
+    index.sort_entries();
+    // They describe the old entries.
+    index.remove_tree();
+    index.remove_resolve_undo();
+    index.write(gix::index::write::Options::default()).map_err(|error| broken(error.into()))
+}
+
+/// Removes a tracked file, and the directories that it leaves empty. Its parents are known to be real directories: it was
+/// found unchanged there by the status.
+fn remove_file(dir: &Path, path: &BString) -> std::io::Result<()> {
+    let path = dir.join(std::ffi::OsStr::from_bytes(path));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for parent in path.ancestors().skip(1).take_while(|parent| *parent != dir) {
+        if std::fs::remove_dir(parent).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// No repository is named: the directory stays as it is, and is looked at.
+pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
+    let dir = context.dir.clone();
+    std::fs::create_dir_all(&dir).map_err(|error| WorkspaceError::io("cannot create directory", &dir, error))?;
+    let nothing = Prepared {
+        dir: dir.clone(),
+        git_dir: None,
+        branch: None,
+        base_branch: None,
+        base_commit: None,
+        head: None,
+        taken_up: false,
+        notes: Vec::new(),
+        env: Vec::new(),
+        claim: None,
+    };
+    let Some(root) = repository_root(&dir) else { return Ok(nothing) };
+    let repo = clone::open(&root)?;
+    let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());
+    let head = repo.head_id().ok().map(|id| id.detach());
+    let mut notes = Vec::new();
+    let wanted = Wanted::new(workspace)?;
+    let mut base = base_as_it_is(&repo, wanted.base_branch.as_deref());
+    if let (None, Some(name)) = (&base, &wanted.base_branch)
+        && let Some(url) = config::origin_url(repo.common_dir()).and_then(|origin| RepoUrl::parse(&origin).ok())
+    {
+        let session = Session { url: &url, access, context };
+        let depth = if repo.is_shallow().unwrap_or(false) { shallow(1) } else { Shallow::NoChange };
+        let spec = format!("+refs/heads/{name}:refs/remotes/origin/{name}");
+        session.fetch(&repo, &[spec], &depth, &|listing| wanted.check(listing, url.as_str()))?;
+        base = base_as_it_is(&repo, Some(name));
+    }
+    if base.is_none() && head.is_some() {
+        notes.push("no base branch is known here: HEAD's commit stands in for it".to_owned());
+        base = head.map(|id| (None, id));
+    }
+    let (base_branch, base_commit) = base.unzip();
+    Ok(Prepared {
+        git_dir: Some(repo.git_dir().to_owned()),
+        branch,
+        base_branch: base_branch.flatten(),
+        base_commit: base_commit.map(|id: ObjectId| id.to_string()),
+        head: head.map(|id| id.to_string()),
+        taken_up: true,
+        notes,
+        ..nothing
+    })
+}
+
+/// The base branch that is asked for, or where `origin/HEAD` points, or the usual names.
+fn base_as_it_is(repo: &gix::Repository, wanted: Option<&str>) -> Option<(Option<String>, ObjectId)> {
+    let local = |name: &str| repo.try_find_reference(format!("refs/heads/{name}").as_str()).ok()??.peel_to_id().ok().map(|id| id.detach());
+    let named = |name: &str| clone::remote_tip(repo, name).map(|id| (Some(name.to_owned()), id));
+    match wanted {
+        Some(name) => named(name).or_else(|| local(name).map(|id| (Some(name.to_owned()), id))),
+        None => {
+            let head = repo.try_find_reference("refs/remotes/origin/HEAD").ok().flatten();
+            let target = head.and_then(|head| head.target().try_name().map(|name| name.as_bstr().to_string()));
+            let default = target.as_deref().and_then(|name| name.strip_prefix("refs/remotes/origin/")).and_then(named);
+            default.or_else(|| ["main", "master"].into_iter().find_map(named))
+        }
+    }
+}
+
+/// The directory that holds `.git`: this one or one above it.
+pub(crate) fn repository_root(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().find(|ancestor| ancestor.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
+}
+
+/// git refuses a work tree of another owner (a volume that belongs to root, a runner that is somebody else). The agent's git is
+/// told of this one, precisely, by variables: `safe.directory` counts from there, and nobody's settings are changed.
+pub(crate) fn owner_env(prepared: &Prepared, env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let Some(git_dir) = &prepared.git_dir else { return Vec::new() };
+    let ours = nix::unistd::geteuid().as_raw();
+    let root = repository_root(&prepared.dir).unwrap_or_else(|| prepared.dir.clone());
+    let foreign = [root.as_path(), git_dir].into_iter().any(|path| path.metadata().is_ok_and(|metadata| metadata.uid() != ours));
+    if !foreign {
+        return Vec::new();
+    }
+    let before: usize = env.get("GIT_CONFIG_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
+    vec![
+        (format!("GIT_CONFIG_KEY_{before}"), "safe.directory".to_owned()),
+        (format!("GIT_CONFIG_VALUE_{before}"), root.to_string_lossy().into_owned()),
+        ("GIT_CONFIG_COUNT".to_owned(), (before + 1).to_string()),
+    ]
+}
