@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use agent_runner::cli::{needs_init, with_default_command};
 use agent_runner::commands::{plain, supervised};
 use agent_runner::init::{Options, enter};
-use agent_runner::sinks::last_words::write_last_words;
+use agent_runner::run::last_words;
 
 fn main() -> ExitCode {
     let args = with_default_command(std::env::args_os().collect());
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         return plain::run(args);
     }
     let options = Options {
-        last_words: write_last_words,
+        last_words: last_words::write,
         parent_death: None,
         // For what a runner leaves behind that died before it knew its task.
         grace: agent_sdk::task::Limits::default().grace.as_duration(),

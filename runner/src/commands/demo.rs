@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use agent_sdk::termination::TerminationMessage;
+
 use super::demo_agent::commit_file;
 use crate::cli::DemoArgs;
 use crate::init::RunnerSide;
@@ -66,7 +68,7 @@ fn prepare(dir: &Path) -> Result<Inputs, Box<dyn std::error::Error + Send + Sync
 /// What Kubernetes would read, as people read it.
 fn show(dir: &Path, keep: bool) {
     let message = std::fs::read(dir.join("termination-log")).unwrap_or_default();
-    let pretty = serde_json::from_slice::<serde_json::Value>(&message).and_then(|value| serde_json::to_string_pretty(&value));
+    let pretty = TerminationMessage::parse(&message).and_then(|message| serde_json::to_string_pretty(&message));
     eprintln!("\nThe termination message that Kubernetes would read ({} bytes):\n", message.len());
     super::print(&format!("{}\n", pretty.unwrap_or_else(|_| String::from_utf8_lossy(&message).into_owned())));
     if keep {

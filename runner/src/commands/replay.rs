@@ -1,6 +1,6 @@
 //! `agent-runner replay STREAM`: what a recorded stream would have resulted in. The unit test of whoever makes an agent image.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -11,12 +11,12 @@ use agent_sdk::task::Limits;
 use agent_sdk::verdict::Phase;
 
 use crate::cli::{ReplayArgs, ReplayLog};
-use crate::run::follower::counts;
+use crate::run::follower::counts_of;
 use crate::run::journal::Journal;
 use crate::run::verdict::{Evidence, decide};
-use crate::stream::follow::{Follower, Forward, Log};
+use crate::stream::filter::replay;
+use crate::stream::follow::{Follower, Log};
 use crate::stream::mask::Secrets;
-use crate::stream::output::BUFFER;
 use crate::stream::pretty::Pretty;
 
 /// EX_NOINPUT of `sysexits.h`.
@@ -41,16 +41,22 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
         Some(ReplayLog::Pretty) => Log::Pretty(Pretty::new(false, SystemTime::now())),
         Some(ReplayLog::Events) => Log::Events,
     };
-    let shown = args.log.is_some();
-    let mut follower = Follower::new(agent.reader(if shown { Detail::Full } else { Detail::Verdict }), log, &secrets);
-    if let Err(error) = read(&args.stream, &mut follower, shown) {
+    let detail = if args.log.is_some() { Detail::Full } else { Detail::Verdict };
+    let follower = Follower::new(agent.reader(detail), log, &secrets);
+    let mut stream: Box<dyn Read> = match open(&args.stream) {
+        Ok(stream) => stream,
+        Err(error) => return unreadable(&args.stream, &error),
+    };
+    let mut shown: Box<dyn Write> = if args.log.is_some() { Box::new(std::io::stderr()) } else { Box::new(std::io::sink()) };
+    let followed = replay(follower, &mut stream, &mut shown);
+    if let Some(error) = followed.input_error {
         return unreadable(&args.stream, &error);
     }
     let process = ProcessEnd::Exited(args.exit_code);
-    let evidence = Evidence { stream: follower.summary(), process, stop: None, stderr_tail: &stderr, out_of_memory: false };
+    let evidence = Evidence { stream: &followed.summary, process, stop: None, stderr_tail: &stderr, out_of_memory: false };
     let verdict = decide(Some(agent.as_ref()), &evidence, &Limits::default());
     let mut journal = Journal::new(None, crate::run::nonce());
-    journal.note_stream(follower.summary(), counts(&follower));
+    journal.note_stream(&followed.summary, counts_of(&followed.summary, &followed.counts));
     let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, verdict.message.clone());
     outcome.exit_code = verdict.exit_code(process);
     outcome.agent_exit_code = Some(process.code());
@@ -61,26 +67,11 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
     super::print(&format!("{}\n", serde_json::to_string_pretty(&outcome).unwrap_or_default()))
 }
 
-fn read(path: &Path, follower: &mut Follower, shown: bool) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut input: Box<dyn Read> = if path == Path::new("-") { Box::new(std::io::stdin().lock()) } else { Box::new(std::fs::File::open(path)?) };
-    let mut chunk = vec![0; BUFFER];
-    let mut out = Vec::new();
-    loop {
-        let length = input.read(&mut chunk)?;
-        if length == 0 {
-            follower.finish(SystemTime::now(), &mut out);
-        } else if follower.push(&chunk[..length], SystemTime::now(), &mut out) == Forward::Chunk {
-            out.clear();
-        }
-        if shown {
-            std::io::stderr().write_all(&out)?;
-        }
-        out.clear();
-        if length == 0 {
-            return Ok(());
-        }
+fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
     }
+    Ok(Box::new(std::fs::File::open(path)?))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> ExitCode {

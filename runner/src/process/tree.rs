@@ -235,3 +235,21 @@ async fn some_end(found: &[Process]) {
         _ => sleep(LOOK_EVERY).await,
     }
 }
+
+impl Tree {
+    /// Kills everybody at once, without a runtime: for a runner that has panicked, before it reports. Bounded.
+    pub fn kill_now(&self) {
+        for _ in 0..ROUNDS_BEFORE_FREEZE + 100 {
+            let Ok(found) = self.processes() else {
+                self.signal_all(libc::SIGKILL);
+                return;
+            };
+            if found.iter().all(Process::is_dead) {
+                return;
+            }
+            for process in &found {
+                sys::kill(process.pid, libc::SIGKILL);
+            }
+        }
+    }
+}

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use agent_sdk::agent::Detail;
+use agent_sdk::agent::{Detail, StreamSummary};
 use agent_sdk::marker::{MarkerScanner, Nonce};
 use agent_sdk::outcome::StreamCounts;
 use agent_sdk::task::{LogFormat, Task};
@@ -33,6 +33,7 @@ pub struct Watch {
     last_output: Cell<Instant>,
     ended_at: Cell<Option<Instant>>,
     stop: Cell<Option<Stop>>,
+    blocked: Cell<bool>,
     changed: Notify,
 }
 
@@ -40,7 +41,7 @@ impl Watch {
     /// For a run that started then; its agent starts now.
     #[must_use]
     pub fn new(started: Instant) -> Self {
-        Self { started, last_output: Cell::new(Instant::now()), ended_at: Cell::new(None), stop: Cell::new(None), changed: Notify::new() }
+        Self { started, last_output: Cell::new(Instant::now()), ended_at: Cell::new(None), stop: Cell::new(None), blocked: Cell::new(false), changed: Notify::new() }
     }
 
     /// When the run started.
@@ -49,10 +50,10 @@ impl Watch {
         self.started
     }
 
-    /// When the agent last printed something.
+    /// When the agent last printed something. While it is held up because our own stdout is not read, that is now: it is not silent.
     #[must_use]
     pub fn last_output(&self) -> Instant {
-        self.last_output.get()
+        if self.blocked.get() { Instant::now() } else { self.last_output.get() }
     }
 
     /// When its stream said that it is done.
@@ -85,7 +86,9 @@ pub struct RunFollower<'a> {
     task: &'a Task,
     stream: Follower,
     markers: Arc<Mutex<MarkerScanner>>,
+    nonce: Nonce,
     events: Option<Arc<Mutex<EventsFile>>>,
+    last_byte: Option<u8>,
     stdout: Option<Output>,
     complaints: PlainFollower,
     stderr: Option<Output>,
@@ -105,10 +108,10 @@ impl<'a> RunFollower<'a> {
         nonce: &Nonce,
     ) -> Self {
         let secrets = journal.borrow().secrets.clone();
-        let events = task.sinks.events_file.as_deref().and_then(|path| match EventsFile::open(path, &secrets) {
+        let events = task.sinks.events_file.as_deref().and_then(|path| match EventsFile::open(path) {
             Ok(file) => Some(Arc::new(Mutex::new(file))),
             Err(error) => {
-                journal.borrow_mut().warn(error.to_string());
+                journal.borrow_mut().warn(error.warning());
                 None
             }
         });
@@ -120,16 +123,26 @@ impl<'a> RunFollower<'a> {
         };
         let markers = Arc::new(Mutex::new(MarkerScanner::native(nonce)));
         let scanner = Arc::clone(&markers);
-        let stream = Follower::new(reader(if quiet { Detail::Verdict } else { Detail::Full }), log, &secrets).with_line_hook(Box::new(move |line| {
-            // A poisoned lock would mean that the scanner panicked; then its blocks are as they were.
-            scanner.lock().unwrap_or_else(PoisonError::into_inner).line(line);
+        let detail = if quiet { Detail::Verdict } else { Detail::Full };
+        let mut stream = Follower::new(reader(detail), log, &secrets).with_line_hook(Box::new(move |line| {
+            locked(&scanner).line(line);
             false
         }));
+        if let Some(events) = &events {
+            let (events, secrets) = (Arc::clone(events), secrets.clone());
+            let mask = move |text: &str| secrets.mask_text(text).into_owned();
+            stream = stream.with_event_hook(Box::new(move |record| {
+                // The failure is kept in the file, and said once when it is next written.
+                let _ = locked(&events).append(record, &mask);
+            }));
+        }
         Self {
             task,
             stream,
             markers,
+            nonce: nonce.clone(),
             events,
+            last_byte: None,
             stdout: output("stdout", std::io::stdout().as_fd()),
             complaints: PlainFollower::new(&secrets),
             stderr: output("stderr", std::io::stderr().as_fd()),
@@ -141,6 +154,15 @@ impl<'a> RunFollower<'a> {
 
     fn touched(&self) {
         self.watch.last_output.set(Instant::now());
+    }
+
+    /// What the events' file has gathered; the warning about a failure comes once, from the file itself.
+    fn write_events(&self) {
+        if let Some(events) = &self.events
+            && let Err(error) = locked(events).idle()
+        {
+            self.journal.borrow_mut().warn(error.warning());
+        }
     }
 
     /// After each piece of the stream: what changed, and whether a limit is broken now.
@@ -167,6 +189,7 @@ impl<'a> RunFollower<'a> {
         let mut rest = Vec::new();
         self.stream.finish(SystemTime::now(), &mut rest);
         self.look();
+        self.last_byte = rest.last().copied().or(self.last_byte);
         send(&mut self.stdout, rest).await;
         let mut rest = Vec::new();
         self.complaints.finish(&mut rest);
@@ -175,17 +198,15 @@ impl<'a> RunFollower<'a> {
         for output in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
             output.flush(deadline).await;
         }
-        if let Some(events) = &self.events
-            && let Err(error) = events.lock().unwrap_or_else(PoisonError::into_inner).flush()
-        {
-            self.journal.borrow_mut().warn(error.to_string());
-        }
-        let scanner = self.markers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.write_events();
+        // Nobody scans any more; what takes its place is empty.
+        let scanner = std::mem::replace(&mut *locked(&self.markers), MarkerScanner::native(&self.nonce));
         Followed {
             summary: self.stream.summary().clone(),
             counts: counts(&self.stream),
             stderr_tail: self.complaints.tail(),
             markers: scanner.finish(),
+            ends_in_line_start: self.last_byte.is_none_or(|byte| byte == b'\n'),
         }
     }
 }
@@ -194,17 +215,25 @@ impl ProcessFollower for RunFollower<'_> {
     async fn stdout(&mut self, chunk: &[u8]) {
         self.touched();
         let mut buffer = match &mut self.stdout {
-            Some(output) => output.buffer().await,
+            Some(output) => {
+                self.watch.blocked.set(true);
+                let buffer = output.buffer().await;
+                self.watch.blocked.set(false);
+                self.touched();
+                buffer
+            }
             None => Vec::new(),
         };
         if self.stream.push(chunk, SystemTime::now(), &mut buffer) == Forward::Chunk {
             buffer.extend_from_slice(chunk);
         }
+        self.last_byte = buffer.last().copied().or(self.last_byte);
         if let Some(output) = &mut self.stdout {
             // What cannot be sent is lost to the log only: the output broke, which its own error says.
             output.send(buffer);
         }
         self.look();
+        self.write_events();
     }
 
     async fn stderr(&mut self, chunk: &[u8]) {
@@ -275,10 +304,13 @@ fn output(name: &str, descriptor: BorrowedFd<'_>) -> Option<Output> {
     Output::spawn(name, descriptor.try_clone_to_owned().ok()?).ok()
 }
 
-/// What the stream held so far.
-pub fn counts(stream: &Follower) -> StreamCounts {
-    let seen = stream.counts();
-    let summary = stream.summary();
+fn counts(stream: &Follower) -> StreamCounts {
+    counts_of(stream.summary(), &stream.counts())
+}
+
+/// What a stream held, as the outcome says it.
+#[must_use]
+pub fn counts_of(summary: &StreamSummary, seen: &crate::stream::StreamCounts) -> StreamCounts {
     StreamCounts {
         bytes: seen.bytes,
         lines: seen.lines,
@@ -286,6 +318,11 @@ pub fn counts(stream: &Follower) -> StreamCounts {
         malformed_lines: summary.malformed_lines + seen.unread,
         condensed_lines: seen.condensed + seen.beheaded,
     }
+}
+
+/// A poisoned lock would mean that a writer panicked between two whole states: what is there is whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Colour only for a person at a terminal who has not said no (no-color.org).

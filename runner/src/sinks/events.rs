@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use agent_sdk::event::Event;
+use serde::Serialize;
 
 use super::mask::mask_json;
 use super::place::open_for_append;
@@ -52,7 +53,7 @@ impl EventsFile {
     ///
     /// # Errors
     /// It could not be written. That is said once; what comes later is dropped.
-    pub fn append(&mut self, event: &Event, mask: &Mask) -> Result<(), SinkError> {
+    pub fn append(&mut self, event: &impl Serialize, mask: &Mask) -> Result<(), SinkError> {
         if self.file.is_none() {
             return Ok(());
         }

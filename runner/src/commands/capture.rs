@@ -1,0 +1,69 @@
+//! `agent-runner capture`: a filter for images that keep their own entrypoint script. Stdin goes to stdout unchanged; at its end the
+//! report is made from what the stream said and from the repository in the current directory.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use agent_sdk::agent::{Detail, ProcessEnd};
+use agent_sdk::outcome::Outcome;
+use agent_sdk::task::LogFormat;
+use agent_sdk::verdict::Phase;
+
+use super::supervised::inputs;
+use crate::cli::setting_flags::SettingFlags;
+use crate::inputs::{Inputs, Resolved, read_input_file};
+use crate::run::failure::Failure;
+use crate::run::follower::counts_of;
+use crate::run::journal::Journal;
+use crate::run::report::{self, Ending, Work};
+use crate::run::verdict::{Evidence, decide};
+use crate::stream::filter::capture;
+use crate::stream::follow::{Follower, Log};
+use crate::stream::pretty::Pretty;
+
+/// Runs the command.
+#[must_use]
+pub fn run(settings: SettingFlags) -> ExitCode {
+    crate::log::start();
+    let given = Inputs { needs_agent: false, ..inputs(settings) };
+    let mut journal = Journal::new(None, crate::run::nonce());
+    let resolved = given.resolve(read_input_file).map_err(Failure::from).and_then(|Resolved { task, warnings }| {
+        let agent = crate::run::phases::find_agent(&task)?;
+        Ok((task, warnings, agent))
+    });
+    let (task, warnings, agent) = match resolved {
+        Ok(resolved) => resolved,
+        Err(failure) => {
+            // The agent before us in the pipe must not be killed by our mistake: its bytes go on.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::stdout());
+            return ExitCode::from(report::conclude(&mut journal, &given, Ending::Failed(failure)));
+        }
+    };
+    crate::run::phases::gather_secrets(&mut journal, &given, &task);
+    journal.take_task(&task);
+    journal.open(&task.sinks, Some(&task.workspace.dir));
+    warnings.into_iter().for_each(|warning| journal.warn(warning));
+    journal.enter(Phase::Agent);
+    let log = match task.log {
+        LogFormat::Raw => Log::Raw,
+        LogFormat::Pretty => Log::Pretty(Pretty::new(false, SystemTime::now())),
+        LogFormat::Events => Log::Events,
+    };
+    let detail = if task.log == LogFormat::Raw { Detail::Verdict } else { Detail::Full };
+    let follower = Follower::new(agent.reader(detail), log, &journal.secrets);
+    let followed = capture(follower, &mut std::io::stdin().lock(), std::io::stdout().as_fd());
+    journal.note_stream(&followed.summary, counts_of(&followed.summary, &followed.counts));
+    journal.enter(Phase::Collect);
+    report::collect_facts(&mut journal, &Work { dir: task.workspace.dir.clone(), base: Default::default() });
+    // The agent's own code is the shell's to know (pipefail).
+    let process = ProcessEnd::Exited(0);
+    let evidence = Evidence { stream: &followed.summary, process, stop: None, stderr_tail: "", out_of_memory: false };
+    let verdict = decide(Some(agent.as_ref()), &evidence, &task.limits);
+    let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, verdict.message.clone());
+    outcome.exit_code = verdict.exit_code(process);
+    let mut outcome = journal.fill(outcome);
+    report::say(&outcome);
+    journal.finish(&mut outcome, false);
+    ExitCode::from(outcome.exit_code)
+}

@@ -1,0 +1,23 @@
+//! What init does when the runner is dead: the last message that it published becomes the last words.
+
+use agent_sdk::agent::ProcessEnd;
+use agent_sdk::termination;
+
+use crate::init::{Death, Slot};
+use crate::process::ExitStatus;
+use crate::sinks::write_last_words;
+
+/// Writes them. Called twice: at once, and again when nobody is left who could write over them.
+pub fn write(slot: &Slot, death: Death) {
+    let end = match death.status {
+        ExitStatus::Exited(code) => ProcessEnd::Exited(code),
+        ExitStatus::Signalled(signal) => ProcessEnd::Signaled(signal),
+    };
+    let death = termination::Death { end, out_of_memory: death.out_of_memory };
+    let (words, written) = write_last_words(&slot.path, slot.budget, &slot.message, death);
+    // Init has no log; stderr is where the runner's was.
+    eprintln!("agent-runner: {}", words.message);
+    if let Err(error) = written {
+        eprintln!("agent-runner: {}", error.warning());
+    }
+}
