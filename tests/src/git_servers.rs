@@ -328,11 +328,12 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts it; `Err` says what is missing.
+    /// Starts it; `Err` says what is missing. Without the environment variable that it may be told to accept, git speaks
+    /// protocol version 0 through it, as many servers do.
     ///
     /// # Errors
     /// If sshd or ssh-keygen are not installed.
-    pub fn start(dir: &Path) -> Result<Self, String> {
+    pub fn start(dir: &Path, protocol_2: bool) -> Result<Self, String> {
         let sshd = program("sshd").ok_or("sshd is not installed (Debian: openssh-server)")?;
         program("ssh").ok_or("ssh is not installed (Debian: openssh-client)")?;
         let dir = dir.join("ssh");
@@ -352,8 +353,9 @@ impl Sshd {
         let config = dir.join("config");
         let text = format!(
             "HostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nPermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\nPidFile none\nLogLevel QUIET\n",
-            dir = dir.display()
+             KbdInteractiveAuthentication no\nPermitRootLogin yes\n{accept}PidFile none\nLogLevel QUIET\n",
+            dir = dir.display(),
+            accept = if protocol_2 { "AcceptEnv GIT_PROTOCOL\n" } else { "" },
         );
         fs::write(&config, text).unwrap();
         let listener = Listener::start(move |stream| {

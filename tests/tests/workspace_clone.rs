@@ -125,7 +125,7 @@ fn each_kind_of_ref_from_https_with_an_authority_of_its_own() {
 fn each_kind_of_ref_from_sshd() {
     let root = tempfile::tempdir().unwrap();
     let source = Source::new(root.path(), NAME);
-    let server = match Sshd::start(root.path()) {
+    let server = match Sshd::start(root.path(), true) {
         Ok(server) => server,
         Err(why) => skipped!("each_kind_of_ref_from_sshd: {why}"),
     };
@@ -152,6 +152,22 @@ fn each_kind_of_ref_from_sshd() {
     // The agent's own git goes the same way.
     let dir = root.path().join("clones/head");
     assert_eq!(git_ok(&dir, ["ls-remote", "origin", "refs/heads/main"]).split_whitespace().next(), Some(source.rev("main").as_str()));
+}
+
+#[test]
+fn each_kind_of_ref_from_a_server_of_protocol_version_0() {
+    let root = tempfile::tempdir().unwrap();
+    let source = Source::new(root.path(), NAME);
+    let server = match Sshd::start(root.path(), false) {
+        Ok(server) => server,
+        Err(why) => skipped!("each_kind_of_ref_from_a_server_of_protocol_version_0: {why}"),
+    };
+    each_kind_of_ref(root.path(), &source, |dir| {
+        let mut job = Job::new(&server.url(&source.bare), dir);
+        job.access.ssh_key_file = Some(server.key.clone());
+        job.access.known_hosts_file = Some(server.known_hosts.clone());
+        job
+    });
 }
 
 #[test]

@@ -88,10 +88,15 @@ pub(crate) struct Fetched {
 
 fn fetch(session: &Session<'_>, repo: &gix::Repository, workspace: &Workspace, wanted: &Wanted) -> Result<Fetched, WorkspaceError> {
     let depth = shallow(workspace.depth);
-    let check = |listing: &Listing| wanted.check(listing, session.url.as_str());
+    let lists_all = std::cell::Cell::new(false);
+    let check = |listing: &Listing| {
+        lists_all.set(wanted.is_more_than_asked(listing));
+        wanted.check(listing, session.url.as_str())
+    };
     let listing = match session.fetch(repo, &wanted.refspecs(), &depth, &check) {
-        // A server of protocol version 0 may give only what it lists. The commit may be in a branch's history.
-        Err(WorkspaceError::RefNotFound { said, .. }) if matches!(wanted.reference, Reference::Commit(_)) => {
+        // A server of protocol version 0, which lists everything, may give only what it lists: the commit may be in a
+        // branch's history. A newer server gives each commit that it has.
+        Err(WorkspaceError::RefNotFound { said, .. }) if lists_all.get() && matches!(wanted.reference, Reference::Commit(_)) => {
             fetch_commit_by_history(session, repo, wanted, said)?
         }
         result => result?,

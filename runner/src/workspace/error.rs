@@ -217,18 +217,22 @@ impl WorkspaceError {
 
     /// For a failure inside a repository.
     pub(crate) fn repository(dir: &Path, error: &(dyn std::error::Error + 'static)) -> Self {
-        if let Some(source) = find_io(error)
-            && is_disk_full(source)
-        {
-            return Self::DiskFull { dir: dir.to_owned(), said: describe(error) };
+        let said = describe(error);
+        if find_io(error).is_some_and(is_disk_full) || says_disk_full(&said) {
+            return Self::DiskFull { dir: dir.to_owned(), said };
         }
-        Self::Repository { dir: dir.to_owned(), said: describe(error) }
+        Self::Repository { dir: dir.to_owned(), said }
     }
 }
 
 /// ENOSPC, or EDQUOT: a quota has the same remedy.
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// gix keeps some errors as text only; these are how the standard library prints ENOSPC and EDQUOT.
+pub(crate) fn says_disk_full(text: &str) -> bool {
+    text.contains("(os error 28)") || text.contains("(os error 122)")
 }
 
 /// The first I/O error in the chain of causes, seen through I/O errors that wrap others.

@@ -9,7 +9,7 @@ use gix::remote::fetch::{Shallow, Tags};
 use gix::remote::ref_map;
 
 use super::connect::{self, Trace};
-use super::error::{WorkspaceError, describe, find_io, is_disk_full};
+use super::error::{WorkspaceError, describe, find_io, is_disk_full, says_disk_full};
 use super::refs::Listing;
 use super::url::RepoUrl;
 use super::wire::{Stopped, pause};
@@ -97,7 +97,7 @@ impl Session<'_> {
         // What the transport saw is nearer to the cause than what gix was doing at the time; it is complete once the
         // transport is gone, which it is here.
         result.map_err(|error| match (&error, trace.take()) {
-            (WorkspaceError::DiskFull { .. } | WorkspaceError::Cancelled, _) | (_, None) => error,
+            (WorkspaceError::DiskFull { .. } | WorkspaceError::Cancelled, _) | (WorkspaceError::RefNotFound { .. }, _) | (_, None) => error,
             (_, Some(noted)) => noted,
         })
     }
@@ -150,11 +150,13 @@ impl Session<'_> {
         }
         let lower = said.to_lowercase();
         let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-        if has(&["no space left on device"]) {
+        if says_disk_full(&said) {
             return WorkspaceError::DiskFull { dir: self.context.dir.clone(), said };
         }
         if has(&["not our ref", "unadvertised object", "no such remote ref"]) {
-            return WorkspaceError::RefNotFound { reference: String::new(), url, said };
+            let is_id = |word: &&str| word.len() >= 40 && word.chars().all(|character| character.is_ascii_hexdigit());
+            let reference = said.split(|character: char| !character.is_ascii_alphanumeric()).find(is_id).unwrap_or("commit").to_owned();
+            return WorkspaceError::RefNotFound { reference, url, said };
         }
         // git-daemon says no more than this of what it does not have or does not show.
         if has(&["access denied or repository not exported", "no such repository", "does not appear to be a git repository", "repository not found"]) {

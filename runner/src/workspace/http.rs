@@ -26,7 +26,7 @@ use super::credential::{self, is_same_origin};
 use super::error::{WorkspaceError, describe};
 use super::proxy::find_proxy;
 use super::tls::TlsConnector;
-use super::url::{RepoUrl, without_userinfo};
+use super::url::{RepoUrl, encode, without_userinfo};
 use super::wire::{Cancel, Stopped, Watched, connect_tcp};
 
 /// As curl, so as git.
@@ -271,18 +271,6 @@ pub(crate) fn from_io(url: &str, error: &io::Error) -> WorkspaceError {
         return WorkspaceError::Cancelled;
     }
     WorkspaceError::Network { url: url.to_owned(), said: describe(error) }
-}
-
-/// Percent-encodes what may not stand in a request; what is encoded already stays.
-fn encode(url: &str) -> String {
-    let mut out = String::with_capacity(url.len());
-    for byte in url.bytes() {
-        match byte {
-            0x21..=0x7e if !b"\"<>\\^`{|}".contains(&byte) => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 impl Http for Client {
@@ -532,11 +520,6 @@ impl Transport for TcpTransport {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_repository_name_with_blanks_becomes_a_valid_request() {
-        assert_eq!(encode("http://h/my repo%20x/é.git"), "http://h/my%20repo%20x/%C3%A9.git");
-    }
 
     #[test]
     fn credentials_are_for_their_own_place_only() {

@@ -92,6 +92,13 @@ impl Wanted {
         specs
     }
 
+    /// Whether the list holds what was not asked for: servers of protocol version 0 and 1 cannot do otherwise.
+    pub(crate) fn is_more_than_asked(&self, listing: &Listing) -> bool {
+        let asked: Vec<String> = self.refspecs().iter().filter_map(|spec| Some(spec.trim_start_matches('+').split(':').next()?.to_owned())).collect();
+        // Version 2 filters by prefix, so `x` brings `x-1` too.
+        listing.refs.keys().any(|name| !asked.iter().any(|asked| name.starts_with(asked.as_str())))
+    }
+
     /// Fails if something that is wanted is missing.
     pub(crate) fn check(&self, listing: &Listing, url: &str) -> Result<(), WorkspaceError> {
         let missing = |reference: &str, what: &str| {

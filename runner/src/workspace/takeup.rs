@@ -231,6 +231,7 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     };
     let Some(root) = repository_root(&dir) else { return Ok(nothing) };
     let repo = clone::open(&root)?;
+    trust::undo(&repo)?;
     let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());
     let head = repo.head_id().ok().map(|id| id.detach());
     let mut notes = Vec::new();

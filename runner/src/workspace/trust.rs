@@ -1,7 +1,374 @@
-//! Trust: what of the repository's own agent configuration counts.
-pub(crate) fn undo(_repo: &gix::Repository) -> Result<(), super::WorkspaceError> {
-    Ok(())
+//! Trust: what of the repository's own agent configuration counts (`repository`, `base`, `instructions`).
+//!
+//! What does not count is set aside before the agent starts, and what the base branch has is put in its place, so that the
+//! agent sees that, and its `git add -A && git commit` still commits neither: tracked files get the index's skip-worktree
+//! flag, files that only the base has are named in `.git/info/exclude`. What was set aside is kept below
+//! `.git/agent-runner/set-aside`, and put back where the clone is taken up again.
+//!
+//! A symbolic link counts as what it leads to inside the tree, on both sides; a link that leads out of it leads nowhere. Where
+//! the two sides differ, the link itself is replaced; it is never written through.
+
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use agent_sdk::agent::{RepositoryPath, RepositoryPower};
+use agent_sdk::task::Trust;
+use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice};
+use gix::index::entry::Flags;
+
+use super::clone;
+use super::config::replace;
+use super::error::WorkspaceError;
+use super::files;
+use super::takeup::repository_root;
+use tree::{Blob, resolve_base, resolve_work};
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The directory in which the agent will be started; each directory from the work tree's root to it is looked at.
+    pub workdir: &'a Path,
+    /// What counts.
+    pub trust: Trust,
+    /// The agent's list.
+    pub paths: &'a [RepositoryPath],
+    /// The base branch's commit, for [`Trust::Base`].
+    pub base_commit: Option<&'a str>,
 }
-pub(crate) fn exclude(_git_dir: &std::path::Path, _patterns: &[String]) -> Result<(), super::WorkspaceError> {
-    Ok(())
+
+/// Sets aside what does not count. Returns the paths, relative to the work tree, that the agent now sees differently.
+///
+/// # Errors
+/// If the base commit is not in the repository, or a file cannot be moved or written: the agent must not start then.
+pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
+    let Some(root) = repository_root(request.workdir) else { return Ok(Vec::new()) };
+    if request.trust == Trust::Repository || request.paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let repo = clone::open(&root)?;
+    let inner = request.workdir.strip_prefix(&root).unwrap_or(Path::new(""));
+    if !inner.as_os_str().is_empty() {
+        files::subdirectory(&root, inner)?;
+    }
+    // The root, then each directory on the way to the workdir.
+    let mut places = vec![PathBuf::new()];
+    for component in inner.components() {
+        places.push(places.last().map_or_else(PathBuf::new, |last| last.join(component)));
+    }
+    let base = match (request.trust, request.base_commit) {
+        (Trust::Base, Some(id)) => Some(base_tree(&repo, id)?),
+        // No base is known, so nothing of the repository is vouched for.
+        _ => None,
+    };
+    let mut work = Work { repo: &repo, root, changed: BTreeSet::new(), written: BTreeSet::new() };
+    for place in &places {
+        for path in request.paths {
+            let path_here = place.join(path.path.trim_end_matches('/'));
+            match request.trust {
+                Trust::Repository => {}
+                Trust::Base => {
+                    let wanted = match &base {
+                        Some(tree) => resolve_base(&repo, tree, &path_here).map_err(|error| clone::broken(&repo, &error))?,
+                        None => BTreeMap::new(),
+                    };
+                    work.make(&path_here, &wanted)?;
+                }
+                Trust::Instructions if path.power == RepositoryPower::Executes => {
+                    let kept: Vec<PathBuf> = request
+                        .paths
+                        .iter()
+                        .filter(|other| other.power == RepositoryPower::Instructs)
+                        .map(|other| place.join(other.path.trim_end_matches('/')))
+                        .filter(|other| other.starts_with(&path_here) && *other != path_here)
+                        .collect();
+                    work.hide(&path_here, &kept)?;
+                }
+                Trust::Instructions => {}
+            }
+        }
+    }
+    work.finish()
+}
+
+fn base_tree<'repo>(repo: &'repo gix::Repository, id: &str) -> Result<gix::Tree<'repo>, WorkspaceError> {
+    let id = ObjectId::from_hex(id.as_bytes()).map_err(|_| WorkspaceError::InvalidRef { reference: id.to_owned() })?;
+    repo.find_commit(id).and_then(|commit| commit.tree().map_err(Into::into)).map_err(|error| clone::broken(repo, &error))
+}
+
+/// What is done to one work tree.
+struct Work<'a> {
+    repo: &'a gix::Repository,
+    root: PathBuf,
+    /// Files that were set aside or written.
+    changed: BTreeSet<PathBuf>,
+    /// Files that were written.
+    written: BTreeSet<PathBuf>,
+}
+
+impl Work<'_> {
+    /// Makes a path what the base has there.
+    fn make(&mut self, path: &Path, wanted: &BTreeMap<PathBuf, Blob>) -> Result<(), WorkspaceError> {
+        let actual = resolve_work(&self.root, path).map_err(|error| self.io("cannot read", path, error))?;
+        let is_same = actual.files.len() == wanted.len()
+            && wanted.iter().all(|(name, blob)| actual.files.get(name).is_some_and(|file| blob.is_same(self.repo, &self.root, file)));
+        if is_same && !actual.hostile {
+            return Ok(());
+        }
+        // With a link anywhere in it, what stands where is no longer one to one: all of it is made anew, as real files.
+        let anew = actual.through_link || actual.hostile;
+        if anew {
+            self.set_aside_whole(path)?;
+        }
+        for (name, file) in &actual.files {
+            let is_wanted = wanted.get(name).is_some_and(|blob| blob.is_same(self.repo, &self.root, file));
+            if !anew && !is_wanted {
+                self.set_aside(name)?;
+            }
+        }
+        for (name, blob) in wanted {
+            let stays = !anew && actual.files.get(name).is_some_and(|file| blob.is_same(self.repo, &self.root, file));
+            if !stays {
+                self.write(name, blob)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a path away, but for what is kept below it.
+    fn hide(&mut self, path: &Path, kept: &[PathBuf]) -> Result<(), WorkspaceError> {
+        let actual = resolve_work(&self.root, path).map_err(|error| self.io("cannot read", path, error))?;
+        if actual.through_link || actual.hostile {
+            return self.set_aside_whole(path);
+        }
+        for name in actual.files.keys().filter(|name| !kept.iter().any(|kept| name.starts_with(kept))) {
+            self.set_aside(name)?;
+        }
+        Ok(())
+    }
+
+    /// Sets aside whatever stands at a path: the first link or file on the way to it, or itself, with all that is in it.
+    fn set_aside_whole(&mut self, path: &Path) -> Result<(), WorkspaceError> {
+        let mut at = PathBuf::new();
+        for component in path.components() {
+            at.push(component);
+            match self.root.join(&at).symlink_metadata() {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return self.set_aside(&at),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(self.io("cannot read", &at, error)),
+            }
+        }
+        for name in list(&self.root, path).map_err(|error| self.io("cannot read", path, error))? {
+            self.set_aside(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Moves one file or link away. Its parents are real directories.
+    fn set_aside(&mut self, name: &Path) -> Result<(), WorkspaceError> {
+        let from = self.root.join(name);
+        let keep = state_dir(self.repo).join("set-aside").join(name);
+        let parent = keep.parent().unwrap_or(&keep);
+        let moved = fs::create_dir_all(parent).and_then(|()| fs::rename(&from, &keep)).or_else(|error| match error.raw_os_error() {
+            // The git directory is on another file system.
+            Some(nix::libc::EXDEV) => copy(&from, &keep).and_then(|()| fs::remove_file(&from)),
+            _ => Err(error),
+        });
+        moved.map_err(|error| self.io("cannot set aside", name, error))?;
+        // Directories that are empty now are nothing to git, and nothing to an agent.
+        for parent in from.ancestors().skip(1).take_while(|parent| *parent != self.root) {
+            if fs::remove_dir(parent).is_err() {
+                break;
+            }
+        }
+        self.changed.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn write(&mut self, name: &Path, blob: &Blob) -> Result<(), WorkspaceError> {
+        let content = blob.content(self.repo).map_err(|error| clone::broken(self.repo, &error))?;
+        let parts: Vec<&OsStr> = name.components().map(|component| component.as_os_str()).collect();
+        let mode = if blob.executable { 0o755 } else { 0o644 };
+        // A file may stand where a directory is needed; it is the repository's, so it is out of the way.
+        let mut at = PathBuf::new();
+        for part in &parts[..parts.len().saturating_sub(1)] {
+            at.push(part);
+            if self.root.join(&at).symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+                self.set_aside(&at.clone())?;
+            }
+        }
+        files::write(&self.root, &parts, &content, mode).map_err(|error| self.io("cannot put back", name, error.into()))?;
+        self.changed.insert(name.to_owned());
+        self.written.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn io(&self, what: &'static str, path: &Path, source: io::Error) -> WorkspaceError {
+        WorkspaceError::io(what, self.root.join(path), source)
+    }
+
+    /// Keeps all of it out of the agent's commits, and notes it for [`undo`].
+    fn finish(self) -> Result<Vec<String>, WorkspaceError> {
+        if self.changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tracked = flag(self.repo, &self.changed, true)?;
+        let untracked: Vec<String> = self.written.difference(&tracked).map(|path| exclude_pattern(path)).collect();
+        let git_dir = self.repo.common_dir();
+        exclude(git_dir, &untracked)?;
+        let mut notes = Vec::new();
+        for path in &self.changed {
+            notes.extend_from_slice(if self.written.contains(path) { b"w " } else { b"- " });
+            notes.extend_from_slice(path.as_os_str().as_bytes());
+            notes.push(0);
+        }
+        replace(&state_dir(self.repo).join("put-back"), &notes)?;
+        Ok(self.changed.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+    }
+}
+
+fn state_dir(repo: &gix::Repository) -> PathBuf {
+    repo.git_dir().join("agent-runner")
+}
+
+/// Sets or clears skip-worktree; returns the paths that are in the index.
+fn flag(repo: &gix::Repository, paths: &BTreeSet<PathBuf>, on: bool) -> Result<BTreeSet<PathBuf>, WorkspaceError> {
+    let mut tracked = BTreeSet::new();
+    let Ok(mut index) = repo.open_index() else { return Ok(tracked) };
+    let names: BTreeMap<BString, &PathBuf> = paths.iter().map(|path| (BString::from(path.as_os_str().as_bytes()), path)).collect();
+    for (entry, name) in index.entries_mut_with_paths() {
+        if let Some(path) = names.get(name.as_bytes().as_bstr()) {
+            tracked.insert((*path).clone());
+            if on {
+                // EXTENDED makes the entry's second half, in which the flag stands, be written at all.
+                entry.flags.insert(Flags::SKIP_WORKTREE | Flags::EXTENDED);
+            } else {
+                entry.flags.remove(Flags::SKIP_WORKTREE);
+            }
+        }
+    }
+    if !tracked.is_empty() {
+        index.write(gix::index::write::Options::default()).map_err(|error| clone::broken(repo, &error.into()))?;
+    }
+    Ok(tracked)
+}
+
+/// Puts everything back as it was before [`apply`]: the clone is taken up by another run, which decides anew.
+pub(crate) fn undo(repo: &gix::Repository) -> Result<(), WorkspaceError> {
+    let state = state_dir(repo);
+    let list = state.join("put-back");
+    let notes = match fs::read(&list) {
+        Ok(notes) => notes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(WorkspaceError::io("cannot read", list, error)),
+    };
+    let root = repo.workdir().unwrap_or(repo.git_dir()).to_owned();
+    let mut paths = BTreeSet::new();
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| WorkspaceError::io("cannot put back", path, error)
+    };
+    for note in notes.split(|byte| *byte == 0).filter(|note| note.len() > 2) {
+        let name = PathBuf::from(OsStr::from_bytes(&note[2..]));
+        // The list is the runner's, but lies where the agent could write.
+        let parts = files::parts(&name)?;
+        let Some((_, parents)) = parts.split_last() else { continue };
+        let parents: PathBuf = parents.iter().collect();
+        let is_real = parents.as_os_str().is_empty() || files::subdirectory(&root, &parents).is_ok() || !root.join(&parents).exists();
+        if !is_real {
+            continue;
+        }
+        let here = root.join(&name);
+        if note.starts_with(b"w ") && here.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            fs::remove_file(&here).map_err(io(&here))?;
+        }
+        paths.insert(name);
+    }
+    for name in &paths {
+        let (here, kept) = (root.join(name), state.join("set-aside").join(name));
+        if kept.symlink_metadata().is_ok() && here.symlink_metadata().is_err() {
+            fs::create_dir_all(here.parent().unwrap_or(&root)).map_err(io(&here))?;
+            fs::rename(&kept, &here).or_else(|_| copy(&kept, &here)).map_err(io(&here))?;
+        }
+    }
+    flag(repo, &paths, false)?;
+    unexclude(repo.common_dir())?;
+    fs::remove_file(&list).map_err(io(&list))
+}
+
+/// The lines that the runner adds to `info/exclude` stand between these.
+const BEGIN: &str = "# agent-runner: begin";
+const END: &str = "# agent-runner: end";
+
+/// Adds patterns to `.git/info/exclude`.
+pub(crate) fn exclude(git_dir: &Path, patterns: &[String]) -> Result<(), WorkspaceError> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let path = git_dir.join("info/exclude");
+    let mut text = fs::read_to_string(&path).unwrap_or_default();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&format!("{BEGIN}\n{}\n{END}\n", patterns.join("\n")));
+    fs::create_dir_all(git_dir.join("info")).map_err(|error| WorkspaceError::io("cannot create", git_dir.join("info"), error))?;
+    replace(&path, text.as_bytes())
+}
+
+fn unexclude(git_dir: &Path) -> Result<(), WorkspaceError> {
+    let path = git_dir.join("info/exclude");
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+    let mut inside = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        match line {
+            BEGIN => inside = true,
+            END => inside = false,
+            // The volume's own directory stays out whoever decides what.
+            "/lost+found/" if inside => kept.push_str(&format!("{BEGIN}\n{line}\n{END}\n")),
+            _ if inside => {}
+            _ => kept.push_str(&format!("{line}\n")),
+        }
+    }
+    replace(&path, kept.as_bytes())
+}
+
+/// A pattern that matches exactly this path (gitignore(5)).
+fn exclude_pattern(path: &Path) -> String {
+    let mut pattern = String::from("/");
+    for character in path.to_string_lossy().chars() {
+        if r"\*?[ !#".contains(character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// Every file and link below a directory, relative to the root; links are not followed.
+fn list(root: &Path, path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut todo = vec![path.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(root.join(&dir))? {
+            let entry = entry?;
+            let name = dir.join(entry.file_name());
+            if entry.file_type()?.is_dir() { todo.push(name) } else { found.push(name) }
+        }
+    }
+    Ok(found)
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if from.symlink_metadata()?.is_symlink() {
+        return std::os::unix::fs::symlink(fs::read_link(from)?, to);
+    }
+    fs::copy(from, to).map(|_| ())
 }

@@ -46,7 +46,9 @@ impl RepoUrl {
         if given.contains(['\n', '\r', '\0']) {
             return Err(invalid("it holds a line break or NUL"));
         }
-        let url = gix::url::parse(given.as_bytes().as_bstr()).map_err(|_| invalid("it is neither a URL, nor `user@host:path`, nor a path"))?;
+        // People write blanks in URLs; git takes them, the standard does not.
+        let encoded = if given.contains("://") && !given.starts_with("file:") { encode(given) } else { given.to_owned() };
+        let url = gix::url::parse(encoded.as_bytes().as_bstr()).map_err(|_| invalid("it is neither a URL, nor `user@host:path`, nor a path"))?;
         let path = url.path.to_str().map_err(|_| invalid("its path is not UTF-8"))?.to_owned();
         let host = url.host().unwrap_or_default().to_owned();
         let user = url.user().filter(|user| !user.is_empty()).map(str::to_owned);
@@ -175,6 +177,18 @@ impl fmt::Debug for RepoUrl {
     }
 }
 
+/// Percent-encodes what may not stand in a URL; what is encoded already stays.
+pub(crate) fn encode(url: &str) -> String {
+    let mut out = String::with_capacity(url.len());
+    for byte in url.bytes() {
+        match byte {
+            0x21..=0x7e if !b"\"<>\\^`{|}".contains(&byte) => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 /// For text that may not even be a URL: what stands between `://` and the last `@` of the authority is left out.
 #[must_use]
 pub fn without_userinfo(text: &str) -> String {
@@ -223,6 +237,14 @@ mod tests {
     fn nothing_that_a_program_could_take_for_an_option_is_let_through() {
         for bad in ["ssh://-oProxyCommand=x/y", "ssh://-l@host/y", "-oProxyCommand=x@host:y", "ssh://host/", "host:-x", "https:///x", "ext::sh -c x", "https://h/a\nb"] {
             assert!(RepoUrl::parse(bad).is_err() || matches!(RepoUrl::parse(bad).unwrap().transport(), Transport::Local(path) if path.is_absolute()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_blanks_is_encoded_once() {
+        assert_eq!(encode("http://h/my repo%20x/é.git"), "http://h/my%20repo%20x/%C3%A9.git");
+        for url in ["git://h/my repo.git", "ssh://h/my%20repo.git", "https://h/my repo.git"] {
+            assert_eq!(RepoUrl::parse(url).unwrap().path(), "/my repo.git");
         }
     }
 

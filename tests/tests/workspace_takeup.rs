@@ -1,0 +1,386 @@
+//! Clones that are there: taken up without losing work; facts about them; and what `trust` does to them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use agent_runner::workspace::facts::{Base, Facts, facts};
+use agent_runner::workspace::trust::{Request, apply};
+use agent_runner::workspace::{Prepared, workdir};
+use agent_sdk::agent::RepositoryPower::{Executes, Instructs};
+use agent_sdk::agent::{RepositoryPath, RepositoryPower};
+use agent_sdk::task::{InjectedFile, Trust};
+use agent_tests::repo::{Job, Source, git, git_ok};
+
+fn setting() -> (tempfile::TempDir, Source) {
+    let root = tempfile::tempdir().unwrap();
+    let source = Source::new(root.path(), "r.git");
+    (root, source)
+}
+
+fn job(source: &Source, root: &Path) -> Job {
+    Job::new(source.bare.to_str().unwrap(), &root.join("clone"))
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    fs::read_to_string(dir.join(name)).unwrap_or_else(|error| format!("<{:?}>", error.kind()))
+}
+
+fn commit_all(dir: &Path) {
+    git_ok(dir, ["add", "-A"]);
+    git_ok(dir, ["commit", "-q", "--allow-empty", "-m", "work"]);
+}
+
+#[test]
+fn a_clone_is_taken_up_and_fast_forwarded_and_uncommitted_work_stays() {
+    let (root, source) = setting();
+    let first = job(&source, root.path()).run().unwrap();
+    fs::write(first.dir.join("file1.txt"), "changed\n").unwrap();
+    fs::write(first.dir.join("new.txt"), "untracked\n").unwrap();
+    git_ok(&source.work, ["rm", "-q", "file3.txt"]);
+    let tip = source.commit("sub/file4.txt", "content 4\n");
+    source.push();
+    // What a killed agent leaves.
+    fs::write(first.dir.join(".git/index.lock"), "").unwrap();
+
+    let again = job(&source, root.path()).run().unwrap();
+    assert!(again.taken_up);
+    assert_eq!((again.head.as_deref(), again.base_commit.as_deref()), (Some(tip.as_str()), Some(tip.as_str())));
+    let notes = again.notes.join("\n");
+    for said in ["took up", "index.lock", "fast-forwarded `main`", "kept 2 uncommitted changes"] {
+        assert!(notes.contains(said), "{notes}");
+    }
+    assert_eq!(read(&again.dir, "file1.txt"), "changed\n");
+    assert_eq!(read(&again.dir, "sub/file4.txt"), "content 4\n");
+    assert_eq!(git_ok(&again.dir, ["status", "--porcelain"]), "M file1.txt\n?? new.txt");
+    git_ok(&again.dir, ["fsck", "--strict"]);
+}
+
+#[test]
+fn uncommitted_work_in_the_way_is_a_conflict_that_names_it_and_changes_nothing() {
+    let (root, source) = setting();
+    let first = job(&source, root.path()).run().unwrap();
+    for (name, file) in [("changed", "file1.txt"), ("untracked", "file4.txt"), ("directory", "file5/x")] {
+        let path = first.dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, name).unwrap();
+    }
+    source.commit("file1.txt", "theirs\n");
+    source.commit("file4.txt", "theirs\n");
+    source.commit("file5", "theirs\n");
+    source.push();
+    let before = git_ok(&first.dir, ["rev-parse", "HEAD"]);
+    let error = job(&source, root.path()).run().unwrap_err();
+    assert_eq!(error.reason().as_str(), "WorkspaceConflict");
+    for name in ["file1.txt", "file4.txt", "file5"] {
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    assert_eq!((read(&first.dir, "file1.txt").as_str(), read(&first.dir, "file4.txt").as_str()), ("changed", "untracked"));
+    assert_eq!(git_ok(&first.dir, ["rev-parse", "HEAD"]), before);
+}
+
+#[test]
+fn a_branch_of_the_same_name_is_reconciled() {
+    let (root, source) = setting();
+    // The remote has the working branch.
+    let first = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    assert_eq!(first.head.unwrap(), source.rev("feature"));
+    // Local commits that are nowhere else.
+    fs::write(first.dir.join("mine.txt"), "mine\n").unwrap();
+    commit_all(&first.dir);
+    let mine = git_ok(&first.dir, ["rev-parse", "HEAD"]);
+    let ahead = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    assert_eq!(ahead.head.as_deref(), Some(mine.as_str()));
+    assert!(ahead.notes.join("\n").contains("has commits that the remote has not"), "{:?}", ahead.notes);
+    // And then others' too.
+    git_ok(&source.work, ["checkout", "-q", "feature"]);
+    let theirs = source.commit("theirs.txt", "theirs\n");
+    source.push();
+    let diverged = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    assert_eq!(diverged.head.as_deref(), Some(mine.as_str()));
+    assert!(diverged.notes.join("\n").contains("diverged"), "{:?}", diverged.notes);
+    assert_eq!(git_ok(&diverged.dir, ["rev-parse", "origin/feature"]), theirs);
+    // Another branch of the same clone, from another ref.
+    let other = job(&source, root.path()).at("v1").on("other").depth(0).run().unwrap();
+    assert_eq!((other.head.unwrap(), git_ok(&other.dir, ["branch", "--show-current"])), (source.rev("v1"), "other".to_owned()));
+    assert_eq!(git_ok(&other.dir, ["status", "--porcelain"]), "");
+}
+
+#[test]
+fn something_else_in_the_directory_is_a_conflict() {
+    let (root, source) = setting();
+    let dir = root.path().join("clone");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("thesis.tex"), "years of work").unwrap();
+    let error = job(&source, root.path()).run().unwrap_err();
+    assert!(error.reason().as_str() == "WorkspaceConflict" && error.to_string().contains("thesis.tex"), "{error}");
+    git_ok(&dir, ["init", "-q"]);
+    let error = job(&source, root.path()).run().unwrap_err();
+    assert!(error.to_string().contains("without a remote"), "{error}");
+    git_ok(&dir, ["remote", "add", "origin", "https://user:hunter2@example.org/x"]);
+    let error = job(&source, root.path()).run().unwrap_err();
+    assert!(error.to_string().contains("clone of `https://example.org/x`") && !error.to_string().contains("hunter2"), "{error}");
+    assert_eq!(read(&dir, "thesis.tex"), "years of work");
+}
+
+#[test]
+fn what_a_killed_runner_left_is_cloned_anew() {
+    let (root, source) = setting();
+    let dir = root.path().join("clone");
+    fs::create_dir_all(dir.join(".git/objects/pack")).unwrap();
+    fs::write(dir.join(".git/agent-runner-unfinished"), "").unwrap();
+    fs::write(dir.join("half.txt"), "half").unwrap();
+    let prepared = job(&source, root.path()).run().unwrap();
+    assert!(!prepared.taken_up && !dir.join("half.txt").exists() && !dir.join(".git/agent-runner-unfinished").exists());
+}
+
+#[test]
+fn files_are_injected_after_the_checkout_and_a_link_of_the_repository_is_refused() {
+    let (root, source) = setting();
+    symlink("/etc", source.work.join("link")).unwrap();
+    source.commit("x", "x");
+    source.push();
+    let file = |path: &str| InjectedFile { path: path.into(), content: "injected".into(), executable: false };
+    let mut good = job(&source, root.path());
+    good.workspace.files = vec![file("file1.txt"), file("a/b")];
+    let prepared = good.run().unwrap();
+    assert_eq!((read(&prepared.dir, "file1.txt"), read(&prepared.dir, "a/b")), ("injected".into(), "injected".into()));
+    let mut bad = Job::new(source.bare.to_str().unwrap(), &root.path().join("bad"));
+    bad.workspace.files = vec![file("link/agent-runner-test")];
+    assert_eq!(bad.run().unwrap_err().reason().as_str(), "WorkspaceConflict");
+    assert!(!Path::new("/etc/agent-runner-test").exists() && !root.path().join("bad").exists());
+}
+
+fn facts_of(prepared: &Prepared) -> Facts {
+    facts(&prepared.dir, &Base::from(prepared)).unwrap().unwrap()
+}
+
+#[test]
+fn facts_are_what_git_says() {
+    let (root, source) = setting();
+    for depth in [0, 1] {
+        let dir = root.path().join(format!("facts{depth}"));
+        let prepared = Job::new(source.bare.to_str().unwrap(), &dir).on(&format!("work{depth}")).depth(depth).run().unwrap();
+        let before = facts_of(&prepared);
+        assert_eq!((before.commits, before.files_changed, before.dirty, before.pushed), (Some(0), Some(0), Some(false), Some(false)));
+        fs::write(dir.join("file1.txt"), "one\ntwo\n").unwrap();
+        fs::rename(dir.join("file2.txt"), dir.join("renamed.txt")).unwrap();
+        fs::write(dir.join("binary"), [0, 1, 2, 0]).unwrap();
+        commit_all(&dir);
+        fs::remove_file(dir.join("file3.txt")).unwrap();
+        commit_all(&dir);
+        let facts = facts_of(&prepared);
+        let stat = git_ok(&dir, ["diff", "--shortstat", "-M", prepared.base_commit.as_deref().unwrap(), "HEAD"]);
+        let numbers: Vec<u64> = stat.split(|character: char| !character.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+        assert_eq!([facts.files_changed, facts.insertions, facts.deletions].map(Option::unwrap).as_slice(), numbers, "{stat}");
+        assert_eq!((facts.commits, facts.dirty, facts.pushed), (Some(2), Some(false), Some(false)));
+        assert_eq!(facts.commit, Some(git_ok(&dir, ["rev-parse", "HEAD"])));
+        git_ok(&dir, ["push", "-q"]);
+        assert_eq!(facts_of(&prepared).pushed, Some(true));
+        fs::write(dir.join("untracked"), "").unwrap();
+        fs::write(dir.join(".git/index.lock"), "").unwrap();
+        assert_eq!(facts_of(&prepared).dirty, Some(true));
+        fs::remove_file(dir.join(".git/index.lock")).unwrap();
+        git_ok(&dir, ["checkout", "-q", "--detach"]);
+        assert_eq!((facts_of(&prepared).branch, facts_of(&prepared).pushed), (None, Some(true)));
+        git_ok(&dir, ["checkout", "-q", "--orphan", "unborn"]);
+        assert_eq!(facts_of(&prepared).commit, None);
+    }
+    assert_eq!(facts(root.path(), &Base::default()).unwrap(), None);
+}
+
+#[test]
+fn a_branch_that_was_taken_up_shallow_counts_what_this_run_did() {
+    let (root, source) = setting();
+    let prepared = job(&source, root.path()).on("feature").run().unwrap();
+    fs::write(prepared.dir.join("more"), "1\n2\n").unwrap();
+    commit_all(&prepared.dir);
+    let facts = facts_of(&prepared);
+    assert_eq!((facts.commits, facts.files_changed, facts.insertions), (Some(1), Some(1), Some(2)));
+}
+
+#[test]
+fn a_directory_that_others_prepared_is_looked_at_as_it_is() {
+    let (root, source) = setting();
+    let dir = root.path().join("theirs");
+    git_ok(root.path(), ["clone", "-q", source.bare.to_str().unwrap(), dir.to_str().unwrap()]);
+    fs::write(dir.join("file1.txt"), "theirs\n").unwrap();
+    let mut as_it_is = Job::new("", &dir);
+    as_it_is.workspace.repo = None;
+    let prepared = as_it_is.run().unwrap();
+    assert_eq!((prepared.branch.as_deref(), prepared.base_branch.as_deref()), (Some("main"), Some("main")));
+    assert_eq!(prepared.base_commit.as_deref(), Some(source.rev("main").as_str()));
+    assert_eq!(read(&dir, "file1.txt"), "theirs\n");
+
+    let mut plain = Job::new("", &root.path().join("plain"));
+    plain.workspace.repo = None;
+    assert_eq!(plain.run().unwrap().git_dir, None);
+}
+
+// --- trust -------------------------------------------------------------------------------------------------------------
+
+const PATHS: &[RepositoryPath] = &[
+    path(".claude", Executes),
+    path(".claude/skills", Instructs),
+    path("CLAUDE.md", Instructs),
+    path(".mcp.json", Executes),
+    path(".env", Executes),
+];
+
+const fn path(path: &'static str, power: RepositoryPower) -> RepositoryPath {
+    RepositoryPath { path, power }
+}
+
+/// A base with some configuration, and a branch `evil` that changes, adds and deletes some. Clones the branch.
+fn turned(root: &Path, source: &Source) -> Prepared {
+    let write = |files: &[(&str, &str)]| {
+        for (name, content) in files {
+            let path = source.work.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        source.commit("marker", &format!("{files:?}"));
+    };
+    symlink("AGENTS.md", source.work.join("CLAUDE.md")).unwrap();
+    write(&[("AGENTS.md", "base agents"), (".claude/settings.json", "base settings"), (".claude/skills/a/SKILL.md", "base skill"), (".mcp.json", "base mcp"), ("sub/.claude/settings.json", "base sub")]);
+    git_ok(&source.work, ["checkout", "-q", "-b", "evil"]);
+    git_ok(&source.work, ["rm", "-q", ".mcp.json"]);
+    fs::remove_file(source.work.join("CLAUDE.md")).unwrap();
+    write(&[
+        ("AGENTS.md", "evil agents"),
+        ("CLAUDE.md", "evil claude"),
+        (".claude/settings.json", "evil settings"),
+        (".claude/hooks/h.sh", "evil hook"),
+        (".claude/skills/a/SKILL.md", "evil skill"),
+        (".env", "evil env"),
+        ("sub/.claude/settings.json", "evil sub"),
+    ]);
+    source.push();
+    git_ok(&source.work, ["checkout", "-q", "main"]);
+    let mut job = job(source, root).on("evil");
+    job.workspace.subdirectory = Some("sub".into());
+    let prepared = job.run().unwrap();
+    assert_eq!(workdir(&prepared, &job.workspace).unwrap(), prepared.dir.join("sub"));
+    prepared
+}
+
+fn trust(prepared: &Prepared, trust: Trust) -> Vec<String> {
+    let workdir = prepared.dir.join("sub");
+    apply(&Request { workdir: &workdir, trust, paths: PATHS, base_commit: prepared.base_commit.as_deref() }).unwrap()
+}
+
+/// The agent commits everything that it sees; the branch must not have changed but for its own file.
+fn agent_commits_only_its_own(prepared: &Prepared) {
+    assert_eq!(git_ok(&prepared.dir, ["status", "--porcelain"]), "");
+    assert_eq!(facts_of(prepared).dirty, Some(false));
+    fs::write(prepared.dir.join("work.txt"), "work").unwrap();
+    git_ok(&prepared.dir, ["add", "-A"]);
+    git_ok(&prepared.dir, ["commit", "-q", "-a", "-m", "work"]);
+    assert_eq!(git_ok(&prepared.dir, ["diff", "--name-status", "HEAD~1", "HEAD"]), "A\twork.txt");
+}
+
+#[test]
+fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it() {
+    let (root, source) = setting();
+    let prepared = turned(root.path(), &source);
+    let put_back = trust(&prepared, Trust::Base);
+    let dir = &prepared.dir;
+    assert_eq!(
+        put_back,
+        [".claude/hooks/h.sh", ".claude/settings.json", ".claude/skills/a/SKILL.md", ".env", ".mcp.json", "CLAUDE.md", "sub/.claude/settings.json"]
+    );
+    for (name, content) in [
+        (".claude/settings.json", "base settings"),
+        (".claude/hooks/h.sh", "<NotFound>"),
+        (".claude/skills/a/SKILL.md", "base skill"),
+        (".mcp.json", "base mcp"),
+        (".env", "<NotFound>"),
+        // A link in the base: its content there, not what the branch made of the link's target.
+        ("CLAUDE.md", "base agents"),
+        ("sub/.claude/settings.json", "base sub"),
+        // Not in the list.
+        ("AGENTS.md", "evil agents"),
+    ] {
+        assert_eq!(read(dir, name), content, "{name}");
+    }
+    agent_commits_only_its_own(&prepared);
+
+    // Taken up again with all trust, the branch's own files are back.
+    let again = job(&source, root.path()).on("evil").run().unwrap();
+    assert!(again.notes.iter().all(|note| !note.contains("uncommitted")), "{:?}", again.notes);
+    assert_eq!(trust(&again, Trust::Repository), Vec::<String>::new());
+    for (name, content) in [(".claude/settings.json", "evil settings"), (".claude/hooks/h.sh", "evil hook"), (".mcp.json", "<NotFound>"), ("CLAUDE.md", "evil claude")] {
+        assert_eq!(read(dir, name), content, "{name}");
+    }
+    assert_eq!(git_ok(dir, ["status", "--porcelain"]), "");
+    assert_eq!(git_ok(dir, ["ls-files", "-v"]).lines().filter(|line| line.starts_with('S')).count(), 0);
+}
+
+#[test]
+fn with_trust_instructions_nothing_that_executes_is_left() {
+    let (root, source) = setting();
+    let prepared = turned(root.path(), &source);
+    let put_back = trust(&prepared, Trust::Instructions);
+    assert_eq!(put_back, [".claude/hooks/h.sh", ".claude/settings.json", ".env", "sub/.claude/settings.json"]);
+    assert_eq!(read(&prepared.dir, ".claude/skills/a/SKILL.md"), "evil skill");
+    assert_eq!(read(&prepared.dir, "CLAUDE.md"), "evil claude");
+    agent_commits_only_its_own(&prepared);
+}
+
+#[test]
+fn an_unchanged_branch_is_left_alone() {
+    let (root, source) = setting();
+    let _ = turned(&root.path().join("x"), &source);
+    let prepared = job(&source, root.path()).on("new").run().unwrap();
+    assert_eq!(trust(&prepared, Trust::Base), Vec::<String>::new());
+    assert!(prepared.dir.join("CLAUDE.md").symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn links_in_the_way_are_replaced_and_never_followed() {
+    for (link, target) in [(".claude", "OUTSIDE"), (".claude", "innocent"), (".claude/settings.json", "OUTSIDE/settings.json"), (".mcp.json", "nowhere"), (".claude", ".claude")] {
+        for mode in [Trust::Base, Trust::Instructions] {
+            let (root, source) = setting();
+            let outside = root.path().join("outside");
+            fs::create_dir(&outside).unwrap();
+            fs::write(outside.join("settings.json"), "untouched").unwrap();
+            source.commit(".claude/settings.json", "base settings");
+            git_ok(&source.work, ["checkout", "-q", "-b", "evil"]);
+            git_ok(&source.work, ["rm", "-rq", "--cached", ".claude"]);
+            fs::remove_dir_all(source.work.join(".claude")).unwrap();
+            fs::create_dir_all(source.work.join(link).parent().unwrap()).unwrap();
+            symlink(target.replace("OUTSIDE", outside.to_str().unwrap()), source.work.join(link)).unwrap();
+            fs::create_dir_all(source.work.join("sub")).unwrap();
+            fs::write(source.work.join("sub/x"), "").unwrap();
+            source.commit("innocent/settings.json", "evil settings");
+            source.push();
+            let prepared = job(&source, root.path()).on("evil").run().unwrap();
+            let put_back = trust(&prepared, mode);
+            assert!(!put_back.is_empty(), "{link} {target} {mode:?}");
+            let expected = if mode == Trust::Base { "base settings" } else { "<NotFound>" };
+            assert_eq!(read(&prepared.dir, ".claude/settings.json"), expected, "{link} {target} {mode:?}");
+            for name in [".claude", ".mcp.json", ".claude/settings.json"] {
+                assert!(!prepared.dir.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()), "{name}: {link} {target} {mode:?}");
+            }
+            assert_eq!((read(&outside, "settings.json").as_str(), fs::read_dir(&outside).unwrap().count()), ("untouched", 1));
+            agent_commits_only_its_own(&prepared);
+        }
+    }
+}
+
+#[test]
+fn the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other() {
+    let (root, source) = setting();
+    if !nix::unistd::geteuid().is_root() {
+        agent_tests::skipped!("the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other: only root can give a directory away");
+    }
+    let dir = root.path().join("clone");
+    fs::create_dir(&dir).unwrap();
+    nix::unistd::chown(&dir, Some(nix::unistd::Uid::from_raw(4711)), None).unwrap();
+    let prepared = job(&source, root.path()).run().unwrap();
+    assert!(!git(&dir).arg("status").output().unwrap().status.success(), "git refuses by itself");
+    assert!(git(&dir).arg("status").envs(prepared.env.clone()).output().unwrap().status.success(), "{:?}", prepared.env);
+    assert!(prepared.env.iter().all(|(_, value)| value != "*"));
+    assert_eq!(facts_of(&prepared).dirty, Some(false));
+    assert!(job(&source, root.path()).run().unwrap().taken_up);
+}
