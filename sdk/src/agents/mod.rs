@@ -1,11 +1,13 @@
 //! The agents that are built in, one folder each.
 
+pub mod claude;
+
 use crate::agent::Agent;
 
 /// Every built-in agent.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Agent>> {
-    Vec::new()
+    vec![Box::new(claude::Claude)]
 }
 
 /// The built-in agent of a name.
