@@ -3,12 +3,14 @@
 pub mod command;
 pub mod native;
 
+pub mod claude;
+
 use crate::agent::Agent;
 
 /// Every built-in agent.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Agent>> {
-    vec![Box::new(native::Native), Box::new(command::Command)]
+    vec![Box::new(claude::Claude)]
 }
 
 /// The built-in agent of a name.

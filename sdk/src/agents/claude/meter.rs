@@ -1,0 +1,174 @@
+//! Usage while the run goes on, and at its end.
+//!
+//! # What is counted live
+//! Each message of a model carries the usage that stood at the *start* of its stream: its prompt tokens are final, its generated
+//! tokens are not (1 or so). One message is printed once per content block, so it is counted by its id. The live total is therefore
+//! exact for the prompt and a **lower bound** for what was generated: never more than what was billed. Messages of sub-agents that
+//! the stream does not show, and attempts that the provider billed but that broke off, are missing until the end.
+//! With `--include-partial-messages` in the task's `extraArgs` the generated tokens are exact too.
+//!
+//! # What counts at the end
+//! `result.modelUsage`, summed over all models: it has sub-agents and side models in it, where `result.usage` has neither.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::wire::{Count, Final, MessageUsage};
+use crate::usage::{CostSource, Usage, UsageByModel};
+
+/// Messages interleave only with those of sub-agents that run at the same time: far fewer than this.
+const REMEMBERED_MESSAGES: usize = 256;
+
+/// One message that was counted.
+struct Counted {
+    id: u64,
+    parent: Option<u64>,
+    model: String,
+    output: u64,
+}
+
+/// The running total of one run.
+#[derive(Default)]
+pub(super) struct Meter {
+    recent: VecDeque<Counted>,
+    /// What the last `result` line said.
+    settled: Usage,
+    settled_by_model: UsageByModel,
+    /// What came after it: everything, until there is one.
+    live: Usage,
+    live_by_model: UsageByModel,
+}
+
+/// What a message changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// It was not seen before.
+    pub(super) new: bool,
+    /// The total is another one now.
+    pub(super) changed: bool,
+    /// It cost nothing at all.
+    pub(super) empty: bool,
+}
+
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The prompt tokens by the project's definition: the Messages API leaves cache reads and writes out of `input_tokens`.
+fn prompt_tokens(fresh: Count, read: Count, written: Count) -> Option<u64> {
+    [fresh.0, read.0, written.0].into_iter().flatten().reduce(u64::saturating_add)
+}
+
+fn message_usage(usage: &MessageUsage) -> Usage {
+    Usage {
+        input_tokens: prompt_tokens(usage.input_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens),
+        cache_read_tokens: usage.cache_read_input_tokens.0,
+        cache_write_tokens: usage.cache_creation_input_tokens.0,
+        output_tokens: usage.output_tokens.0,
+        ..Usage::default()
+    }
+}
+
+impl Meter {
+    /// Counts a message, or what is new about it.
+    pub(super) fn message(&mut self, id: &str, parent: Option<&str>, model: &str, usage: Option<&MessageUsage>) -> Seen {
+        let id = hash(id);
+        let usage = usage.map(message_usage).unwrap_or_default();
+        let output = usage.output_tokens.unwrap_or(0);
+        if let Some(known) = self.recent.iter_mut().rev().find(|known| known.id == id) {
+            let more = output.saturating_sub(known.output);
+            if more > 0 {
+                known.output = output;
+                let model = known.model.clone();
+                self.add(&model, &Usage { output_tokens: Some(more), ..Usage::default() });
+            }
+            return Seen { new: false, changed: more > 0, empty: false };
+        }
+        if self.recent.len() == REMEMBERED_MESSAGES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Counted { id, parent: parent.map(hash), model: model.to_owned(), output });
+        self.add(model, &usage);
+        Seen { new: true, changed: !usage.is_empty(), empty: usage.input_tokens.unwrap_or(0) == 0 && output == 0 }
+    }
+
+    /// Counts what the message that began last, within this call of a sub-agent or outside of any, has generated so far.
+    pub(super) fn latest(&mut self, parent: Option<&str>, usage: &MessageUsage) -> bool {
+        let parent = parent.map(hash);
+        let output = usage.output_tokens.0.unwrap_or(0);
+        let Some(known) = self.recent.iter_mut().rev().find(|known| known.parent == parent) else { return false };
+        let more = output.saturating_sub(known.output);
+        if more == 0 {
+            return false;
+        }
+        known.output = output;
+        let model = known.model.clone();
+        self.add(&model, &Usage { output_tokens: Some(more), ..Usage::default() });
+        true
+    }
+
+    fn add(&mut self, model: &str, usage: &Usage) {
+        self.live = self.live.plus(usage);
+        if !model.is_empty() {
+            let of_model = self.live_by_model.entry(model.to_owned()).or_default();
+            *of_model = of_model.plus(usage);
+        }
+    }
+
+    /// Takes the program's own total in place of what was counted. True if it had one.
+    pub(super) fn settle(&mut self, end: &Final<'_>) -> bool {
+        let by_model: UsageByModel = end
+            .model_usage
+            .iter()
+            .flatten()
+            .map(|(model, of_model)| {
+                let usage = Usage {
+                    input_tokens: prompt_tokens(
+                        of_model.input_tokens,
+                        of_model.cache_read_input_tokens,
+                        of_model.cache_creation_input_tokens,
+                    ),
+                    cache_read_tokens: of_model.cache_read_input_tokens.0,
+                    cache_write_tokens: of_model.cache_creation_input_tokens.0,
+                    output_tokens: of_model.output_tokens.0,
+                    reasoning_tokens: None,
+                    cost_usd: of_model.cost_usd.0,
+                    cost_source: of_model.cost_usd.0.map(|_| CostSource::Agent),
+                };
+                (model.clone().into_owned(), usage)
+            })
+            .collect();
+        // A run that never got an answer has an empty `modelUsage`, and zeros in `usage`: the program's word that nothing was billed.
+        let mut total =
+            if by_model.is_empty() { end.usage.as_ref().map(message_usage).unwrap_or_default() } else { Usage::sum(by_model.values()) };
+        if total.is_empty() {
+            return false;
+        }
+        if end.total_cost_usd.0.is_some() {
+            total.cost_usd = end.total_cost_usd.0;
+            total.cost_source = Some(CostSource::Agent);
+        }
+        self.settled = total;
+        self.settled_by_model = by_model;
+        self.live = Usage::default();
+        self.live_by_model.clear();
+        true
+    }
+
+    /// All of it, so far.
+    pub(super) fn total(&self) -> Usage {
+        self.settled.plus(&self.live)
+    }
+
+    /// The same by model.
+    pub(super) fn by_model(&self) -> UsageByModel {
+        let mut all = self.settled_by_model.clone();
+        for (model, usage) in &self.live_by_model {
+            let of_model = all.entry(model.clone()).or_default();
+            *of_model = of_model.plus(usage);
+        }
+        all
+    }
+}

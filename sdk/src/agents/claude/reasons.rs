@@ -1,0 +1,179 @@
+//! Why a run of Claude Code ended: what its stream says first, how its process ended second.
+//!
+//! The table is data. Each row is held by a recorded stream (`tests/claude_reasons.rs`); where several match, the last wins.
+
+use super::wire::Final;
+use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, match_reason};
+use crate::verdict::Reason;
+
+/// What is looked at: the result's subtype, the program's own word for the error (`error` of its made-up message or of a retry),
+/// `terminal_reason`, `stop_reason`, and the text that it shows to people, joined with ` · `, in lower case.
+pub(super) const TABLE: &[ReasonPattern] = &[
+    // Words of the program. `unknown` is all it says of a connection that could not be made or broke; a status below is clearer.
+    ReasonPattern { http_status: None, text: "unknown", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "server_error", reason: Reason::ServerError },
+    // HTTP statuses.
+    ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
+    ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
+    ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
+    ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
+    ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
+    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
+    ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
+    // What only the text tells: the status is missing, or says less.
+    ReasonPattern { http_status: None, text: "repeated 529 overloaded", reason: Reason::Overloaded },
+    ReasonPattern { http_status: None, text: "unable to connect to api", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "request timed out", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "billing_error", reason: Reason::QuotaExceeded },
+    ReasonPattern { http_status: None, text: "prompt_too_long", reason: Reason::ContextWindowExceeded },
+    ReasonPattern { http_status: None, text: "max_output_tokens ·", reason: Reason::OutputLimit },
+    ReasonPattern { http_status: None, text: "· refusal ·", reason: Reason::Refused },
+    ReasonPattern { http_status: None, text: "error_max_turns", reason: Reason::TurnLimit },
+    ReasonPattern { http_status: None, text: "error_max_budget_usd", reason: Reason::CostLimit },
+    ReasonPattern { http_status: None, text: "aborted_tools", reason: Reason::Cancelled },
+];
+
+/// What the program says on stderr when it does not even begin, in lower case.
+pub(super) const STDERR_TABLE: &[ReasonPattern] = &[
+    ReasonPattern { http_status: None, text: "error: unknown option", reason: Reason::InvalidTask },
+    ReasonPattern { http_status: None, text: "cannot be used with root/sudo privileges", reason: Reason::AgentFailed },
+];
+
+/// The reason that an error's status and words mean.
+pub(super) fn of_error(http_status: Option<u16>, words: &[&str]) -> Option<Reason> {
+    let line = words.iter().filter(|word| !word.is_empty()).fold(String::new(), |line, word| line + word + " · ");
+    #[cfg(test)]
+    tests::LOOKED_UP.with_borrow_mut(|all| all.push((http_status, line.clone())));
+    match_reason(TABLE, http_status, &line)
+}
+
+/// What a terminal event means.
+///
+/// `asked` is whether the model was asked at all, `said_anything` whether it ever answered with a text or a tool call, `error` the
+/// program's last word for an error.
+pub(super) fn of_end(end: &Final<'_>, asked: bool, said_anything: bool, error: Option<&str>) -> StreamEnd {
+    let text = end
+        .result
+        .as_deref()
+        .map(str::to_owned)
+        .or_else(|| {
+            let errors: Vec<_> = end.errors.items.iter().filter_map(|text| text.as_deref()).collect();
+            (!errors.is_empty()).then(|| errors.join("; "))
+        })
+        .filter(|text| !text.is_empty());
+    let subtype = end.subtype.or_empty();
+    if subtype == "success" && !end.is_error.0 {
+        return if !asked {
+            let said = text.unwrap_or_default();
+            let message = format!("the agent took the prompt for a command of its own, and the model was not asked: {said}");
+            StreamEnd {
+                succeeded: false,
+                reason: Some(Reason::InvalidTask),
+                message: Some(message.trim_end_matches([':', ' ']).to_owned()),
+            }
+        } else if !said_anything && text.is_none() {
+            let message = "the model's answers were empty: no text, and no tool was called".to_owned();
+            StreamEnd { succeeded: false, reason: Some(Reason::Stalled), message: Some(message) }
+        } else {
+            StreamEnd { succeeded: true, reason: None, message: text }
+        };
+    }
+    let http_status = end.api_error_status.0.and_then(|status| u16::try_from(status).ok());
+    let words = [
+        subtype,
+        error.unwrap_or_default(),
+        end.terminal_reason.or_empty(),
+        end.stop_reason.or_empty(),
+        text.as_deref().unwrap_or_default(),
+    ];
+    // What it says of an interruption is meant for its own developers.
+    let told = text.clone().filter(|text| !text.starts_with("[ede_diagnostic]"));
+    let interrupted = || end.terminal_reason.as_deref().map(|how| format!("the agent was interrupted: {how}"));
+    let message = told.or_else(interrupted).or_else(|| end.subtype.to_owned());
+    StreamEnd { succeeded: false, reason: of_error(http_status, &words), message }
+}
+
+/// The verdict's core.
+pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
+    if let Some(end) = &seen.stream.end {
+        let message = end.message.clone().unwrap_or_default();
+        return Some(if end.succeeded {
+            Finding { reason: Reason::Completed, message }
+        } else {
+            Finding { reason: end.reason.unwrap_or(Reason::AgentFailed), message }
+        });
+    }
+    // It was still trying when it ended: what it tried in vain is the reason, whoever ended it.
+    if let Some(error) = seen.stream.last_error.as_ref().filter(|_| seen.stream.retries > 0) {
+        let retries = seen.stream.retries;
+        let message = format!("still failing after {retries} {}: {}", if retries == 1 { "retry" } else { "retries" }, error.message);
+        return Some(Finding { reason: error.reason.unwrap_or(Reason::AgentFailed), message });
+    }
+    if let Some(line) = last_line(seen.stderr_tail, |line| match_reason(STDERR_TABLE, None, line).is_some()) {
+        let reason = match_reason(STDERR_TABLE, None, line).unwrap_or(Reason::AgentFailed);
+        return Some(Finding { reason, message: line.to_owned() });
+    }
+    match seen.process {
+        // Interrupted while it waits for the model, it leaves with code 0 and without a word.
+        ProcessEnd::Exited(0) => Some(Finding {
+            reason: Reason::TruncatedStream,
+            message: "the agent ended with code 0, but its stream has no result".to_owned(),
+        }),
+        ProcessEnd::Signaled(signal) => {
+            Some(Finding { reason: Reason::Killed, message: format!("signal {signal} ended the agent before its stream had a result") })
+        }
+        // It catches SIGHUP and SIGTERM, and leaves with 128 + the signal.
+        ProcessEnd::Exited(code @ (129 | 143)) => Some(Finding {
+            reason: Reason::Killed,
+            message: format!("the agent ended on signal {} before its stream had a result", code - 128),
+        }),
+        ProcessEnd::Exited(_) => {
+            last_line(seen.stderr_tail, |_| true).map(|line| Finding { reason: Reason::AgentFailed, message: line.to_owned() })
+        }
+    }
+}
+
+/// The last line with anything in it that is wanted.
+fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::agent::{Detail, StreamReader};
+    use crate::agents::claude::stream::Reader;
+
+    thread_local!(pub(super) static LOOKED_UP: RefCell<Vec<(Option<u16>, String)>> = const { RefCell::new(Vec::new()) });
+
+    /// A row that no recorded stream needs is a guess, or dead.
+    #[test]
+    fn every_row_decides_at_least_one_recorded_stream() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/claude-2.1.197");
+        let mut stderr = Vec::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            match path.extension().and_then(|ending| ending.to_str()) {
+                Some("jsonl") => {
+                    let mut reader = Reader::new(Detail::Verdict);
+                    bytes.split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
+                }
+                Some("stderr") => stderr.extend(String::from_utf8(bytes).unwrap().lines().map(|line| (None, line.to_owned()))),
+                _ => {}
+            }
+        }
+        let looked_up = LOOKED_UP.take();
+        for (table, lines) in [(TABLE, &looked_up), (STDERR_TABLE, &stderr)] {
+            for row in 0..table.len() {
+                let without: Vec<_> = table.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
+                let decides =
+                    lines.iter().any(|(status, line)| match_reason(table, *status, line) != match_reason(&without, *status, line));
+                assert!(decides, "no recorded stream needs {:?}", table[row]);
+            }
+        }
+    }
+}

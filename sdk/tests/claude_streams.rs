@@ -1,0 +1,308 @@
+//! Every recorded stream of the real Claude Code, read line by line: verdict, usage and counts as one table that people review,
+//! and the tokens held against what the model server billed.
+
+// The lint knows `#[test]` functions only, not what they call.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use agent_sdk::agent::{Agent, Detail, ProcessEnd, Seen, StreamSummary};
+use agent_sdk::agents::claude::Claude;
+use agent_sdk::event::Event;
+use agent_sdk::usage::Usage;
+use proptest::prelude::*;
+use serde_json::Value;
+
+const VERSION: &str = "claude-2.1.197";
+
+/// One recorded run.
+struct Recording {
+    name: String,
+    stream: Vec<u8>,
+    stderr: String,
+    process: ProcessEnd,
+    /// [input, output, cache read, cache write] of each answer that the model server gave.
+    bills: Vec<[u64; 4]>,
+}
+
+fn recordings() -> Vec<Recording> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(VERSION);
+    let mut names: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().unwrap().strip_suffix(".meta.json").map(str::to_owned))
+        .collect();
+    names.sort();
+    assert!(names.len() > 60, "the recordings are missing from {}", dir.display());
+    names.into_iter().map(|name| read_recording(&dir, name)).collect()
+}
+
+fn read_recording(dir: &Path, name: String) -> Recording {
+    let meta: Value = serde_json::from_slice(&std::fs::read(dir.join(format!("{name}.meta.json"))).unwrap()).unwrap();
+    let exit = meta["exit"].as_i64().unwrap();
+    let process = u8::try_from(exit).map_or_else(|_| ProcessEnd::Signaled(i32::try_from(-exit).unwrap()), ProcessEnd::Exited);
+    let bills = meta["requests"].as_array().unwrap().iter().filter_map(|request| {
+        // "2 POST /v1/messages … -> 200 [1000, 50, 200, 30, 10]": input, output, cached, cache write, reasoning
+        let request = request.as_str().unwrap();
+        let bill = request.strip_suffix(']')?.rsplit_once('[')?.1;
+        let counts: Vec<u64> = bill.split(", ").map(|count| count.parse().unwrap()).collect();
+        Some([counts[0], counts[1], counts[2], counts[3]])
+    });
+    Recording {
+        stream: std::fs::read(dir.join(format!("{name}.jsonl"))).unwrap(),
+        stderr: std::fs::read_to_string(dir.join(format!("{name}.stderr"))).unwrap_or_default(),
+        process,
+        bills: bills.collect(),
+        name,
+    }
+}
+
+fn read(stream: &[u8], detail: Detail) -> (StreamSummary, Vec<Event>) {
+    let mut reader = Claude.reader(detail);
+    let mut events = Vec::new();
+    for line in stream.split(|byte| *byte == b'\n') {
+        reader.read_line(line, &mut |event| events.push(event));
+    }
+    (reader.summary().clone(), events)
+}
+
+/// What the model server billed, by the project's definition: the prompt with its cache reads and writes.
+fn billed(recording: &Recording) -> Usage {
+    let mut usage = Usage {
+        input_tokens: Some(0),
+        output_tokens: Some(0),
+        cache_read_tokens: Some(0),
+        cache_write_tokens: Some(0),
+        ..Usage::default()
+    };
+    for [input, output, read, write] in &recording.bills {
+        usage = usage.plus(&Usage {
+            input_tokens: Some(input + read + write),
+            output_tokens: Some(*output),
+            cache_read_tokens: Some(*read),
+            cache_write_tokens: Some(*write),
+            ..Usage::default()
+        });
+    }
+    usage
+}
+
+fn tokens(usage: &Usage) -> String {
+    let count = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
+    let cost = usage.cost_usd.map_or("-".to_owned(), |cost| format!("{cost:.6}"));
+    format!(
+        "in {} (read {}, written {}) out {} ${cost}",
+        count(usage.input_tokens),
+        count(usage.cache_read_tokens),
+        count(usage.cache_write_tokens),
+        count(usage.output_tokens)
+    )
+}
+
+#[test]
+fn every_recorded_run_gets_its_verdict() {
+    let mut table = String::new();
+    for recording in recordings() {
+        let (summary, _) = read(&recording.stream, Detail::Verdict);
+        let finding = Claude.judge(&Seen { stream: &summary, process: recording.process, stderr_tail: &recording.stderr });
+        writeln!(table, "{} ({:?})", recording.name, recording.process).unwrap();
+        match finding {
+            Some(finding) => writeln!(table, "  {} · {}", finding.reason.as_str(), finding.message).unwrap(),
+            None => writeln!(table, "  left to the exit code").unwrap(),
+        }
+        writeln!(table, "  {}", tokens(&summary.usage)).unwrap();
+        let by_model: Vec<_> = summary.usage_by_model.keys().map(String::as_str).collect();
+        writeln!(
+            table,
+            "  turns {} · retries {} · empty steps {} · tool open {} · models {by_model:?} · unknown {} · malformed {}",
+            summary.turns.map_or("-".to_owned(), |turns| turns.to_string()),
+            summary.retries,
+            summary.empty_steps,
+            summary.tool_open,
+            summary.unknown_lines,
+            summary.malformed_lines
+        )
+        .unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_run_that_ended_used_exactly_what_was_billed() {
+    let mut ended = 0;
+    for recording in recordings() {
+        let (summary, _) = read(&recording.stream, Detail::Verdict);
+        if summary.end.is_none() {
+            continue;
+        }
+        ended += 1;
+        let seen = Usage { cost_usd: None, cost_source: None, ..summary.usage };
+        assert_eq!(seen, billed(&recording), "{}", recording.name);
+        assert!(summary.usage.cost_usd.is_some(), "{}", recording.name);
+    }
+    assert!(ended > 40, "only {ended} runs ended");
+}
+
+#[test]
+fn a_run_that_was_killed_used_at_most_what_was_billed_and_its_prompts_in_full() {
+    let mut with_usage = 0;
+    for recording in recordings() {
+        let (summary, _) = read(&recording.stream, Detail::Verdict);
+        if summary.end.is_some() {
+            continue;
+        }
+        let bill = billed(&recording);
+        assert_eq!(summary.usage.input_tokens.unwrap_or(0), bill.input_tokens.unwrap(), "{}", recording.name);
+        assert_eq!(summary.usage.cache_read_tokens.unwrap_or(0), bill.cache_read_tokens.unwrap(), "{}", recording.name);
+        assert_eq!(summary.usage.cache_write_tokens.unwrap_or(0), bill.cache_write_tokens.unwrap(), "{}", recording.name);
+        assert!(summary.usage.output_tokens.unwrap_or(0) <= bill.output_tokens.unwrap(), "{}", recording.name);
+        with_usage += usize::from(!summary.usage.is_empty());
+    }
+    assert!(with_usage >= 5, "only {with_usage} killed runs had usage");
+}
+
+/// Whatever instant a run is cut at, nothing is counted that was not billed until then.
+#[test]
+fn every_prefix_of_every_run_counts_at_most_what_was_billed() {
+    for recording in recordings() {
+        let bill = billed(&recording);
+        let mut reader = Claude.reader(Detail::Verdict);
+        for line in recording.stream.split(|byte| *byte == b'\n') {
+            reader.read_line(line, &mut |_| ());
+            let usage = reader.summary().usage;
+            assert!(usage.input_tokens.unwrap_or(0) <= bill.input_tokens.unwrap(), "{}", recording.name);
+            assert!(usage.output_tokens.unwrap_or(0) <= bill.output_tokens.unwrap(), "{}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn both_details_come_to_the_same_summary() {
+    for recording in recordings() {
+        let (verdict, _) = read(&recording.stream, Detail::Verdict);
+        let (full, _) = read(&recording.stream, Detail::Full);
+        assert_eq!(verdict, full, "{}", recording.name);
+    }
+}
+
+#[test]
+fn events_of_the_runs_that_show_each_kind() {
+    for name in ["success", "subagent", "err401-max2", "refusal", "cfg-flags", "toolfail", "badmcp"] {
+        let recording = recordings().into_iter().find(|recording| recording.name == name).unwrap();
+        let (_, events) = read(&recording.stream, Detail::Full);
+        let lines: Vec<_> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+        insta::assert_snapshot!(format!("events_{name}"), lines.join("\n"));
+    }
+}
+
+/// One line per kind of line, each with a field that is of no promised type.
+#[test]
+fn a_field_of_another_type_costs_that_field_only() {
+    let line = br#"{"type":"assistant","message":{"id":"m1","model":7,"content":"hi","usage":{"input_tokens":5,"cache_read_input_tokens":"x","output_tokens":2.0}},"parent_tool_use_id":{}}"#;
+    let (summary, _) = read(line, Detail::Verdict);
+    assert_eq!((summary.usage.input_tokens, summary.usage.output_tokens), (Some(5), Some(2)));
+    assert_eq!(summary.answer.as_deref(), Some("hi"));
+    assert_eq!(summary.malformed_lines, 0);
+}
+
+#[test]
+fn a_message_in_several_events_is_counted_once() {
+    let event = |output: u64, text: &str| {
+        format!(
+            r#"{{"type":"assistant","message":{{"id":"m1","model":"x","content":[{{"type":"text","text":"{text}"}}],"usage":{{"input_tokens":10,"cache_read_input_tokens":5,"output_tokens":{output}}}}},"parent_tool_use_id":null}}"#
+        )
+    };
+    let stream = [event(1, "a"), event(1, "b"), event(7, "c")].join("\n");
+    let (summary, _) = read(stream.as_bytes(), Detail::Verdict);
+    assert_eq!(summary.usage.input_tokens, Some(15));
+    assert_eq!(summary.usage.output_tokens, Some(7));
+    assert_eq!(summary.turns, Some(1));
+}
+
+#[test]
+fn partial_messages_make_the_live_output_exact() {
+    let stream = concat!(
+        r#"{"type":"stream_event","event":{"type":"message_start","message":{"id":"m1","model":"x","usage":{"input_tokens":10,"output_tokens":1}}},"parent_tool_use_id":null}"#,
+        "\n",
+        r#"{"type":"assistant","message":{"id":"m1","model":"x","content":[{"type":"text","text":"a"}],"usage":{"input_tokens":10,"output_tokens":1}},"parent_tool_use_id":null}"#,
+        "\n",
+        r#"{"type":"stream_event","event":{"type":"message_delta","usage":{"output_tokens":50}},"parent_tool_use_id":null}"#,
+    );
+    let (summary, _) = read(stream.as_bytes(), Detail::Verdict);
+    assert_eq!((summary.usage.input_tokens, summary.usage.output_tokens), (Some(10), Some(50)));
+    assert_eq!(summary.turns, Some(1));
+}
+
+/// JavaScript prints half a surrogate pair when it cuts a text in an emoji, and a tool may print bytes that are no UTF-8.
+#[test]
+fn text_that_json_may_not_hold_does_not_cost_the_line() {
+    for text in [&br"half \ud83d"[..], br"\udc00 tail", br"whole \ud83d\ude00 \\ud83d", b"bytes \xff\xfe"] {
+        let mut line = br#"{"type":"result","subtype":"success","is_error":false,"num_turns":1,"result":""#.to_vec();
+        line.extend_from_slice(text);
+        line.extend_from_slice(br#"","total_cost_usd":1,"usage":{"input_tokens":3,"output_tokens":4}}"#);
+        let (summary, _) = read(&line, Detail::Verdict);
+        assert_eq!(summary.malformed_lines, 0, "{}", text.escape_ascii());
+        assert_eq!(summary.usage.output_tokens, Some(4), "{}", text.escape_ascii());
+        assert!(summary.end.unwrap().succeeded);
+    }
+}
+
+#[test]
+fn a_tool_call_is_open_until_it_is_answered() {
+    let recording = recordings().into_iter().find(|recording| recording.name == "success").unwrap();
+    let mut reader = Claude.reader(Detail::Verdict);
+    let mut open = BTreeMap::new();
+    for (number, line) in recording.stream.split(|byte| *byte == b'\n').enumerate() {
+        reader.read_line(line, &mut |_| ());
+        open.insert(number, reader.summary().tool_open);
+    }
+    // init, the call, its answer, the last text, the result
+    assert_eq!(open.into_values().take(5).collect::<Vec<_>>(), [false, true, false, false, false]);
+}
+
+#[test]
+fn lines_that_are_no_json_are_counted_and_kept_in_part() {
+    let (summary, events) = read(b"Warning: something\n{\"type\":\"user\",\"mess\n\n[1]\n{\"type\":\"novelty\"}\n{}\n", Detail::Verdict);
+    assert_eq!((summary.malformed_lines, summary.unknown_lines), (3, 2));
+    assert!(events.contains(&Event::Malformed { head: "Warning: something".into() }));
+    assert!(events.contains(&Event::Unknown { kind: "novelty".into() }));
+}
+
+#[test]
+fn goes_on_after_a_result_that_was_not_the_last() {
+    let recording = recordings().into_iter().find(|recording| recording.name == "textonly").unwrap();
+    let mut stream = recording.stream.clone();
+    stream.extend_from_slice(br#"{"type":"assistant","message":{"id":"later","model":"x","content":[],"usage":{"input_tokens":10,"output_tokens":1}},"parent_tool_use_id":null}"#);
+    let (before, _) = read(&recording.stream, Detail::Verdict);
+    let (after, _) = read(&stream, Detail::Verdict);
+    assert!(before.end.is_some() && after.end.is_none());
+    assert_eq!(after.usage.input_tokens.unwrap(), before.usage.input_tokens.unwrap() + 10);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..8)) {
+        for detail in [Detail::Verdict, Detail::Full] {
+            read(&lines.join(&b'\n'), detail);
+        }
+    }
+
+    /// Real lines, cut and with bytes changed: nearer to what goes wrong than noise is.
+    #[test]
+    fn no_damage_makes_it_panic(which in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        thread_local!(static LINES: Vec<Vec<u8>> = recordings().iter().flat_map(|recording| recording.stream.split(|byte| *byte == b'\n').filter(|line| (1..20_000).contains(&line.len())).map(<[u8]>::to_vec).collect::<Vec<_>>()).collect());
+        LINES.with(|lines| {
+            let line = which.get(lines);
+            let mut damaged = line.clone();
+            *at.get_mut(&mut damaged) = byte;
+            for bytes in [&line[..cut.index(line.len())], &damaged] {
+                for detail in [Detail::Verdict, Detail::Full] {
+                    let (summary, _) = read(bytes, detail);
+                    prop_assert!(summary.malformed_lines <= bytes.iter().filter(|byte| **byte == b'\n').count() as u64 + 1);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
