@@ -100,6 +100,12 @@ impl Secrets {
         }
     }
 
+    /// Bytes that stand by themselves, masked; `None` if there is nothing to mask.
+    #[must_use]
+    pub fn mask_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.current()?.mask_whole(bytes)
+    }
+
     fn current(&self) -> Option<Arc<Patterns>> {
         self.shared.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

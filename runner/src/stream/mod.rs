@@ -12,6 +12,23 @@
 //! and a time and says what to write; [`pump`](pump::pump) does the input and output for a running agent, [`capture`](filter::capture) for a
 //! filter on stdin, [`replay`](filter::replay) for a recorded stream.
 
+pub mod clean;
 pub mod condense;
+#[cfg(test)]
+pub(crate) mod double;
+pub mod events;
+pub mod filter;
+pub mod follow;
 pub mod mask;
+pub mod output;
+pub mod pretty;
+pub mod pump;
 pub mod split;
+pub mod tail;
+
+pub use filter::{Followed, capture, replay};
+pub use follow::{Changes, EventHook, Follower, Forward, LineHook, Log, StreamCounts};
+pub use mask::{SecretError, Secrets};
+pub use output::{Flushed, Output};
+pub use pump::{Activity, Progress, PumpReport, Source, Stop, pump};
+pub use tail::PlainFollower;
