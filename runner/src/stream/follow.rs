@@ -261,7 +261,8 @@ impl Reading {
         if self.panics < PANICS_BORNE {
             let Self { reader, sinks, .. } = self;
             // The reader is not trusted to be whole afterwards, only to be memory-safe; its summary is data and stays readable.
-            let read = catch_unwind(AssertUnwindSafe(|| reader.read_line(line.bytes, &mut |event| sinks.take(&event, line.number, at, out))));
+            let read =
+                catch_unwind(AssertUnwindSafe(|| reader.read_line(line.bytes, &mut |event| sinks.take(&event, line.number, at, out))));
             if read.is_ok() {
                 return;
             }

@@ -30,5 +30,5 @@ pub use filter::{Followed, capture, replay};
 pub use follow::{Changes, EventHook, Follower, Forward, LineHook, Log, StreamCounts};
 pub use mask::{SecretError, Secrets};
 pub use output::{Flushed, Output};
-pub use pump::{Activity, Progress, PumpReport, Stop, pump};
+pub use pump::{Activity, Progress, PumpReport, Source, Stop, pump};
 pub use tail::PlainFollower;

@@ -17,8 +17,21 @@ const RESULT_LINES: usize = 4;
 /// Characters of one such line, and of a call's summary.
 const LINE_CHARS: usize = 160;
 /// The arguments that say what a call does, the most telling first. They are those that coding agents' tools use.
-const TELLING: &[&str] =
-    &["command", "cmd", "file_path", "filePath", "path", "notebook_path", "pattern", "query", "url", "skill", "description", "prompt", "code"];
+const TELLING: &[&str] = &[
+    "command",
+    "cmd",
+    "file_path",
+    "filePath",
+    "path",
+    "notebook_path",
+    "pattern",
+    "query",
+    "url",
+    "skill",
+    "description",
+    "prompt",
+    "code",
+];
 
 /// Renders events.
 #[derive(Debug)]
@@ -73,7 +86,11 @@ impl Pretty {
             Event::Thinking { text } => self.quote(out, Style::Faint, "| (thinks) ", text, RESULT_LINES),
             Event::ToolCall { name, input, parent, .. } => {
                 let depth = if parent.is_some() { "sub-agent's tool" } else { "tool" };
-                self.line(out, Style::Bold, format!("{depth} {}: {}", clean_line(name, 60), summary_of(input)).trim_end_matches([':', ' ']));
+                self.line(
+                    out,
+                    Style::Bold,
+                    format!("{depth} {}: {}", clean_line(name, 60), summary_of(input)).trim_end_matches([':', ' ']),
+                );
             }
             Event::ToolResult { failed, output, .. } => {
                 if *failed {
@@ -211,12 +228,23 @@ mod tests {
     }
 
     fn a_run() -> Vec<Event> {
-        let usage = Usage { input_tokens: Some(12_300), cache_read_tokens: Some(200), output_tokens: Some(50), cost_usd: Some(0.014), ..Usage::default() };
+        let usage = Usage {
+            input_tokens: Some(12_300),
+            cache_read_tokens: Some(200),
+            output_tokens: Some(50),
+            cost_usd: Some(0.014),
+            ..Usage::default()
+        };
         vec![
             Event::Started { session_id: Some("s-1".into()), model: Some("m".into()), agent_version: Some("2.1".into()) },
             Event::Thinking { text: "hm".into() },
             Event::Text { text: "I will\nlook.\x1b[2J".into(), parent: None },
-            Event::ToolCall { id: "1".into(), name: "Bash".into(), input: json!({"description": "d", "command": "ls -l\nrm x"}), parent: None },
+            Event::ToolCall {
+                id: "1".into(),
+                name: "Bash".into(),
+                input: json!({"description": "d", "command": "ls -l\nrm x"}),
+                parent: None,
+            },
             Event::ToolResult { id: "1".into(), failed: false, output: "a\nb\nc\nd\ne\nf".into() },
             Event::ToolCall { id: "2".into(), name: "Odd".into(), input: json!({"n": 1}), parent: Some("t".into()) },
             Event::ToolCall { id: "3".into(), name: "None".into(), input: json!({}), parent: None },
@@ -233,7 +261,28 @@ mod tests {
 
     #[test]
     fn a_run_reads_like_this() {
-        insta::assert_snapshot!(render(false, &a_run()), @"");
+        insta::assert_snapshot!(render(false, &a_run()), @r#"
+        started · version 2.1 · model m · session s-1
+        | (thinks) hm
+        | I will
+        | look.
+        tool Bash: ls -l…
+        | > a
+        | > b
+        | > c
+        | > d
+        | > … 2 more lines
+        sub-agent's tool Odd: {"n":1}
+        tool None
+        tool failed:
+        | > no such file
+        tokens 12,300 in (200 cached) · 50 out · $0.0140 after 1m15s
+        retry 2 of 10 in 1.5s: HTTP 429 rate_limit
+        sub-agent completed: search
+        warning: MCP server `x` failed
+        | ? not json
+        done after 1m15s: success
+        "#);
     }
 
     #[test]

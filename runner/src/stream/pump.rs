@@ -9,13 +9,17 @@
 
 use std::future::pending;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use agent_sdk::agent::StreamEnd;
 use agent_sdk::usage::Usage;
-use tokio::net::unix::pipe;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -131,6 +135,36 @@ impl Progress {
 /// Ends pumps: set to a deadline, what is in the pipes is read and written until then, and no more is waited for.
 pub type Stop = watch::Receiver<Option<Instant>>;
 
+/// The reading end of a pipe.
+#[derive(Debug)]
+pub struct Source {
+    fd: AsyncFd<OwnedFd>,
+}
+
+impl Source {
+    /// Takes the reading end of an agent's pipe, for instance `ChildStdout::into_owned_fd`. It becomes non-blocking, which nobody else
+    /// notices: the reading end is ours alone.
+    ///
+    /// # Errors
+    /// If there is no tokio runtime with I/O, or the descriptor cannot be watched (a regular file).
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)? })
+    }
+
+    /// Reads into the buffer's free capacity.
+    fn read(&self, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+        let room = buffer.spare_capacity_mut();
+        // SAFETY: read(2) is given memory that is ours to write, `room.len()` bytes of it, and only writes there.
+        let got = unsafe { nix::libc::read(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+        let got = usize::try_from(Errno::result(got)?).unwrap_or(0);
+        // SAFETY: the kernel has initialised `got` bytes behind the buffer's length, within its capacity.
+        unsafe { buffer.set_len(buffer.len() + got) };
+        Ok(got)
+    }
+}
+
 /// How a pump ended.
 #[derive(Debug)]
 pub struct PumpReport {
@@ -138,7 +172,7 @@ pub struct PumpReport {
     pub read: u64,
     /// Whether the pipe came to its end; otherwise it was stopped, or failed.
     pub eof: bool,
-    /// Bytes that were to be written and were not even tried, because the output was stuck at the end.
+    /// Bytes that were to be written and were not even tried, because the output was broken, or stuck at the end.
     pub unwritten: u64,
     /// What became of the last buffers.
     pub flushed: Flushed,
@@ -148,7 +182,7 @@ pub struct PumpReport {
 
 /// Pumps until the pipe ends or `stop` is set. `after` is called after each chunk and once at the end.
 pub async fn pump<F: Follow>(
-    from: &pipe::Receiver,
+    from: &Source,
     through: &mut F,
     to: &mut Output,
     activity: &Activity,
@@ -160,10 +194,16 @@ pub async fn pump<F: Follow>(
     let mut out = Vec::new();
     // What is read when the output is stuck at the end goes here, only to be understood.
     let mut unwritable = Vec::new();
+    // A buffer that there was no need to send.
+    let mut spare = None;
     let mut left = LAST_BYTES;
     let mut turn = 0;
     loop {
-        let (mut buffer, writable) = match free_buffer(to, activity, &mut deadline, &mut stop).await {
+        let free = match spare.take() {
+            Some(buffer) => Some(buffer),
+            None => free_buffer(to, activity, &mut deadline, &mut stop).await,
+        };
+        let (mut buffer, writable) = match free {
             Some(buffer) => (buffer, true),
             None => (std::mem::take(&mut unwritable), false),
         };
@@ -190,17 +230,19 @@ pub async fn pump<F: Follow>(
             // The two change places: `buffer` is what is written, and the chunk's room takes the next output.
             std::mem::swap(&mut buffer, &mut out);
         }
-        if writable && to.error().is_none() {
-            let len = buffer.len() as u64;
-            if !to.send(buffer) {
-                report.unwritten += len;
+        let len = buffer.len() as u64;
+        if !writable || to.error().is_some() || buffer.is_empty() {
+            report.unwritten += len;
+            buffer.clear();
+            if writable {
+                spare = Some(buffer);
+            } else {
+                unwritable = buffer;
             }
-        } else {
-            report.unwritten += buffer.len() as u64;
-            unwritable = buffer;
+        } else if !to.send(buffer) {
+            report.unwritten += len;
         }
         out.clear();
-        unwritable.clear();
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             left = left.saturating_sub(got as u64);
             if left == 0 {
@@ -214,8 +256,9 @@ pub async fn pump<F: Follow>(
     }
     through.finish(SystemTime::now(), &mut out);
     after(through);
-    if !out.is_empty() && !to.send(std::mem::take(&mut out)) {
-        report.unwritten += out.len() as u64;
+    let len = out.len() as u64;
+    if len > 0 && (to.error().is_some() || !to.send(out)) {
+        report.unwritten += len;
     }
     report.flushed = flush(to, deadline, &mut stop).await;
     report
@@ -244,22 +287,24 @@ async fn free_buffer(to: &mut Output, activity: &Activity, deadline: &mut Option
 }
 
 /// Reads what there is, waiting for it unless the end has begun; `None` if it has and nothing is there.
-async fn read_some(from: &pipe::Receiver, buffer: &mut Vec<u8>, deadline: &mut Option<Instant>, stop: &mut Stop) -> io::Result<Option<usize>> {
+async fn read_some(from: &Source, buffer: &mut Vec<u8>, deadline: &mut Option<Instant>, stop: &mut Stop) -> io::Result<Option<usize>> {
     loop {
-        match from.try_read_buf(buffer) {
-            Ok(got) => return Ok(Some(got)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if deadline.is_some() {
-                    return Ok(None);
+        // Asked of the kernel, not of tokio: its readiness is a cache that knows nothing before the first event.
+        match from.read(buffer) {
+            Err(Errno::EAGAIN) if deadline.is_some() => return Ok(None),
+            Err(Errno::EAGAIN) => tokio::select! {
+                biased;
+                ready = from.fd.readable() => {
+                    let mut ready = ready?;
+                    match ready.try_io(|_| from.read(buffer).map_err(io::Error::from)) {
+                        Ok(got) => return got.map(Some),
+                        Err(_would_block) => {}
+                    }
                 }
-                tokio::select! {
-                    biased;
-                    ready = from.readable() => ready?,
-                    until = stopped(stop) => *deadline = Some(until),
-                }
-            }
-            Err(error) => return Err(error),
+                until = stopped(stop) => *deadline = Some(until),
+            },
+            Err(Errno::EINTR) => {}
+            got => return Ok(Some(got?)),
         }
     }
 }
@@ -293,7 +338,6 @@ mod tests {
     use crate::stream::mask::Secrets;
     use std::fs::File;
     use std::io::{Read as _, Write as _};
-    use std::os::fd::OwnedFd;
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -304,8 +348,8 @@ mod tests {
         (read, File::from(write))
     }
 
-    fn receiver(read: OwnedFd) -> pipe::Receiver {
-        pipe::Receiver::from_owned_fd(read).unwrap()
+    fn receiver(read: OwnedFd) -> Source {
+        Source::new(read).unwrap()
     }
 
     fn follower(secrets: &Secrets) -> Follower {
@@ -455,7 +499,6 @@ mod tests {
 
     #[test]
     fn output_that_somebody_made_non_blocking_is_waited_for() {
-        use nix::fcntl::{FcntlArg, OFlag, fcntl};
         let (read, write) = new_pipe();
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let consumer = std::thread::spawn(move || {

@@ -104,7 +104,7 @@ mod tests {
             prop_assert_eq!(follower.head(), &whole[..whole.len().min(HEAD)]);
             let tail = follower.tail();
             prop_assert!(whole.ends_with(&tail));
-            prop_assert!(tail.len() <= TAIL && tail.len() + 60 >= whole.len().min(TAIL));
+            prop_assert!(tail.len() <= TAIL && tail.len() + 100 >= whole.len().min(TAIL));
         }
     }
 
