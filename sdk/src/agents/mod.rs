@@ -1,16 +1,15 @@
 //! The agents that are built in.
 
+pub mod claude;
 pub mod command;
 pub mod native;
-
-pub mod claude;
 
 use crate::agent::Agent;
 
 /// Every built-in agent.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Agent>> {
-    vec![Box::new(claude::Claude)]
+    vec![Box::new(claude::Claude), Box::new(native::Native), Box::new(command::Command)]
 }
 
 /// The built-in agent of a name.
