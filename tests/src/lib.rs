@@ -1,1 +1,3 @@
 //! Fixtures shared by the whole-project tests.
+
+pub mod sinks;
