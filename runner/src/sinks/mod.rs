@@ -81,7 +81,6 @@ impl Writers {
     }
 
     /// The mask, for what else is written.
-    #[must_use]
     pub fn mask(&self) -> &Mask {
         &*self.mask
     }

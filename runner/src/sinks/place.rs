@@ -69,6 +69,13 @@ fn kind_of(mode: libc::mode_t) -> Option<&'static str> {
     }
 }
 
+/// Tells whether a file is still the same and unchanged. Unlike the time of modification, the time of change cannot be set by its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    inode: u64,
+    changed: (i64, i64),
+}
+
 /// A directory, held open so that nobody can exchange it for a link in the middle of our work.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -131,6 +138,16 @@ impl Directory {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(SinkError::of_errno("look at", &self.join(name), errno)),
         }
+    }
+
+    /// What stands under this name, if something does.
+    pub(super) fn identity(&self, name: &Path) -> Result<Option<Identity>, SinkError> {
+        Ok(self.stat(name)?.map(|stat| Identity { inode: stat.st_ino, changed: (stat.st_ctime, stat.st_ctime_nsec) }))
+    }
+
+    /// How long a file is; 0 for what cannot be looked at, which reading it will tell.
+    pub(super) fn length(&self, name: &Path) -> i64 {
+        self.stat(name).ok().flatten().map_or(0, |stat| stat.st_size)
     }
 
     /// Writes a file so that a reader sees the old one or the new one, never a part.

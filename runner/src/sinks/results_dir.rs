@@ -1,8 +1,11 @@
 //! A directory with one file per result, as Tekton, Argo and KubeOpenCode read them.
 //!
-//! Before the runner writes there, the agent may have: what it left are claims. Afterwards every file is the runner's, and a file by the name
-//! of a known key that the runner has no value for is gone, so that nobody takes a claim for a fact.
+//! Before the runner writes there, the agent may have: what it left are claims. Afterwards a file of the agent's by the name of a known key that the
+//! runner has no value for is gone, so that nobody takes a claim for a fact. What stood there before the run (another step of a Tekton
+//! task, an earlier run on the same volume) is neither a claim of this run nor ours to remove.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,7 +16,7 @@ use agent_sdk::results::{VERDICT_NAMES, is_valid_key, key};
 
 use super::SinkError;
 use super::claims::{Claims, MAX_BYTES, MAX_FILES, MAX_VALUE};
-use super::place::{Directory, InTheWay, is_temporary, outside_repository};
+use super::place::{Directory, Identity, InTheWay, is_temporary, outside_repository};
 
 /// How many names are looked at before the rest is left unread: a directory is the agent's to fill.
 const MAX_NAMES: usize = 16 * MAX_FILES;
@@ -22,6 +25,8 @@ const MAX_NAMES: usize = 16 * MAX_FILES;
 #[derive(Debug, Clone)]
 pub struct ResultsDir {
     path: PathBuf,
+    /// What stood there when the run began.
+    before: BTreeMap<OsString, Identity>,
 }
 
 impl ResultsDir {
@@ -39,8 +44,10 @@ impl ResultsDir {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(SinkError::of_io("create", &path, error)),
         }
-        Directory::open_strictly(&path)?;
-        Ok(Self { path })
+        let directory = Directory::open_strictly(&path)?;
+        let names = directory.names(MAX_NAMES)?;
+        let before = names.into_iter().filter_map(|name| Some((name.clone(), directory.identity(Path::new(&name)).ok()??))).collect();
+        Ok(Self { path, before })
     }
 
     /// Where it is.
@@ -61,6 +68,9 @@ impl ResultsDir {
                 return claims;
             }
         };
+        let mut names: Vec<OsString> = names.into_iter().filter(|name| !self.is_from_before(&directory, name)).collect();
+        // Small ones first, so that no large one keeps them out.
+        names.sort_by_cached_key(|name| directory.length(Path::new(name)));
         let mut bytes = 0;
         for name in names {
             let Some(key) = name.to_str().filter(|name| is_valid_key(name)) else {
@@ -96,6 +106,7 @@ impl ResultsDir {
                 break;
             }
         }
+        claims.values.sort();
         claims
     }
 
@@ -119,9 +130,16 @@ impl ResultsDir {
         }
         let reserved = key::ALL.iter().chain(VERDICT_NAMES);
         for name in reserved.filter(|name| !entries.iter().any(|(written, _)| written == *name)) {
-            note(directory.remove(Path::new(name)));
+            if !self.is_from_before(&directory, OsStr::new(name)) {
+                note(directory.remove(Path::new(name)));
+            }
         }
         first_error.map_or(Ok(()), Err)
+    }
+
+    fn is_from_before(&self, directory: &Directory, name: &OsStr) -> bool {
+        let Some(before) = self.before.get(name) else { return false };
+        directory.identity(Path::new(name)).is_ok_and(|now| now.as_ref() == Some(before))
     }
 
     /// Writes one value, for `agent-runner emit`.

@@ -64,7 +64,7 @@ impl TerminationFile {
     /// # Errors
     /// What stands there is no regular file, or cannot be written.
     pub fn write_interim(&mut self, message: &[u8]) -> Result<Written, SinkError> {
-        let Some(file) = self.open(message)? else { return Ok(self.absent()) };
+        let Some(file) = self.open()? else { return self.create(message) };
         if !lock(&file) && self.gave_way < GIVE_WAY {
             self.gave_way += 1;
             return Ok(Written::GaveWay);
@@ -78,7 +78,7 @@ impl TerminationFile {
     /// # Errors
     /// What stands there is no regular file, or cannot be written.
     pub fn write_last(&self, message: &[u8]) -> Result<Written, SinkError> {
-        let Some(file) = self.open(message)? else { return Ok(self.absent()) };
+        let Some(file) = self.open()? else { return self.create(message) };
         for _ in 0..LAST_TRIES {
             if lock(&file) {
                 break;
@@ -88,22 +88,21 @@ impl TerminationFile {
         self.overwrite(&file, message)
     }
 
-    fn is_default(&self) -> bool {
-        self.path == Path::new(DEFAULT_TERMINATION_LOG)
-    }
-
-    fn absent(&self) -> Written {
-        if self.is_default() { Written::Absent } else { Written::Whole }
-    }
-
-    /// The file, opened anew each time, since somebody may have put another in its place. A missing one is created with the message in it.
-    fn open(&self, message: &[u8]) -> Result<Option<File>, SinkError> {
+    /// The file, if it is there; opened anew each time, since somebody may have put another in its place.
+    fn open(&self) -> Result<Option<File>, SinkError> {
         match open_in_place(&self.path) {
             Ok(file) => Ok(Some(file)),
-            Err(SinkError::Missing(_)) if self.is_default() => Ok(None),
-            Err(SinkError::Missing(_)) => write_file(&self.path, message).map(|()| None),
+            Err(SinkError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Creates the file with the message in it, so that it is never seen empty; but not the default one, which only the kubelet makes.
+    fn create(&self, message: &[u8]) -> Result<Written, SinkError> {
+        if self.path == Path::new(DEFAULT_TERMINATION_LOG) {
+            return Ok(Written::Absent);
+        }
+        write_file(&self.path, message).map(|()| Written::Whole)
     }
 
     fn overwrite(&self, file: &File, message: &[u8]) -> Result<Written, SinkError> {
@@ -214,10 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn a_default_file_that_is_missing_is_no_error_and_is_not_created() {
-        // The default path may exist where this runs; what counts is that its absence is told from another's.
-        let file = TerminationFile::new(DEFAULT_TERMINATION_LOG);
-        assert!(file.is_default());
-        assert_eq!(file.absent(), Written::Absent);
+    fn the_default_file_is_never_created() {
+        let existed = Path::new(DEFAULT_TERMINATION_LOG).exists();
+        assert_eq!(TerminationFile::new(DEFAULT_TERMINATION_LOG).create(b"{}").unwrap(), Written::Absent);
+        assert_eq!(Path::new(DEFAULT_TERMINATION_LOG).exists(), existed);
     }
 }
