@@ -39,7 +39,9 @@ pub fn of_environment(env: &BTreeMap<OsString, OsString>, agent: Option<&dyn Age
 pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
     let of_server = |server: &McpServer| -> Vec<Vec<u8>> {
         match server {
-            McpServer::Stdio { env, .. } => env.iter().filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value.clone().into_bytes()).collect(),
+            McpServer::Stdio { env, .. } => {
+                env.iter().filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value.clone().into_bytes()).collect()
+            }
             // A header of an MCP server is there to carry a credential; `Bearer x` hides x too.
             McpServer::Http { headers, .. } | McpServer::Sse { headers, .. } => headers
                 .values()

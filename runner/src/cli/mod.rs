@@ -31,19 +31,27 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Do one task: clone, configure, start the agent, follow it, report (the default command)
-    #[command(after_help = "Example:\n  AGENT_TOKEN_FILE=/run/token agent-runner run --type claude --repo https://github.com/acme/app \\\n    --branch fix-42 --prompt 'Fix issue 42, add a test, commit.'")]
+    #[command(
+        after_help = "Example:\n  AGENT_TOKEN_FILE=/run/token agent-runner run --type claude --repo https://github.com/acme/app \\\n    --branch fix-42 --prompt 'Fix issue 42, add a test, commit.'"
+    )]
     Run(RunArgs),
     /// Prepare everything that `run` would, and start no agent
-    #[command(after_help = "Example, for an init container or an interactive session:\n  agent-runner setup --type claude --repo https://github.com/acme/app --workspace-dir /workspace/repo")]
+    #[command(
+        after_help = "Example, for an init container or an interactive session:\n  agent-runner setup --type claude --repo https://github.com/acme/app --workspace-dir /workspace/repo"
+    )]
     Setup(SettingFlags),
     /// Clone the workspace only
     #[command(after_help = "Example:\n  agent-runner clone --repo https://github.com/acme/app --ref main --workspace-dir /workspace/repo")]
     Clone(SettingFlags),
     /// Run any command as PID 1 would have it, follow its stdout, and report
-    #[command(after_help = "Example, an entrypoint script that prints results with `agent-runner emit`:\n  agent-runner exec -- ./agent.sh --fast\n\nExample, Claude started by hand, its stream understood:\n  agent-runner exec --type claude -- claude -p --output-format stream-json --verbose 'Say hi'")]
+    #[command(
+        after_help = "Example, an entrypoint script that prints results with `agent-runner emit`:\n  agent-runner exec -- ./agent.sh --fast\n\nExample, Claude started by hand, its stream understood:\n  agent-runner exec --type claude -- claude -p --output-format stream-json --verbose 'Say hi'"
+    )]
     Exec(ExecArgs),
     /// A filter: forward stdin to stdout unchanged, and report what the stream said
-    #[command(after_help = "Example:\n  claude -p --output-format stream-json --verbose 'Say hi' | agent-runner capture --type claude --result-file result.json")]
+    #[command(
+        after_help = "Example:\n  claude -p --output-format stream-json --verbose 'Say hi' | agent-runner capture --type claude --result-file result.json"
+    )]
     Capture(SettingFlags),
     /// Print one result, so that the runner around this script records it as a claim
     #[command(after_help = "Example, within a script that `agent-runner exec` runs:\n  agent-runner emit summary 'Renamed two functions'")]
@@ -70,7 +78,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  agent-runner completions bash > /etc/bash_completion.d/agent-runner")]
     Completions(CompletionArgs),
     /// git's credential helper: answers with the token that is in the file now
-    #[command(name = "git-credential", after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com")]
+    #[command(
+        name = "git-credential",
+        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com"
+    )]
     GitCredential(GitCredentialArgs),
     /// The scripted agent of `demo`
     #[command(name = "demo-agent", hide = true)]

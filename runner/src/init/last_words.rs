@@ -95,31 +95,16 @@ impl LastWordsBoard {
     pub fn new() -> Option<Self> {
         let length = NonZeroUsize::new(size_of::<Memory>())?;
         // SAFETY: a new mapping at a place of the kernel's choice disturbs nothing.
-        let memory = unsafe {
-            mmap_anonymous(
-                None,
-                length,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-            )
-        };
+        let memory = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED) };
         // all zeroes, which is a valid and empty `Memory`
-        Some(Self {
-            memory: memory.ok()?.cast(),
-        })
+        Some(Self { memory: memory.ok()?.cast() })
     }
 
     /// Publishes what is to be said from now on if we are killed.
     ///
     /// # Errors
     /// It does not fit; then what was published before still counts.
-    pub fn publish(
-        &mut self,
-        path: &Path,
-        budget: usize,
-        message: &[u8],
-        grace: Duration,
-    ) -> Result<(), TooLong> {
+    pub fn publish(&mut self, path: &Path, budget: usize, message: &[u8], grace: Duration) -> Result<(), TooLong> {
         let path = path.as_os_str().as_bytes();
         if path.len() > PATH_BYTES {
             return Err(TooLong::Path(path.len()));
@@ -128,11 +113,7 @@ impl LastWordsBoard {
             return Err(TooLong::Message(message.len()));
         }
         let counts = self.counts();
-        let next = if counts.load(Ordering::Relaxed) == 1 {
-            2
-        } else {
-            1
-        };
+        let next = if counts.load(Ordering::Relaxed) == 1 { 2 } else { 1 };
         let slot = self.slot(next);
         // SAFETY: `slot` points into our mapping; nobody reads this slot, since it does not count (the other process reads
         // only when we are dead), and both lengths were compared with the arrays.
@@ -140,14 +121,9 @@ impl LastWordsBoard {
             (&raw mut (*slot).path_length).write(path.len());
             (&raw mut (*slot).message_length).write(message.len());
             (&raw mut (*slot).budget).write(budget);
-            (&raw mut (*slot).grace_millis)
-                .write(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+            (&raw mut (*slot).grace_millis).write(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
             ptr::copy_nonoverlapping(path.as_ptr(), (&raw mut (*slot).path).cast(), path.len());
-            ptr::copy_nonoverlapping(
-                message.as_ptr(),
-                (&raw mut (*slot).message).cast(),
-                message.len(),
-            );
+            ptr::copy_nonoverlapping(message.as_ptr(), (&raw mut (*slot).message).cast(), message.len());
         }
         // Release: whoever sees the number sees the slot
         counts.store(next, Ordering::Release);
@@ -213,14 +189,7 @@ mod tests {
         assert_eq!(board.read(), None);
         for round in 0..5 {
             let message = format!("message {round}");
-            board
-                .publish(
-                    Path::new("/dev/termination-log"),
-                    4096,
-                    message.as_bytes(),
-                    GRACE,
-                )
-                .unwrap();
+            board.publish(Path::new("/dev/termination-log"), 4096, message.as_bytes(), GRACE).unwrap();
             let slot = board.read().unwrap();
             assert_eq!(slot.message, message.as_bytes());
             assert_eq!(slot.path, Path::new("/dev/termination-log"));
@@ -250,13 +219,9 @@ mod tests {
         }
         assert_eq!(board.read().unwrap().message, b"first");
         // and if the number had come loose, nonsense is nothing, not a crash
-        board
-            .counts()
-            .store(2, std::sync::atomic::Ordering::Release);
+        board.counts().store(2, std::sync::atomic::Ordering::Release);
         assert_eq!(board.read(), None);
-        board
-            .counts()
-            .store(77, std::sync::atomic::Ordering::Release);
+        board.counts().store(77, std::sync::atomic::Ordering::Release);
         assert_eq!(board.read(), None);
     }
 

@@ -29,9 +29,7 @@ impl OomCounter {
     /// Whether anybody of our control group has been killed since; false where nothing can be read.
     #[must_use]
     pub fn has_grown(&self) -> bool {
-        self.counter
-            .as_ref()
-            .is_some_and(|(path, before)| read_count(path).is_some_and(|now| now > *before))
+        self.counter.as_ref().is_some_and(|(path, before)| read_count(path).is_some_and(|now| now > *before))
     }
 }
 
@@ -41,16 +39,12 @@ fn candidates(groups: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(hierarchy), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
+        let (Some(hierarchy), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
         let (mount, file) = match controllers {
             "" if hierarchy == "0" => (Path::new(ROOT).to_owned(), "memory.events"),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                (Path::new(ROOT).join(controllers), "memory.oom_control")
-            }
+            _ if controllers.split(',').any(|name| name == "memory") => (Path::new(ROOT).join(controllers), "memory.oom_control"),
             _ => continue,
         };
         found.push(mount.join(path.trim_start_matches('/')).join(file));
@@ -65,11 +59,7 @@ fn read_count(path: &Path) -> Option<u64> {
 }
 
 fn parse_count(text: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix("oom_kill "))?
-        .trim()
-        .parse()
-        .ok()
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -93,17 +83,11 @@ mod tests {
         let paths = |text: &str| -> Vec<PathBuf> { candidates(text) };
         assert_eq!(
             paths("0::/kubepods/pod1\n"),
-            [
-                PathBuf::from("/sys/fs/cgroup/kubepods/pod1/memory.events"),
-                PathBuf::from("/sys/fs/cgroup/memory.events"),
-            ]
+            [PathBuf::from("/sys/fs/cgroup/kubepods/pod1/memory.events"), PathBuf::from("/sys/fs/cgroup/memory.events"),]
         );
         assert_eq!(
             paths("8:pids:/a\n4:memory:/docker/x\n1:name=systemd:/\n"),
-            [
-                PathBuf::from("/sys/fs/cgroup/memory/docker/x/memory.oom_control"),
-                PathBuf::from("/sys/fs/cgroup/memory/memory.oom_control"),
-            ]
+            [PathBuf::from("/sys/fs/cgroup/memory/docker/x/memory.oom_control"), PathBuf::from("/sys/fs/cgroup/memory/memory.oom_control"),]
         );
         assert!(paths("nonsense\n\n").is_empty());
     }

@@ -25,21 +25,13 @@ use crate::process::{
 };
 
 /// Supervises the runner until nobody is left; the code to leave with.
-pub(super) fn supervise(
-    runner: Pid,
-    home: Pid,
-    board: Option<LastWordsBoard>,
-    options: Options,
-) -> u8 {
+pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, options: Options) -> u8 {
     // the runner is on its way already, so this costs it nothing
     let memory = OomCounter::start();
     let status = watch(runner);
     let said = board.filter(|board| !board.is_closed());
     let said = said.as_ref().and_then(LastWordsBoard::read);
-    let death = Death {
-        status,
-        out_of_memory: memory.has_grown(),
-    };
+    let death = Death { status, out_of_memory: memory.has_grown() };
     if let Some(slot) = &said {
         (options.last_words)(slot, death);
     }
@@ -120,12 +112,7 @@ struct Hangup {
 
 impl Hangup {
     fn new() -> Self {
-        Self {
-            terminal_is_ours: stdin().is_terminal()
-                || stdout().is_terminal()
-                || stderr().is_terminal(),
-            expected: [true, true],
-        }
+        Self { terminal_is_ours: stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal(), expected: [true, true] }
     }
 
     /// True for the first SIGHUP and the first SIGCONT after it that the kernel sends by itself.

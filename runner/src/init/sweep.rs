@@ -39,10 +39,7 @@ pub(super) fn sweep(runner: Pid, home: Pid, grace: Duration) -> Found {
     }
     signal_all(runner, home, libc::SIGTERM);
     let started = Instant::now();
-    while let Some(rest) = grace
-        .checked_sub(started.elapsed())
-        .filter(|rest| !rest.is_zero())
-    {
+    while let Some(rest) = grace.checked_sub(started.elapsed()).filter(|rest| !rest.is_zero()) {
         if pause(rest) == Pause::Hurry {
             break;
         }

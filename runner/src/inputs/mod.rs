@@ -102,7 +102,11 @@ impl Inputs {
             let mut placed: BTreeMap<&str, String> = BTreeMap::new();
             for (setting, source, text) in level {
                 if let Some(other) = placed.get(setting.path) {
-                    errors.push(InputError { source, problem: format!("given beside {other}, which sets the same"), hint: Some("set one of them".into()) });
+                    errors.push(InputError {
+                        source,
+                        problem: format!("given beside {other}, which sets the same"),
+                        hint: Some("set one of them".into()),
+                    });
                     continue;
                 }
                 placed.insert(setting.path, source.clone());
@@ -150,7 +154,11 @@ impl Inputs {
                 Err(problem) => format!("`{}` is not a task document: {problem}", path.display()),
             },
         };
-        errors.push(InputError { source: source.to_owned(), problem, hint: Some("`agent-runner schema task` prints what it may hold".into()) });
+        errors.push(InputError {
+            source: source.to_owned(),
+            problem,
+            hint: Some("`agent-runner schema task` prints what it may hold".into()),
+        });
         json!({})
     }
 
@@ -169,17 +177,26 @@ impl Inputs {
                 _ => format!("{} in the task document", field.path),
             },
         };
-        let problem = if field.got.is_empty() { format!("expected {}", field.expected) } else { format!("expected {}, got {}", field.expected, field.got) };
+        let problem = if field.got.is_empty() {
+            format!("expected {}", field.expected)
+        } else {
+            format!("expected {}, got {}", field.expected, field.got)
+        };
         Some(InputError { source, problem, hint: field.hint.clone() })
     }
 
     /// Variables that look like ours and are not: a misspelt one would otherwise be ignored without a word.
     fn warnings(&self) -> Vec<String> {
         let known = |name: &str| {
-            name == TASK_FILE || name == settings::NONCE || SETTINGS.iter().any(|setting| setting.variable == name) || name.starts_with("AGENT_RUNNER_")
+            name == TASK_FILE
+                || name == settings::NONCE
+                || SETTINGS.iter().any(|setting| setting.variable == name)
+                || name.starts_with("AGENT_RUNNER_")
         };
         let unknown = self.env.keys().filter_map(|name| name.to_str()).filter(|name| name.starts_with("AGENT_") && !known(name));
-        unknown.map(|name| format!("the variable {name} is not one that agent-runner knows; `agent-runner run --help` lists them")).collect()
+        unknown
+            .map(|name| format!("the variable {name} is not one that agent-runner knows; `agent-runner run --help` lists them"))
+            .collect()
     }
 }
 
@@ -283,7 +300,15 @@ mod tests {
             ("AGENT_TASK_FILE", "bad.yaml"),
         ]);
         let text = given.resolve(files).unwrap_err().to_string();
-        for part in ["AGENT_DEPTH: ", "AGENT_TRUST: ", "AGENT_MCP_SERVERS: ", "AGENT_PROMPT_FILE: cannot read", "AGENT_OUTPUTS (sinks.outputs[0]", "AGENT_TASK_FILE: ", "AGENT_TYPE (agent.type)"] {
+        for part in [
+            "AGENT_DEPTH: ",
+            "AGENT_TRUST: ",
+            "AGENT_MCP_SERVERS: ",
+            "AGENT_PROMPT_FILE: cannot read",
+            "AGENT_OUTPUTS (sinks.outputs[0]",
+            "AGENT_TASK_FILE: ",
+            "AGENT_TYPE (agent.type)",
+        ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.contains("\n  prompt:"), "a prompt that could not be read is one error, not two:\n{text}");

@@ -119,9 +119,9 @@ settings! {
 
 /// The setting of a place in the document, for naming the source of an error.
 pub fn settings_of_path(path: &str) -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(move |setting| {
-        path == setting.path || path.strip_prefix(setting.path).is_some_and(|rest| rest.starts_with(['.', '[']))
-    })
+    SETTINGS
+        .iter()
+        .filter(move |setting| path == setting.path || path.strip_prefix(setting.path).is_some_and(|rest| rest.starts_with(['.', '['])))
 }
 
 #[cfg(test)]

@@ -35,10 +35,7 @@ impl Copy {
     /// Opens our stdout and stderr; within the runtime.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            stdout: Target::open(io::stdout(), "/proc/self/fd/1"),
-            stderr: Target::open(io::stderr(), "/proc/self/fd/2"),
-        }
+        Self { stdout: Target::open(io::stdout(), "/proc/self/fd/1"), stderr: Target::open(io::stderr(), "/proc/self/fd/2") }
     }
 }
 
@@ -53,17 +50,10 @@ impl Target {
         let Ok(file) = stream.as_fd().try_clone_to_owned().map(File::from) else {
             return Self::Closed;
         };
-        if !file
-            .metadata()
-            .is_ok_and(|found| found.file_type().is_fifo())
-        {
+        if !file.metadata().is_ok_and(|found| found.file_type().is_fifo()) {
             return Self::File(file);
         }
-        let reopened = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .and_then(Sender::from_file);
+        let reopened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).and_then(Sender::from_file);
         match reopened {
             Ok(pipe) => Self::Pipe(pipe),
             // the other side is closed

@@ -94,10 +94,7 @@ fn by_whole_table(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
         }
     }
     if !table.contains_key(&root) {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "`/proc` does not show our processes",
-        ));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "`/proc` does not show our processes"));
     }
     // a parent that died between two reads has left its children to an ancestor: ask those again
     let orphans: Vec<Pid> = table
@@ -147,12 +144,7 @@ fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = i32::from_str(fields.next()?).ok()?;
     let group = i32::from_str(fields.next()?).ok()?;
-    Some(Process {
-        pid,
-        parent: Pid::from_raw(parent),
-        group: Pid::from_raw(group),
-        state,
-    })
+    Some(Process { pid, parent: Pid::from_raw(parent), group: Pid::from_raw(group), state })
 }
 
 fn parse_pid(text: &str) -> Option<Pid> {
@@ -168,33 +160,13 @@ mod tests {
     #[test]
     fn reads_a_name_with_blanks_and_brackets() {
         let process = parse_stat(Pid::from_raw(7), b"7 (a) b (c)) T 3 5 1 0 -1");
-        assert_eq!(
-            process,
-            Some(Process {
-                pid: Pid::from_raw(7),
-                parent: Pid::from_raw(3),
-                group: Pid::from_raw(5),
-                state: b'T',
-            })
-        );
+        assert_eq!(process, Some(Process { pid: Pid::from_raw(7), parent: Pid::from_raw(3), group: Pid::from_raw(5), state: b'T' }));
     }
 
     #[test]
     fn cut_lines_are_no_process() {
-        for line in [
-            "",
-            "7",
-            "7 (x",
-            "7 (x)",
-            "7 (x) S",
-            "7 (x) S 1",
-            "7 (x) S a b",
-        ] {
-            assert_eq!(
-                parse_stat(Pid::from_raw(7), line.as_bytes()),
-                None,
-                "{line}"
-            );
+        for line in ["", "7", "7 (x", "7 (x)", "7 (x) S", "7 (x) S 1", "7 (x) S a b"] {
+            assert_eq!(parse_stat(Pid::from_raw(7), line.as_bytes()), None, "{line}");
         }
     }
 
@@ -207,10 +179,7 @@ mod tests {
 
     #[test]
     fn both_ways_find_a_child_and_spare_it_when_told() {
-        let mut child = std::process::Command::new("/bin/cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(child.id() as i32);
         for way in [by_children_files, by_whole_table] {
             // other tests of this process have children too, so only ours is looked for

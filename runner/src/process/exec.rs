@@ -82,24 +82,11 @@ pub async fn exec(
     options: &ExecOptions,
     follower: &mut impl Follower,
 ) -> Result<Finished, LaunchError> {
-    let terminal = matches!(launch.stdin, Input::Inherit)
-        .then(|| side.terminal())
-        .flatten();
+    let terminal = matches!(launch.stdin, Input::Inherit).then(|| side.terminal()).flatten();
     let mut child = Child::spawn(launch, terminal.as_ref())?;
     follower.started(child.pid());
-    let course = Course {
-        side,
-        group: child.pid(),
-        placement: launch.placement,
-        terminal,
-        options,
-        signal: Cell::new(None),
-    };
-    let pipes = Pipes {
-        stdout: child.stdout.take(),
-        stderr: child.stderr.take(),
-        idle: Cell::new(false),
-    };
+    let course = Course { side, group: child.pid(), placement: launch.placement, terminal, options, signal: Cell::new(None) };
+    let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), idle: Cell::new(false) };
     let ended = {
         let mut pump = std::pin::pin!(pipes.pump(follower));
         let mut life = std::pin::pin!(async {
@@ -123,10 +110,7 @@ pub async fn exec(
     };
     course.give_terminal_back(&ended);
     child.reap();
-    Ok(Finished {
-        signal: course.signal.get(),
-        ended,
-    })
+    Ok(Finished { signal: course.signal.get(), ended })
 }
 
 /// What both halves of a run share: its life, and the signals that come meanwhile.
@@ -168,6 +152,8 @@ impl Course<'_> {
             match signals.next().await {
                 Request::End(signal) => {
                     self.signal.set(Some(signal));
+                    // it may be init's death that brought it
+                    self.side.tree().adopt_if_init_is_gone();
                     sys::kill_group(self.group, signal);
                     self.options.ending.request();
                 }
@@ -262,10 +248,7 @@ impl Pipes {
     /// Returns when all that was written has been read and followed. For pipes that never end, since somebody outside of
     /// the tree has got hold of them.
     async fn emptied(&self) {
-        let empty = |pipe: &Option<Receiver>| {
-            pipe.as_ref()
-                .is_none_or(|pipe| sys::bytes_in_pipe(pipe.as_fd()) == 0)
-        };
+        let empty = |pipe: &Option<Receiver>| pipe.as_ref().is_none_or(|pipe| sys::bytes_in_pipe(pipe.as_fd()) == 0);
         // 1 ms: the usual case, pipes that end, does not come here at all
         while !(self.idle.get() && empty(&self.stdout) && empty(&self.stderr)) {
             sleep(Duration::from_millis(1)).await;

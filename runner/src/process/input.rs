@@ -33,12 +33,7 @@ pub fn from_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
     // the fallback is on a disk that may know no seals; then the child alone could change its own prompt
     let _ = fcntl(
         file.as_fd(),
-        FcntlArg::F_ADD_SEALS(
-            SealFlag::F_SEAL_SEAL
-                | SealFlag::F_SEAL_SHRINK
-                | SealFlag::F_SEAL_GROW
-                | SealFlag::F_SEAL_WRITE,
-        ),
+        FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE),
     );
     Ok(file.into())
 }
@@ -48,21 +43,13 @@ fn in_memory() -> nix::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     // systems with `vm.memfd_noexec=2` give no other; kernels before 6.3 do not know the flag
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
-    memfd_create(NAME, flags | no_exec)
-        .or_else(|_| memfd_create(NAME, flags))
-        .map(File::from)
+    memfd_create(NAME, flags | no_exec).or_else(|_| memfd_create(NAME, flags)).map(File::from)
 }
 
 fn unlinked() -> io::Result<File> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for directory in [env::temp_dir(), "/dev/shm".into(), "/tmp".into()] {
-        match OpenOptions::new()
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(libc::O_TMPFILE)
-            .open(directory)
-        {
+        match OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory) {
             Ok(file) => return Ok(file),
             Err(error) => last = error,
         }

@@ -174,11 +174,9 @@ impl LaunchError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NotFound { program, path: Some(path) } => format!(
-                "install `{}` in the image, or give its whole path; PATH is `{}`",
-                program.display(),
-                path.display()
-            ),
+            Self::NotFound { program, path: Some(path) } => {
+                format!("install `{}` in the image, or give its whole path; PATH is `{}`", program.display(), path.display())
+            }
             Self::NotFound { program, path: None } => format!(
                 "`{}` is not a file in this image; look for a typing error, or leave the directory out to search PATH",
                 program.display()
@@ -209,20 +207,12 @@ impl LaunchError {
         let program = launch.program.clone();
         if let Some(directory) = &launch.cwd
             && let Err(refusal) = fs::read_dir(directory).map(drop)
-            && matches!(
-                source.raw_os_error(),
-                Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)
-            )
+            && matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES))
             && (refusal.kind() != io::ErrorKind::PermissionDenied
-                || nix::unistd::access(directory.as_path(), nix::unistd::AccessFlags::X_OK)
-                    .is_err())
+                || nix::unistd::access(directory.as_path(), nix::unistd::AccessFlags::X_OK).is_err())
         {
             let directory = directory.clone();
-            return Self::WorkingDirectory {
-                program,
-                directory,
-                source,
-            };
+            return Self::WorkingDirectory { program, directory, source };
         }
         match source.raw_os_error() {
             Some(libc::E2BIG) => too_large(launch),
@@ -233,10 +223,7 @@ impl LaunchError {
                 let path = search_path(launch);
                 match (find(launch, path.as_deref()), source.raw_os_error()) {
                     (Some(file), Some(libc::ENOENT)) => match interpreter(&file) {
-                        Some(interpreter) => Self::InterpreterNotFound {
-                            program,
-                            interpreter,
-                        },
+                        Some(interpreter) => Self::InterpreterNotFound { program, interpreter },
                         None => Self::NotExecutable { program, source },
                     },
                     (None, Some(libc::ENOENT | libc::ENOTDIR)) => Self::NotFound { program, path },
@@ -264,10 +251,7 @@ fn find(launch: &Launch, path: Option<&OsStr>) -> Option<PathBuf> {
         Some(_) if launch.program.is_empty() => None,
         Some(path) => env::split_paths(path)
             .map(|directory| start.join(directory).join(&launch.program))
-            .find(|file| {
-                fs::metadata(file)
-                    .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-            }),
+            .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)),
     }
 }
 
@@ -275,11 +259,7 @@ fn find(launch: &Launch, path: Option<&OsStr>) -> Option<PathBuf> {
 /// put it.
 fn interpreter(file: &Path) -> Option<PathBuf> {
     let mut head = Vec::new();
-    File::open(file)
-        .ok()?
-        .take(4096)
-        .read_to_end(&mut head)
-        .ok()?;
+    File::open(file).ok()?.take(4096).read_to_end(&mut head).ok()?;
     let bytes = if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|&byte| byte == b'\n').next()?.trim_ascii_start();
         line.split(|&byte| byte == b' ' || byte == b'\t').next()?
@@ -305,16 +285,9 @@ fn too_large(launch: &Launch) -> LaunchError {
         note(argument.len() + 1, &|| format!("argument {}", at + 1));
     }
     for (name, value) in &launch.env {
-        note(name.len() + value.len() + 2, &|| {
-            format!("variable {}", name.display())
-        });
+        note(name.len() + value.len() + 2, &|| format!("variable {}", name.display()));
     }
-    LaunchError::TooLarge {
-        program: launch.program.clone(),
-        total,
-        largest,
-        largest_bytes,
-    }
+    LaunchError::TooLarge { program: launch.program.clone(), total, largest, largest_bytes }
 }
 
 #[cfg(test)]
@@ -348,10 +321,7 @@ mod tests {
         let mut launch = Launch::new("true", []);
         launch.cwd = Some("/no/such/directory".into());
         let error = diagnose(&launch, libc::ENOENT);
-        assert!(
-            matches!(error, LaunchError::WorkingDirectory { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, LaunchError::WorkingDirectory { .. }), "{error:?}");
     }
 
     #[test]
@@ -359,10 +329,7 @@ mod tests {
         let mut launch = Launch::new("true", ["x".into(), "y".repeat(200_000).into()]);
         launch.env = vec![("SMALL".into(), "1".into())];
         let text = diagnose(&launch, libc::E2BIG).to_string();
-        assert_eq!(
-            text,
-            "the arguments and the environment of `true` are too large (200016 bytes; the largest is argument 2 with 200001)"
-        );
+        assert_eq!(text, "the arguments and the environment of `true` are too large (200016 bytes; the largest is argument 2 with 200001)");
     }
 
     #[test]

@@ -48,19 +48,13 @@ impl Signals {
         // after `init::enter` only SIGCHLD changes by this
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?;
         let source = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Self {
-            source: sys::watch_readable(source)?,
-            end_was_asked: false,
-        })
+        Ok(Self { source: sys::watch_readable(source)?, end_was_asked: false })
     }
 
     /// The next request. Cancel safe.
     pub async fn next(&mut self) -> Request {
         let signal = self.receive().await;
-        let ends = matches!(
-            signal,
-            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP
-        );
+        let ends = matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
         match signal {
             _ if ends && !self.end_was_asked => {
                 self.end_was_asked = true;

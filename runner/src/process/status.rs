@@ -56,10 +56,7 @@ mod tests {
             assert_eq!(ExitStatus::Exited(code).code(), code);
         }
         for signal in 1..=64_u8 {
-            assert_eq!(
-                ExitStatus::Signalled(i32::from(signal)).code(),
-                128 + signal
-            );
+            assert_eq!(ExitStatus::Signalled(i32::from(signal)).code(), 128 + signal);
         }
     }
 }

@@ -138,10 +138,7 @@ pub fn wait_signal(set: &SigSet, limit: Option<Duration>) -> Option<Arrived> {
     // SAFETY: set, info and limit are valid for the call; a null limit means no limit.
     let signal = unsafe { libc::sigtimedwait(set.as_ref(), &raw mut info, limit) };
     // EINTR (stopped and continued meanwhile) and EAGAIN (time over) are the same to the callers: they look at their clock
-    (signal > 0).then_some(Arrived {
-        signal,
-        from_kernel: info.si_code == libc::SI_KERNEL,
-    })
+    (signal > 0).then_some(Arrived { signal, from_kernel: info.si_code == libc::SI_KERNEL })
 }
 
 /// Blocks `set` in this thread, in addition to what is blocked; the old mask.
@@ -155,16 +152,19 @@ pub fn block(set: &SigSet) -> nix::Result<SigSet> {
 pub fn is_pending(signal: Signal) -> bool {
     let mut set = SigSet::empty().as_ref().to_owned();
     // SAFETY: `set` is a valid place for a sigset_t, and both calls take valid arguments.
-    unsafe {
-        libc::sigpending(&raw mut set) == 0 && libc::sigismember(&raw const set, signal as i32) == 1
-    }
+    unsafe { libc::sigpending(&raw mut set) == 0 && libc::sigismember(&raw const set, signal as i32) == 1 }
 }
 
 /// Every signal to its default action. Only system calls, so it may run between fork and exec.
+///
+/// By the raw call, for the C library refuses the two numbers that it keeps for itself, and a parent may have left them
+/// ignored all the same.
 pub fn default_dispositions() {
+    // handler, flags, restorer, mask, as the kernel has them on 64-bit machines: SIG_DFL, none, none, empty
+    let default = [0_u64; 4];
     for signal in 1..=LAST_SIGNAL {
-        // SAFETY: SIG_DFL installs no code of ours; KILL, STOP and the two that the C library keeps are refused, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads the four words, and SIG_DFL installs no code of ours; KILL and STOP are refused.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u64>(), size_of::<u64>()) };
     }
 }
 
@@ -172,14 +172,7 @@ pub fn default_dispositions() {
 pub fn close_on_exec_from_3() {
     const FIRST: libc::c_uint = 3;
     // SAFETY: takes three integers; the raw call, because C libraries older than the kernel lack the function.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            FIRST,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if answer == 0 {
         return;
     }
@@ -218,11 +211,7 @@ pub fn bytes_in_pipe(pipe: BorrowedFd<'_>) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int, for which there is room.
     let answer = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
-    if answer == 0 {
-        usize::try_from(bytes).unwrap_or(0)
-    } else {
-        0
-    }
+    if answer == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 /// Registers a descriptor that we own with the runtime, for reading.

@@ -35,11 +35,7 @@ impl Terminal {
         }
         let descriptor = stdin.as_fd().try_clone_to_owned().ok()?;
         let modes = tcgetattr(&descriptor).ok();
-        Some(Self {
-            descriptor,
-            home,
-            modes,
-        })
+        Some(Self { descriptor, home, modes })
     }
 
     /// For the child to take the foreground itself between fork and exec, so that it never runs without.
@@ -49,8 +45,7 @@ impl Terminal {
 
     /// Lends it to `group` if the foreground is ours to give; false when a shell has it for itself (`bg`).
     pub fn lend(&self, group: Pid) -> bool {
-        tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == self.home)
-            && tcsetpgrp(&self.descriptor, group).is_ok()
+        tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == self.home) && tcsetpgrp(&self.descriptor, group).is_ok()
     }
 
     /// Takes it back from `group`; does nothing when somebody else has it.

@@ -6,7 +6,11 @@
 
 use std::{collections::HashSet, future::poll_fn, io, os::fd::OwnedFd, task::Poll, time::Duration};
 
-use nix::{libc, unistd::Pid};
+use nix::{
+    libc,
+    sys::prctl::set_child_subreaper,
+    unistd::{Pid, getppid},
+};
 use tokio::{
     io::unix::AsyncFd,
     time::{Instant, sleep, timeout},
@@ -69,20 +73,28 @@ impl Tree {
     /// # Errors
     /// There is no `/proc`.
     pub fn processes(&self) -> io::Result<Vec<Process>> {
-        descendants(self.init, self.runner)
+        let root = if self.init_is_gone() { self.runner } else { self.init };
+        descendants(root, self.runner)
+    }
+
+    /// To be called before the first signal: if init was killed, whoever loses its parent from now on comes to us. Who had
+    /// lost it before is out of sight then.
+    pub fn adopt_if_init_is_gone(&self) {
+        if self.init_is_gone() {
+            // Linux has had it since 3.4; without it only the agent's group can be ended
+            let _ = set_child_subreaper(true);
+        }
+    }
+
+    fn init_is_gone(&self) -> bool {
+        getppid() != self.init
     }
 
     /// Ends the tree, the child first; returns when nobody is left, or nobody within reach.
     ///
     /// `told` is the signal that the child's group has been sent already, if any; without one it gets TERM now. `ending`
     /// drops what is left of the grace.
-    pub async fn end(
-        &self,
-        child: &mut Child,
-        told: Option<i32>,
-        grace: Duration,
-        ending: &Ending,
-    ) -> Ended {
+    pub async fn end(&self, child: &mut Child, told: Option<i32>, grace: Duration, ending: &Ending) -> Ended {
         let mut stragglers = None;
         let deadline = Instant::now() + grace;
         let gently = async {
@@ -93,17 +105,8 @@ impl Tree {
             }
         }
         .await;
-        let left = if gently {
-            Vec::new()
-        } else {
-            self.kill(child).await
-        };
-        Ended {
-            status: child.ended(),
-            killed: !gently,
-            stragglers: stragglers.unwrap_or(0),
-            left,
-        }
+        let left = if gently { Vec::new() } else { self.kill(child).await };
+        Ended { status: child.ended(), killed: !gently, stragglers: stragglers.unwrap_or(0), left }
     }
 
     /// Asks everybody to end, each group once, and returns when nobody is left.
@@ -183,11 +186,7 @@ impl Tree {
                 return found.iter().map(|process| process.pid).collect();
             }
             round += 1;
-            let found = if round > ROUNDS_BEFORE_FREEZE {
-                self.freeze(found)
-            } else {
-                found
-            };
+            let found = if round > ROUNDS_BEFORE_FREEZE { self.freeze(found) } else { found };
             let groups: HashSet<Pid> = found.iter().map(|process| process.group).collect();
             for group in groups {
                 self.signal(group, &found, libc::SIGKILL);
@@ -240,22 +239,13 @@ impl Tree {
 
 /// Returns when one of them has ended, or when it is time to look again.
 async fn some_end(found: &[Process]) {
-    let watched: io::Result<Vec<AsyncFd<OwnedFd>>> = found
-        .iter()
-        .take(WATCHED + 1)
-        .map(|process| sys::watch_readable(sys::pidfd_open(process.pid)?))
-        .collect();
+    let watched: io::Result<Vec<AsyncFd<OwnedFd>>> =
+        found.iter().take(WATCHED + 1).map(|process| sys::watch_readable(sys::pidfd_open(process.pid)?)).collect();
     match watched {
         Ok(watched) if (1..=WATCHED).contains(&watched.len()) => {
             poll_fn(|context| {
-                let ended = watched
-                    .iter()
-                    .any(|process| process.poll_read_ready(context).is_ready());
-                if ended {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
+                let ended = watched.iter().any(|process| process.poll_read_ready(context).is_ready());
+                if ended { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
         }

@@ -56,7 +56,12 @@ pub fn broken_by(summary: &StreamSummary, limits: &Limits) -> Option<Stop> {
 
 /// How long from now until a watchdog fires, and which; `None` if none is set. All are measured by the caller's clock.
 #[must_use]
-pub fn next_watchdog(limits: &Limits, since_start: Duration, since_output: Duration, since_end: Option<Duration>) -> Option<(Duration, Stop)> {
+pub fn next_watchdog(
+    limits: &Limits,
+    since_start: Duration,
+    since_output: Duration,
+    since_end: Option<Duration>,
+) -> Option<(Duration, Stop)> {
     let left = |limit: Duration, passed: Duration| limit.saturating_sub(passed);
     let deadline = limits.timeout.map(|limit| (left(limit.as_duration(), since_start), Stop::Deadline));
     let silence = limits.silence_timeout.limit().filter(|_| since_end.is_none()).map(|limit| (left(limit, since_output), Stop::Silence));
@@ -108,7 +113,12 @@ mod tests {
 
     #[test]
     fn the_nearest_watchdog_comes_first_and_silence_ends_with_the_stream() {
-        let limits = Limits { timeout: Some(Span::from_secs(100)), silence_timeout: Span::from_secs(10), linger: Span::from_secs(5), ..Limits::default() };
+        let limits = Limits {
+            timeout: Some(Span::from_secs(100)),
+            silence_timeout: Span::from_secs(10),
+            linger: Span::from_secs(5),
+            ..Limits::default()
+        };
         let s = Duration::from_secs;
         assert_eq!(next_watchdog(&limits, s(1), s(1), None), Some((s(9), Stop::Silence)));
         assert_eq!(next_watchdog(&limits, s(95), s(1), None), Some((s(5), Stop::Deadline)));

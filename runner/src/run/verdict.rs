@@ -50,7 +50,9 @@ impl Verdict {
 /// Decides. `agent` is absent for `exec` with a command that is nobody's known agent.
 #[must_use]
 pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limits) -> Verdict {
-    let finding = || agent.and_then(|agent| agent.judge(&Seen { stream: evidence.stream, process: evidence.process, stderr_tail: evidence.stderr_tail }));
+    let finding = || {
+        agent.and_then(|agent| agent.judge(&Seen { stream: evidence.stream, process: evidence.process, stderr_tail: evidence.stderr_tail }))
+    };
     // An agent that said that it is done was only helped out of the door, whatever the reason for it was.
     let stop = evidence.stop.filter(|_| evidence.stream.end.is_none());
     let Some(stop) = stop else {
@@ -80,7 +82,9 @@ pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limit
         Stop::Stalled => runner(Reason::Stalled, format!("the agent took {} steps in a row without a token", evidence.stream.empty_steps)),
         Stop::Cost => runner(Reason::CostLimit, format!("the run has cost {:.4} USD", evidence.stream.usage.cost_usd.unwrap_or_default())),
         Stop::Turns => runner(Reason::TurnLimit, format!("the model was asked {} times", evidence.stream.turns.unwrap_or_default())),
-        Stop::Tokens => runner(Reason::TokenLimit, format!("{} tokens were generated", evidence.stream.usage.output_tokens.unwrap_or_default())),
+        Stop::Tokens => {
+            runner(Reason::TokenLimit, format!("{} tokens were generated", evidence.stream.usage.output_tokens.unwrap_or_default()))
+        }
         Stop::Linger => match finding() {
             Some(finding) => on_its_own(finding, evidence),
             None => by_exit_code(evidence),
