@@ -1,3 +1,6 @@
 //! Fixtures shared by the whole-project tests.
 
-pub mod sinks;
+pub mod probe;
+pub mod pty;
+pub mod sandbox;
+pub mod skip;

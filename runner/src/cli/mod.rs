@@ -80,7 +80,7 @@ pub enum Command {
     /// git's credential helper: answers with the token that is in the file now
     #[command(
         name = "git-credential",
-        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --origin https://github.com"
+        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com"
     )]
     GitCredential(GitCredentialArgs),
     /// The scripted agent of `demo`

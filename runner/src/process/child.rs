@@ -185,3 +185,62 @@ fn prepare(placement: Placement, terminal: Option<i32>, runner: Pid) -> io::Resu
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, runtime::Builder};
+
+    use super::{Child, ExitStatus, Launch, LaunchError};
+    use crate::process::launch::{Input, Placement};
+
+    fn start(launch: &Launch) -> Result<(ExitStatus, String), LaunchError> {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut child = Child::spawn(launch, None)?;
+            let mut text = String::new();
+            let mut stdout = child.stdout.take().unwrap();
+            stdout.read_to_string(&mut text).await.unwrap();
+            let status = child.wait().await;
+            assert_eq!(child.reap(), Some(status));
+            Ok((status, text))
+        })
+    }
+
+    #[test]
+    fn a_prompt_of_any_size_reaches_a_program_that_reads_late() {
+        for length in [0, 70_000, 1 << 20, 5 << 20] {
+            let mut launch = Launch::new("sh", ["-c".into(), "echo early; wc -c".into()]);
+            launch.stdin = Input::Bytes(vec![b'p'; length]);
+            let (status, text) = start(&launch).unwrap();
+            assert_eq!(status, ExitStatus::Exited(0));
+            assert_eq!(text, format!("early\n{length}\n"));
+        }
+    }
+
+    #[test]
+    fn the_kernels_refusals_are_told_apart() {
+        let mut launch = Launch::new("true", ["x".repeat(131_072).into()]);
+        let error = start(&launch).unwrap_err();
+        assert!(matches!(error, LaunchError::TooLarge { .. }), "{error:?}");
+        launch.args = vec!["x".repeat(131_071).into()];
+        assert_eq!(start(&launch).unwrap().0, ExitStatus::Exited(0));
+        launch.args = vec!["nul\0byte".into()];
+        let error = start(&launch).unwrap_err();
+        assert!(matches!(error, LaunchError::NulByte { .. }), "{error:?}");
+        launch.args.clear();
+        launch.cwd = Some("/no/such/directory".into());
+        let error = start(&launch).unwrap_err();
+        assert!(matches!(error, LaunchError::WorkingDirectory { .. }), "{error:?}");
+        launch.cwd = None;
+        launch.env = vec![("PATH".into(), "/no/such/directory".into())];
+        assert_eq!(start(&launch).unwrap_err().code(), 127);
+    }
+
+    #[test]
+    fn a_session_of_its_own_has_no_terminal() {
+        let mut launch = Launch::new("sh", ["-c".into(), "(: </dev/tty) 2>/dev/null && echo tty; echo end".into()]);
+        launch.placement = Placement::Session;
+        launch.stdin = Input::Null;
+        assert_eq!(start(&launch).unwrap(), (ExitStatus::Exited(0), "end\n".into()));
+    }
+}

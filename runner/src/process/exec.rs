@@ -152,6 +152,8 @@ impl Course<'_> {
             match signals.next().await {
                 Request::End(signal) => {
                     self.signal.set(Some(signal));
+                    // it may be init's death that brought it
+                    self.side.tree().adopt_if_init_is_gone();
                     sys::kill_group(self.group, signal);
                     self.options.ending.request();
                 }

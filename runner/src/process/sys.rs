@@ -156,10 +156,15 @@ pub fn is_pending(signal: Signal) -> bool {
 }
 
 /// Every signal to its default action. Only system calls, so it may run between fork and exec.
+///
+/// By the raw call, for the C library refuses the two numbers that it keeps for itself, and a parent may have left them
+/// ignored all the same.
 pub fn default_dispositions() {
+    // handler, flags, restorer, mask, as the kernel has them on 64-bit machines: SIG_DFL, none, none, empty
+    let default = [0_u64; 4];
     for signal in 1..=LAST_SIGNAL {
-        // SAFETY: SIG_DFL installs no code of ours; KILL, STOP and the two that the C library keeps are refused, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads the four words, and SIG_DFL installs no code of ours; KILL and STOP are refused.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<u64>(), size_of::<u64>()) };
     }
 }
 

@@ -6,7 +6,11 @@
 
 use std::{collections::HashSet, future::poll_fn, io, os::fd::OwnedFd, task::Poll, time::Duration};
 
-use nix::{libc, unistd::Pid};
+use nix::{
+    libc,
+    sys::prctl::set_child_subreaper,
+    unistd::{Pid, getppid},
+};
 use tokio::{
     io::unix::AsyncFd,
     time::{Instant, sleep, timeout},
@@ -69,7 +73,21 @@ impl Tree {
     /// # Errors
     /// There is no `/proc`.
     pub fn processes(&self) -> io::Result<Vec<Process>> {
-        descendants(self.init, self.runner)
+        let root = if self.init_is_gone() { self.runner } else { self.init };
+        descendants(root, self.runner)
+    }
+
+    /// To be called before the first signal: if init was killed, whoever loses its parent from now on comes to us. Who had
+    /// lost it before is out of sight then.
+    pub fn adopt_if_init_is_gone(&self) {
+        if self.init_is_gone() {
+            // Linux has had it since 3.4; without it only the agent's group can be ended
+            let _ = set_child_subreaper(true);
+        }
+    }
+
+    fn init_is_gone(&self) -> bool {
+        getppid() != self.init
     }
 
     /// Ends the tree, the child first; returns when nobody is left, or nobody within reach.

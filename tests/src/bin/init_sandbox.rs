@@ -1,0 +1,133 @@
+//! Starts a program as PID 1 of a PID namespace of its own, as a container runtime would, and leaves with its code.
+//!
+//! `init_sandbox [--user ID] [--read-only] [--bare DIRECTORY] [--processes N] -- PROGRAM [ARGUMENT]...`; `--bare` makes an
+//! empty directory the root, with nothing in it but the system's libraries, the directories of the programs, and `/proc`: no
+//! shell. Leaves with 125 when this machine does not let it.
+
+#![allow(clippy::unwrap_used, reason = "a fixture: whatever is unexpected here is a failed test")]
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Command, exit},
+};
+
+use nix::{
+    libc,
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::{
+        prctl::set_pdeathsig,
+        resource::{Resource, setrlimit},
+        signal::Signal,
+    },
+    unistd::{ForkResult, chdir, chroot, fork, setgid, setgroups, setuid},
+};
+
+/// What a runtime could not do for us: as `docker run` has it.
+const REFUSED: i32 = 125;
+
+#[derive(Default)]
+struct Wishes {
+    user: Option<u32>,
+    read_only: bool,
+    bare: Option<OsString>,
+    processes: Option<u64>,
+    command: Vec<OsString>,
+}
+
+fn main() {
+    let wishes = parse();
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS) {
+        eprintln!("init_sandbox: no namespaces: {error}");
+        exit(REFUSED);
+    }
+    // SAFETY: this program has no threads.
+    match unsafe { fork() } {
+        Ok(ForkResult::Child) => {
+            // a test that fails leaves nobody behind
+            set_pdeathsig(Signal::SIGKILL).unwrap();
+            if let Err(error) = prepare(&wishes) {
+                eprintln!("init_sandbox: not prepared: {error}");
+                exit(REFUSED);
+            }
+            let error = Command::new(&wishes.command[0]).args(&wishes.command[1..]).exec();
+            panic!("{}: {error}", wishes.command[0].display());
+        }
+        Ok(ForkResult::Parent { child }) => {
+            let mut status = 0;
+            // SAFETY: waits for our own child.
+            while unsafe { libc::waitpid(child.as_raw(), &raw mut status, 0) } < 0 {}
+            let status = std::process::ExitStatus::from_raw(status);
+            exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn parse() -> Wishes {
+    let mut wishes = Wishes::default();
+    let mut arguments = env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().unwrap();
+        match argument.to_str() {
+            Some("--user") => wishes.user = Some(value().to_str().unwrap().parse().unwrap()),
+            Some("--processes") => wishes.processes = Some(value().to_str().unwrap().parse().unwrap()),
+            Some("--read-only") => wishes.read_only = true,
+            Some("--bare") => wishes.bare = Some(value()),
+            Some("--") => break,
+            _ => panic!("unknown option {}", argument.display()),
+        }
+    }
+    wishes.command = arguments.collect();
+    wishes
+}
+
+fn prepare(wishes: &Wishes) -> nix::Result<()> {
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    let root = match &wishes.bare {
+        Some(root) => {
+            let root = Path::new(root);
+            mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::empty(), none)?;
+            let programs = env::current_exe().unwrap();
+            for inside in [Path::new("/lib"), Path::new("/lib64"), Path::new("/usr/lib"), programs.parent().unwrap()] {
+                if !inside.exists() {
+                    continue;
+                }
+                let place = root.join(inside.strip_prefix("/").unwrap());
+                fs::create_dir_all(&place).unwrap();
+                mount(Some(inside), &place, none, MsFlags::MS_BIND, none)?;
+            }
+            fs::create_dir(root.join("proc")).unwrap();
+            root
+        }
+        None => Path::new("/"),
+    };
+    mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), none)?;
+    if wishes.read_only {
+        // a root that is no mount of its own is made one
+        mount(Some(root), root, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
+        chdir(root)?;
+        mount(none, root, none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, none)?;
+    }
+    if wishes.bare.is_some() {
+        chdir(root)?;
+        chroot(".")?;
+        chdir("/")?;
+    }
+    if let Some(user) = wishes.user {
+        setgroups(&[])?;
+        setgid(user.into())?;
+        setuid(user.into())?;
+        // the change of user has cleared it
+        set_pdeathsig(Signal::SIGKILL)?;
+    }
+    if let Some(processes) = wishes.processes {
+        setrlimit(Resource::RLIMIT_NPROC, processes, processes)?;
+    }
+    Ok(())
+}
