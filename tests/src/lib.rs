@@ -1,6 +1,8 @@
 //! Fixtures shared by the whole-project tests.
 
+pub mod git_servers;
 pub mod probe;
 pub mod pty;
+pub mod repo;
 pub mod sandbox;
 pub mod skip;

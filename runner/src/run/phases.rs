@@ -27,7 +27,7 @@ use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
-use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError};
+use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust};
 use crate::{configure, secrets};
 
 /// Drives a run to its end.
@@ -174,7 +174,13 @@ impl Run<'_> {
     }
 
     fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<(), Failure> {
-        let put_back: Vec<String> = { let _ = prepared; Vec::new() }; // FIXME-MERGE
+        let workdir = workspace::workdir(prepared, &self.task.workspace)?;
+        let put_back = trust::apply(&trust::Request {
+            workdir: &workdir,
+            trust: self.task.trust,
+            paths: self.agent.repository_config(),
+            base_commit: prepared.base_commit.as_deref(),
+        })?;
         if !put_back.is_empty() {
             tracing::info!(trust = self.task.trust.as_str(), "put back or hidden: {}", put_back.join(", "));
             journal.put_back(put_back);

@@ -27,13 +27,18 @@ struct Written<'a> {
     event: &'a Event,
 }
 
+impl Serialize for Record<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let at = humantime::format_rfc3339_millis(self.at).to_string();
+        Written { line: self.line, at, event: self.event }.serialize(serializer)
+    }
+}
+
 /// Appends the record as one line.
 pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    let at = humantime::format_rfc3339_millis(record.at).to_string();
-    let written = Written { line: record.line, at, event: record.event };
     // A `Vec` takes every write, and events have no keys but strings: this cannot fail. Half a line would be worse than none.
-    if serde_json::to_writer(&mut *out, &written).is_err() {
+    if serde_json::to_writer(&mut *out, record).is_err() {
         out.truncate(start);
         return;
     }
