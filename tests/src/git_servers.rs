@@ -3,6 +3,8 @@
 //! Each listens on a port that the kernel chose, and starts the real program for a connection with the socket as its stdin,
 //! as inetd did: no port is guessed, nothing is waited for, nothing is left running.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -32,7 +34,10 @@ macro_rules! skipped {
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/lib/git-core".into()]).map(|dir| dir.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/lib/git-core".into()])
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// A listening socket and the thread that serves it; gone when dropped.
@@ -189,9 +194,11 @@ impl HttpServer {
 
 fn serve_http<S: Read + Write>(stream: &mut BufReader<S>, root: &Path, behaviour: &HttpBehaviour) {
     while let Some(request) = read_request(stream) {
-        let authorization = request.headers.get("authorization").and_then(|value| value.strip_prefix("Basic ")).map(|value| {
-            String::from_utf8_lossy(&base64::engine::general_purpose::STANDARD.decode(value).unwrap()).into_owned()
-        });
+        let authorization = request
+            .headers
+            .get("authorization")
+            .and_then(|value| value.strip_prefix("Basic "))
+            .map(|value| String::from_utf8_lossy(&base64::engine::general_purpose::STANDARD.decode(value).unwrap()).into_owned());
         behaviour.seen.lock().unwrap().push((format!("{} {}", request.method, request.target), authorization.clone()));
         let answer = respond(&request, authorization.as_deref(), root, behaviour);
         let Ok(()) = stream.get_mut().write_all(&answer).and_then(|()| stream.get_mut().flush()) else { return };
@@ -246,7 +253,9 @@ fn respond(request: &HttpRequest, authorization: Option<&str>, root: &Path, beha
     let mut command = Command::new("git");
     command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1").env("REQUEST_METHOD", &request.method);
     command.env("PATH_INFO", decode(path)).env("QUERY_STRING", query).env("REMOTE_USER", "somebody").env("REMOTE_ADDR", "127.0.0.1");
-    for (header, variable) in [("content-type", "CONTENT_TYPE"), ("git-protocol", "GIT_PROTOCOL"), ("content-encoding", "HTTP_CONTENT_ENCODING")] {
+    for (header, variable) in
+        [("content-type", "CONTENT_TYPE"), ("git-protocol", "GIT_PROTOCOL"), ("content-encoding", "HTTP_CONTENT_ENCODING")]
+    {
         if let Some(value) = request.headers.get(header) {
             command.env(variable, value);
         }
@@ -278,7 +287,8 @@ fn decode(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
-        let decoded = (byte == b'%').then(|| u8::from_str_radix(&format!("{}{}", char::from(rest.next()?), char::from(rest.next()?)), 16).ok());
+        let decoded =
+            (byte == b'%').then(|| u8::from_str_radix(&format!("{}{}", char::from(rest.next()?), char::from(rest.next()?)), 16).ok());
         bytes.push(decoded.flatten().unwrap_or(byte));
     }
     String::from_utf8(bytes).unwrap()
@@ -359,7 +369,13 @@ impl Sshd {
         );
         fs::write(&config, text).unwrap();
         let listener = Listener::start(move |stream| {
-            let _ = Command::new(&sshd).args(["-i", "-f"]).arg(&config).stdin(stdio(&stream)).stdout(stdio(&stream)).stderr(Stdio::null()).status();
+            let _ = Command::new(&sshd)
+                .args(["-i", "-f"])
+                .arg(&config)
+                .stdin(stdio(&stream))
+                .stdout(stdio(&stream))
+                .stderr(Stdio::null())
+                .status();
             let _ = stream.shutdown(Shutdown::Both);
         });
         let host = fs::read_to_string(dir.join("host.pub")).unwrap();

@@ -1,5 +1,7 @@
 //! Repositories made by the real `git`, and the calling of the runner's workspace on them.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,7 @@
 //! Clones: each kind of ref by each transport, with real servers.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 use std::fs;
 use std::path::Path;
 
@@ -186,7 +188,8 @@ fn of_two_thousand_branches_one_is_fetched() {
     let source = Source::new(root.path(), "many.git");
     let main = source.rev("main");
     let lines: String = (0..2000).map(|number| format!("create refs/heads/b{number} {main}\n")).collect();
-    let mut child = agent_tests::repo::git(&source.bare).args(["update-ref", "--stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        agent_tests::repo::git(&source.bare).args(["update-ref", "--stdin"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
     let server = git_daemon(&source.root);

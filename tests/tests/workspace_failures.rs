@@ -1,5 +1,7 @@
 //! What goes wrong on the way to a clone: each has its reason, leaves nothing behind, and tells no secret.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -218,7 +220,8 @@ fn a_full_disk_is_a_full_disk_and_is_cleaned_up() {
         skipped!("a_full_disk_is_a_full_disk_and_is_cleaned_up: cannot mount a tmpfs: {error}");
     }
     // Once while the pack arrives, once while files are written.
-    let results: Vec<_> = [0, 1].map(|depth| (Job::new(source.bare.to_str().unwrap(), &dir).depth(depth).run(), fs::read_dir(&dir).unwrap().count())).into();
+    let results: Vec<_> =
+        [0, 1].map(|depth| (Job::new(source.bare.to_str().unwrap(), &dir).depth(depth).run(), fs::read_dir(&dir).unwrap().count())).into();
     nix::mount::umount(&dir).unwrap();
     for (result, left) in results {
         let error = result.unwrap_err();
@@ -254,7 +257,12 @@ fn a_proxy_is_used_unless_the_host_is_excepted() {
 /// A commit of a tree that no honest git would write.
 fn hostile(source: &Source, entries: &[(&str, &str, &[u8])]) -> String {
     let object = |kind: &str, bytes: &[u8]| {
-        let mut child = git(&source.work).args(["hash-object", "-w", "--literally", "--stdin", "-t", kind]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = git(&source.work)
+            .args(["hash-object", "-w", "--literally", "--stdin", "-t", kind])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
     };
@@ -326,7 +334,8 @@ fn nothing_that_a_repository_names_is_run() {
     // The user's own settings know a filter of that name; the clone does not read them.
     let home = root.path().join("home");
     fs::create_dir(&home).unwrap();
-    fs::write(home.join(".gitconfig"), format!("[filter \"evil\"]\n\tsmudge = {run}\n\trequired = true\n[core]\n\tfsmonitor = {run}\n")).unwrap();
+    fs::write(home.join(".gitconfig"), format!("[filter \"evil\"]\n\tsmudge = {run}\n\trequired = true\n[core]\n\tfsmonitor = {run}\n"))
+        .unwrap();
     let mut job = Job::new(source.bare.to_str().unwrap(), &root.path().join("clone"));
     job.env.insert("HOME".into(), home.display().to_string());
     let prepared = job.run().unwrap();

@@ -1,5 +1,7 @@
 //! Clones that are there: taken up without losing work; facts about them; and what `trust` does to them.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -242,7 +244,13 @@ fn turned(root: &Path, source: &Source) -> Prepared {
         source.commit("marker", &format!("{files:?}"));
     };
     symlink("AGENTS.md", source.work.join("CLAUDE.md")).unwrap();
-    write(&[("AGENTS.md", "base agents"), (".claude/settings.json", "base settings"), (".claude/skills/a/SKILL.md", "base skill"), (".mcp.json", "base mcp"), ("sub/.claude/settings.json", "base sub")]);
+    write(&[
+        ("AGENTS.md", "base agents"),
+        (".claude/settings.json", "base settings"),
+        (".claude/skills/a/SKILL.md", "base skill"),
+        (".mcp.json", "base mcp"),
+        ("sub/.claude/settings.json", "base sub"),
+    ]);
     git_ok(&source.work, ["checkout", "-q", "-b", "evil"]);
     git_ok(&source.work, ["rm", "-q", ".mcp.json"]);
     fs::remove_file(source.work.join("CLAUDE.md")).unwrap();
@@ -287,7 +295,15 @@ fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it
     let dir = &prepared.dir;
     assert_eq!(
         put_back,
-        [".claude/hooks/h.sh", ".claude/settings.json", ".claude/skills/a/SKILL.md", ".env", ".mcp.json", "CLAUDE.md", "sub/.claude/settings.json"]
+        [
+            ".claude/hooks/h.sh",
+            ".claude/settings.json",
+            ".claude/skills/a/SKILL.md",
+            ".env",
+            ".mcp.json",
+            "CLAUDE.md",
+            "sub/.claude/settings.json"
+        ]
     );
     for (name, content) in [
         (".claude/settings.json", "base settings"),
@@ -309,7 +325,12 @@ fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it
     let again = job(&source, root.path()).on("evil").run().unwrap();
     assert!(again.notes.iter().all(|note| !note.contains("uncommitted")), "{:?}", again.notes);
     assert_eq!(trust(&again, Trust::Repository), Vec::<String>::new());
-    for (name, content) in [(".claude/settings.json", "evil settings"), (".claude/hooks/h.sh", "evil hook"), (".mcp.json", "<NotFound>"), ("CLAUDE.md", "evil claude")] {
+    for (name, content) in [
+        (".claude/settings.json", "evil settings"),
+        (".claude/hooks/h.sh", "evil hook"),
+        (".mcp.json", "<NotFound>"),
+        ("CLAUDE.md", "evil claude"),
+    ] {
         assert_eq!(read(dir, name), content, "{name}");
     }
     assert_eq!(git_ok(dir, ["status", "--porcelain"]), "");
@@ -332,13 +353,20 @@ fn an_unchanged_branch_is_left_alone() {
     let (root, source) = setting();
     let _ = turned(&root.path().join("x"), &source);
     let prepared = job(&source, root.path()).on("new").run().unwrap();
+    assert_eq!(read(&prepared.dir, "CLAUDE.md"), "base agents");
     assert_eq!(trust(&prepared, Trust::Base), Vec::<String>::new());
     assert!(prepared.dir.join("CLAUDE.md").symlink_metadata().unwrap().is_symlink());
 }
 
 #[test]
 fn links_in_the_way_are_replaced_and_never_followed() {
-    for (link, target) in [(".claude", "OUTSIDE"), (".claude", "innocent"), (".claude/settings.json", "OUTSIDE/settings.json"), (".mcp.json", "nowhere"), (".claude", ".claude")] {
+    for (link, target) in [
+        (".claude", "OUTSIDE"),
+        (".claude", "innocent"),
+        (".claude/settings.json", "OUTSIDE/settings.json"),
+        (".mcp.json", "nowhere"),
+        (".claude", ".claude"),
+    ] {
         for mode in [Trust::Base, Trust::Instructions] {
             let (root, source) = setting();
             let outside = root.path().join("outside");
@@ -360,7 +388,10 @@ fn links_in_the_way_are_replaced_and_never_followed() {
             let expected = if mode == Trust::Base { "base settings" } else { "<NotFound>" };
             assert_eq!(read(&prepared.dir, ".claude/settings.json"), expected, "{link} {target} {mode:?}");
             for name in [".claude", ".mcp.json", ".claude/settings.json"] {
-                assert!(!prepared.dir.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()), "{name}: {link} {target} {mode:?}");
+                assert!(
+                    !prepared.dir.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()),
+                    "{name}: {link} {target} {mode:?}"
+                );
             }
             assert_eq!((read(&outside, "settings.json").as_str(), fs::read_dir(&outside).unwrap().count()), ("untouched", 1));
             agent_commits_only_its_own(&prepared);
@@ -372,7 +403,9 @@ fn links_in_the_way_are_replaced_and_never_followed() {
 fn the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other() {
     let (root, source) = setting();
     if !nix::unistd::geteuid().is_root() {
-        agent_tests::skipped!("the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other: only root can give a directory away");
+        agent_tests::skipped!(
+            "the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other: only root can give a directory away"
+        );
     }
     let dir = root.path().join("clone");
     fs::create_dir(&dir).unwrap();

@@ -9,15 +9,20 @@ use super::error::WorkspaceError;
 /// Checks a whole tree out into a work tree that is empty, and writes the index.
 pub(crate) fn whole(repo: &gix::Repository, commit: ObjectId, context: &Context<'_>) -> Result<Vec<String>, WorkspaceError> {
     let broken = |error: gix::Error| if context.is_cancelled() { WorkspaceError::Cancelled } else { broken(repo, &error) };
-    let tree = repo.find_commit(commit).and_then(|commit| commit.tree_id().map_err(Into::into)).map_err(broken)?;
+    let tree = repo.find_commit(commit).and_then(|commit| commit.tree_id()).map_err(broken)?;
     let mut index = repo.index_from_tree(&tree).map_err(broken)?;
     let notes = write(repo, &mut index, true, context)?;
-    index.write(gix::index::write::Options::default()).map_err(|error| broken(error.into()))?;
+    index.write(gix::index::write::Options::default()).map_err(broken)?;
     Ok(notes)
 }
 
 /// Writes the files of an index into the work tree.
-pub(crate) fn write(repo: &gix::Repository, index: &mut gix::index::State, empty: bool, context: &Context<'_>) -> Result<Vec<String>, WorkspaceError> {
+pub(crate) fn write(
+    repo: &gix::Repository,
+    index: &mut gix::index::State,
+    empty: bool,
+    context: &Context<'_>,
+) -> Result<Vec<String>, WorkspaceError> {
     let broken = |error: gix::Error| if context.is_cancelled() { WorkspaceError::Cancelled } else { broken(repo, &error) };
     let Some(dir) = repo.workdir() else {
         return Err(WorkspaceError::Repository { dir: repo.git_dir().to_owned(), said: "it has no work tree".to_owned() });
@@ -29,11 +34,14 @@ pub(crate) fn write(repo: &gix::Repository, index: &mut gix::index::State, empty
     options.filters.options_mut().drivers.clear();
     let files = gix::progress::Discard;
     let objects = repo.objects.clone().into_arc().map_err(|error| WorkspaceError::io("cannot open objects of", repo.git_dir(), error))?;
-    let outcome = gix::worktree::state::checkout(index, dir, objects, &files, &files, &context.cancel, options).map_err(|error| broken(error.into()))?;
+    let outcome = gix::worktree::state::checkout(index, dir, objects, &files, &files, &context.cancel, options).map_err(broken)?;
     if context.is_cancelled() {
         return Err(WorkspaceError::Cancelled);
     }
-    let mut notes: Vec<String> = outcome.errors.iter().map(|record| format!("`{}` was not checked out: {}", record.path, record.error)).collect();
-    notes.extend(outcome.collisions.iter().map(|collision| format!("`{}` was not checked out: something else has its name", collision.path)));
+    let mut notes: Vec<String> =
+        outcome.errors.iter().map(|record| format!("`{}` was not checked out: {}", record.path, record.error)).collect();
+    notes.extend(
+        outcome.collisions.iter().map(|collision| format!("`{}` was not checked out: something else has its name", collision.path)),
+    );
     Ok(notes)
 }

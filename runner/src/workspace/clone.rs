@@ -17,7 +17,13 @@ use super::url::RepoUrl;
 use super::{Context, Prepared, Progress, checkout, trust};
 
 /// Clones into a directory that is empty or missing. On failure the directory is as it was.
-pub(crate) fn clone(url: &RepoUrl, workspace: &Workspace, access: &GitAccess, wanted: &Wanted, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
+pub(crate) fn clone(
+    url: &RepoUrl,
+    workspace: &Workspace,
+    access: &GitAccess,
+    wanted: &Wanted,
+    context: &Context<'_>,
+) -> Result<Prepared, WorkspaceError> {
     let remotes = config::extra_remotes(workspace)?;
     let claim = Claim::new(&context.dir)?;
     let repo = init(&context.dir)?;
@@ -112,20 +118,37 @@ pub(crate) fn complete(
     wanted: &Wanted,
     mut listing: Listing,
 ) -> Result<Fetched, WorkspaceError> {
-    if wanted.base_branch(&listing).is_none() {
+    let is_here = |id: ObjectId| repo.try_find_header(id).is_ok_and(|found| found.is_some());
+    let is_known = wanted.base_branch(&listing).is_some_and(|name| {
+        remote_tip(repo, &name).is_some() || (listing.head_branch.as_deref() == Some(&name) && listing.head.is_some_and(is_here))
+    });
+    if !is_known && wanted.base_branch.is_none() && (listing.head.is_none_or(|id| !is_here(id))) {
         // `ref` was a tag. Only now is it known that the base is where HEAD points.
         let head = session.fetch(repo, &["HEAD".to_owned()], depth, &|_| Ok(()))?;
         listing.head_branch = head.head_branch;
         listing.head = head.head;
     }
-    if let (Some(name), Some(id)) = (&listing.head_branch, listing.head) {
-        edit(repo, [to_object(&format!("refs/remotes/origin/{name}"), id)?, to_ref("refs/remotes/origin/HEAD", &format!("refs/remotes/origin/{name}"))?])?;
-    }
+    place_remote_head(repo, &listing)?;
     let base_branch = wanted.base_branch(&listing);
     Ok(Fetched { listing, base_branch })
 }
 
-fn fetch_commit_by_history(session: &Session<'_>, repo: &gix::Repository, wanted: &Wanted, said: String) -> Result<Listing, WorkspaceError> {
+/// Remembers where the remote's HEAD points, if its commit was fetched: a server of protocol version 0 lists it unasked.
+fn place_remote_head(repo: &gix::Repository, listing: &Listing) -> Result<(), WorkspaceError> {
+    let (Some(name), Some(id)) = (&listing.head_branch, listing.head) else { return Ok(()) };
+    if repo.try_find_header(id).ok().flatten().is_none() {
+        return Ok(());
+    }
+    let branch = format!("refs/remotes/origin/{name}");
+    edit(repo, [to_object(&branch, id)?, to_ref("refs/remotes/origin/HEAD", &branch)?])
+}
+
+fn fetch_commit_by_history(
+    session: &Session<'_>,
+    repo: &gix::Repository,
+    wanted: &Wanted,
+    said: String,
+) -> Result<Listing, WorkspaceError> {
     let Reference::Commit(id) = &wanted.reference else { return Err(WorkspaceError::Cancelled) };
     let everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "HEAD"].map(str::to_owned);
     let listing = session.fetch(repo, &everything, &shallow(0), &|_| Ok(()))?;
@@ -136,15 +159,19 @@ fn fetch_commit_by_history(session: &Session<'_>, repo: &gix::Repository, wanted
 }
 
 /// As [`fetch`], by the `git` program; the list is gix's, so that refs are found and missed in the same way.
-fn fetch_filtered(session: &Session<'_>, repo: &gix::Repository, workspace: &Workspace, wanted: &Wanted, filter: &str) -> Result<Fetched, WorkspaceError> {
+fn fetch_filtered(
+    session: &Session<'_>,
+    repo: &gix::Repository,
+    workspace: &Workspace,
+    wanted: &Wanted,
+    filter: &str,
+) -> Result<Fetched, WorkspaceError> {
     let listing = session.list(repo, &wanted.refspecs(), &|listing| wanted.check(listing, session.url.as_str()))?;
     let context = session.context;
     let specs: Vec<String> = wanted.refspecs().into_iter().filter(|spec| is_listed(spec, &listing)).collect();
     programs::fetch_filtered(&context.dir, filter, &specs, workspace.depth, context.env, &context.cancel)?;
     let repo = open(&context.dir)?;
-    if let (Some(name), Some(id)) = (&listing.head_branch, listing.head) {
-        edit(&repo, [to_object(&format!("refs/remotes/origin/{name}"), id)?, to_ref("refs/remotes/origin/HEAD", &format!("refs/remotes/origin/{name}"))?])?;
-    }
+    place_remote_head(&repo, &listing)?;
     let base_branch = wanted.base_branch(&listing);
     Ok(Fetched { listing, base_branch })
 }
@@ -170,8 +197,7 @@ pub(crate) fn open_options() -> gix::open::Options {
 
 /// Opens the repository whose work tree is `dir`.
 pub(crate) fn open(dir: &Path) -> Result<gix::Repository, WorkspaceError> {
-    let mut repo: gix::Repository =
-        open_options().open(dir).map_err(|error| WorkspaceError::repository(dir, &error))?.into();
+    let mut repo: gix::Repository = open_options().open(dir).map_err(|error| WorkspaceError::repository(dir, &error))?.into();
     // Ref logs want a name; an image may have neither a user nor a host name.
     repo.committer_or_set_generic_fallback().map_err(|error| WorkspaceError::repository(dir, &error))?;
     Ok(repo)

@@ -23,7 +23,11 @@ pub(crate) const FULL_REFSPEC: &str = "+refs/heads/*:refs/remotes/origin/*";
 pub(crate) fn extra_remotes(workspace: &Workspace) -> Result<Vec<(String, RepoUrl)>, WorkspaceError> {
     let check = |(name, url): (&String, &String)| {
         let plain = name.chars().all(|character| character.is_ascii_alphanumeric() || "._-/".contains(character));
-        if !plain || name.starts_with('-') || name == "origin" || gix::validate::reference::name(format!("refs/remotes/{name}/x").as_str().into()).is_err() {
+        if !plain
+            || name.starts_with('-')
+            || name == "origin"
+            || gix::validate::reference::name(format!("refs/remotes/{name}/x").as_str().into()).is_err()
+        {
             return Err(WorkspaceError::InvalidRef { reference: format!("remote {name}") });
         }
         Ok((name.clone(), RepoUrl::parse(url)?))
@@ -32,11 +36,23 @@ pub(crate) fn extra_remotes(workspace: &Workspace) -> Result<Vec<(String, RepoUr
 }
 
 /// Writes the settings of the remotes, of credentials, certificates, ssh and author. Other settings stay as they are.
-pub(crate) fn write(git_dir: &Path, url: &RepoUrl, remotes: &[(String, RepoUrl)], workspace: &Workspace, access: &GitAccess, program: &Path) -> Result<(), WorkspaceError> {
+pub(crate) fn write(
+    git_dir: &Path,
+    url: &RepoUrl,
+    remotes: &[(String, RepoUrl)],
+    workspace: &Workspace,
+    access: &GitAccess,
+    program: &Path,
+) -> Result<(), WorkspaceError> {
     edit(git_dir, |config| {
         set(config, "remote", Some("origin"), &[("url", url.as_str()), ("fetch", FULL_REFSPEC)])?;
         if let Some(filter) = &workspace.filter {
-            set(config, "remote", Some("origin"), &[("url", url.as_str()), ("fetch", FULL_REFSPEC), ("promisor", "true"), ("partialclonefilter", filter)])?;
+            set(
+                config,
+                "remote",
+                Some("origin"),
+                &[("url", url.as_str()), ("fetch", FULL_REFSPEC), ("promisor", "true"), ("partialclonefilter", filter)],
+            )?;
             set(config, "extensions", None, &[("partialClone", "origin")])?;
             add(config, "core", &[("repositoryformatversion", "1")])?;
         }

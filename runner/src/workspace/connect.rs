@@ -17,7 +17,7 @@ use gix::bstr::BStr;
 use gix::protocol::transport::client::blocking_io::{RequestWriter, SetServiceResponse, Transport as GitTransport};
 use gix::protocol::transport::client::git::ConnectMode;
 use gix::protocol::transport::client::git::blocking_io::Connection;
-use gix::protocol::transport::client::{Error as ClientError, MessageKind, TransportWithoutIO, WriteMode};
+use gix::protocol::transport::client::{Capabilities, Error as ClientError, MessageKind, TransportWithoutIO, WriteMode};
 use gix::protocol::transport::{Protocol, Service};
 
 use super::credential::DEFAULT_USERNAME;
@@ -60,14 +60,70 @@ pub(crate) fn open(
     cancel: &Cancel,
     trace: &Trace,
 ) -> Result<Box<dyn GitTransport + Send>, WorkspaceError> {
+    open_plain(url, access, env, cancel, trace).map(|transport| Box::new(OldServers(transport)) as Box<dyn GitTransport + Send>)
+}
+
+/// gix repeats each capability of a server of protocol version 0 or 1 in its request. `deepen-relative` there means that the
+/// depth counts from where the client's history ends, which for a new clone is nowhere: the server then sends everything.
+struct OldServers(Box<dyn GitTransport + Send>);
+
+impl TransportWithoutIO for OldServers {
+    fn to_url(&self) -> Cow<'_, BStr> {
+        self.0.to_url()
+    }
+
+    fn connection_persists_across_multiple_requests(&self) -> bool {
+        self.0.connection_persists_across_multiple_requests()
+    }
+
+    fn configure(&mut self, config: &dyn Any) -> gix::Result {
+        self.0.configure(config)
+    }
+}
+
+impl GitTransport for OldServers {
+    fn handshake<'a>(
+        &mut self,
+        service: Service,
+        extra_parameters: &'a [(&'a str, Option<&'a str>)],
+    ) -> Result<SetServiceResponse<'_>, ClientError> {
+        let mut response = self.0.handshake(service, extra_parameters)?;
+        if response.actual_protocol != Protocol::V2 {
+            let mut kept = vec![0];
+            for capability in response.capabilities.iter().filter(|capability| capability.name() != "deepen-relative") {
+                kept.extend_from_slice(capability.name());
+                if let Some(value) = capability.value() {
+                    kept.push(b'=');
+                    kept.extend_from_slice(value);
+                }
+                kept.push(b' ');
+            }
+            kept.pop();
+            if let Ok((capabilities, _)) = Capabilities::from_bytes(&kept) {
+                response.capabilities = capabilities;
+            }
+        }
+        Ok(response)
+    }
+
+    fn request(&mut self, write_mode: WriteMode, on_into_read: MessageKind, trace: bool) -> Result<RequestWriter<'_>, ClientError> {
+        self.0.request(write_mode, on_into_read, trace)
+    }
+}
+
+fn open_plain(
+    url: &RepoUrl,
+    access: &GitAccess,
+    env: &BTreeMap<String, String>,
+    cancel: &Cancel,
+    trace: &Trace,
+) -> Result<Box<dyn GitTransport + Send>, WorkspaceError> {
     match url.transport() {
         Transport::Http => {
             let tls = tls::client_config(access.ca_bundle_file.as_deref(), env)?;
             let client = Client::new(url, credentials(url, access), tls, env, cancel, trace.clone())?;
-            let parsed = gix::url::parse(BStr::new(url.as_str())).map_err(|_| WorkspaceError::InvalidUrl {
-                url: url.to_string(),
-                problem: "it cannot be read back".to_owned(),
-            })?;
+            let parsed = gix::url::parse(BStr::new(url.as_str()))
+                .map_err(|_| WorkspaceError::InvalidUrl { url: url.to_string(), problem: "it cannot be read back".to_owned() })?;
             Ok(Box::new(gix_transport::client::blocking_io::http::Transport::new_http(client, parsed, Protocol::V2, false)))
         }
         Transport::Git => open_daemon(url, cancel, trace),
@@ -240,4 +296,3 @@ impl GitTransport for ProgramTransport {
         self.connection()?.request(write_mode, on_into_read, trace)
     }
 }
-

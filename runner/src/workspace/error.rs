@@ -198,13 +198,19 @@ impl WorkspaceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InvalidRef { .. } => "a commit is given by its full id; a name follows git's rules (git-check-ref-format)",
-            Self::AuthFailed { given: false, .. } => "the server asks for credentials and none were given: set AGENT_TOKEN_FILE, or an SSH key",
+            Self::AuthFailed { given: false, .. } => {
+                "the server asks for credentials and none were given: set AGENT_TOKEN_FILE, or an SSH key"
+            }
             Self::TokenFile { .. } => "AGENT_TOKEN_FILE must name a readable file with the token on one line",
-            Self::HostKey { .. } => "put the server's key into the known hosts file (`ssh-keyscan HOST` prints it; compare it with a trusted source)",
+            Self::HostKey { .. } => {
+                "put the server's key into the known hosts file (`ssh-keyscan HOST` prints it; compare it with a trusted source)"
+            }
             Self::Tls { .. } => "name the certificate authority's PEM file as the CA bundle (git.caBundleFile)",
             Self::ProgramMissing { .. } => "add the program to the image, or leave out the setting that needs it",
             Self::Repository { .. } => "point AGENT_WORKSPACE_DIR at an empty directory to clone anew",
-            Self::InjectedFile { .. } => "files are put only at plain paths inside the work tree: no `..`, no symbolic link on the way, not into .git",
+            Self::InjectedFile { .. } => {
+                "files are put only at plain paths inside the work tree: no `..`, no symbolic link on the way, not into .git"
+            }
             other => other.reason().hint(),
         }
     }
@@ -212,7 +218,11 @@ impl WorkspaceError {
     /// For a failure of the file system: a full one is told apart, since it has a remedy of its own.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
-        if is_disk_full(&source) { Self::DiskFull { said: format!("{what}: {source}"), dir: path } } else { Self::Io { what, path, source } }
+        if is_disk_full(&source) {
+            Self::DiskFull { said: format!("{what}: {source}"), dir: path }
+        } else {
+            Self::Io { what, path, source }
+        }
     }
 
     /// For a failure inside a repository.

@@ -82,7 +82,8 @@ pub fn facts(dir: &Path, base: &Base) -> Result<Option<Facts>, WorkspaceError> {
 }
 
 fn is_dirty(repo: &gix::Repository) -> Option<bool> {
-    let mut status = repo.status(gix::progress::Discard).ok()?.untracked_files(gix::status::UntrackedFiles::Collapsed).into_iter(None).ok()?;
+    let mut status =
+        repo.status(gix::progress::Discard).ok()?.untracked_files(gix::status::UntrackedFiles::Collapsed).into_iter(None).ok()?;
     // The first item answers.
     match status.next() {
         None => Some(false),
@@ -142,6 +143,21 @@ fn count(repo: &gix::Repository, head: ObjectId, base: &Base) -> Option<(u64, Ob
 
 fn compare(repo: &gix::Repository, from: ObjectId, to: ObjectId) -> Option<(u64, u64, u64)> {
     let tree = |id: ObjectId| repo.find_commit(id).ok()?.tree().ok();
-    let stats = tree(from)?.changes().ok()?.stats(&tree(to)?).ok()?;
-    Some((stats.files_changed, stats.lines_added, stats.lines_removed))
+    let (from, to) = (tree(from)?, tree(to)?);
+    let mut cache = repo.diff_resource_cache_for_tree_diff().ok()?;
+    let (mut files, mut insertions, mut deletions) = (0, 0, 0);
+    let each = |change: gix::object::tree::diff::Change<'_, '_, '_>| {
+        if !change.entry_mode().is_tree() {
+            files += 1;
+            // A binary file, and a submodule, has no lines.
+            if let Some(counts) = change.diff(&mut cache).ok().and_then(|mut diff| diff.line_counts().ok()).flatten() {
+                insertions += u64::from(counts.insertions);
+                deletions += u64::from(counts.removals);
+            }
+            cache.clear_resource_cache_keep_allocation();
+        }
+        Ok(std::ops::ControlFlow::Continue(()))
+    };
+    from.changes().ok()?.for_each_to_obtain_tree(&to, each).ok()?;
+    Some((files, insertions, deletions))
 }

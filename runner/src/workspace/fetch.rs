@@ -144,7 +144,8 @@ impl Session<'_> {
             if is_disk_full(io) {
                 return WorkspaceError::DiskFull { dir: self.context.dir.clone(), said };
             }
-            if matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe) {
+            if matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+            {
                 return WorkspaceError::Network { url, said: format!("the connection broke: {said}") };
             }
         }
@@ -153,20 +154,34 @@ impl Session<'_> {
         if says_disk_full(&said) {
             return WorkspaceError::DiskFull { dir: self.context.dir.clone(), said };
         }
-        if has(&["not our ref", "unadvertised object", "no such remote ref"]) {
-            let is_id = |word: &&str| word.len() >= 40 && word.chars().all(|character| character.is_ascii_hexdigit());
-            let reference = said.split(|character: char| !character.is_ascii_alphanumeric()).find(is_id).unwrap_or("commit").to_owned();
-            return WorkspaceError::RefNotFound { reference, url, said };
+        if let Some(error) = commit_not_given(&url, &said) {
+            return error;
         }
         // git-daemon says no more than this of what it does not have or does not show.
-        if has(&["access denied or repository not exported", "no such repository", "does not appear to be a git repository", "repository not found"]) {
+        if has(&[
+            "access denied or repository not exported",
+            "no such repository",
+            "does not appear to be a git repository",
+            "repository not found",
+        ]) {
             return WorkspaceError::RepositoryNotFound { url, said };
         }
-        if has(&["early eof", "unexpected eof", "unexpected end of file", "failed to fill whole buffer", "peer disconnected", "premature"]) {
+        if has(&["early eof", "unexpected eof", "unexpected end of file", "failed to fill whole buffer", "peer disconnected", "premature"])
+        {
             return WorkspaceError::Network { url, said: format!("the connection broke: {said}") };
         }
         WorkspaceError::Fetch { url, said }
     }
+}
+
+/// What upload-pack says when it has no such commit, or does not give it.
+pub(crate) fn commit_not_given(url: &str, said: &str) -> Option<WorkspaceError> {
+    if !["not our ref", "unadvertised object"].iter().any(|part| said.contains(part)) {
+        return None;
+    }
+    let is_id = |word: &&str| word.len() >= 40 && word.chars().all(|character| character.is_ascii_hexdigit());
+    let reference = said.split(|character: char| !character.is_ascii_alphanumeric()).find(is_id).unwrap_or("commit").to_owned();
+    Some(WorkspaceError::RefNotFound { reference, url: url.to_owned(), said: said.to_owned() })
 }
 
 /// Between 0 and 1; spreads waits, guards nothing.

@@ -159,7 +159,22 @@ mod tests {
         symlink(outside.path().join("target"), dir.path().join("leaf")).unwrap();
         symlink(outside.path().join("new"), dir.path().join("dangling")).unwrap();
         fs::create_dir(dir.path().join("directory")).unwrap();
-        for bad in ["../x", "/etc/x", "a/../../x", "link/x", "leaf", "dangling", "leaf/x", ".git/config", ".GIT/config", "a/.git/hooks/x", "", ".", "directory", "x/"] {
+        for bad in [
+            "../x",
+            "/etc/x",
+            "a/../../x",
+            "link/x",
+            "leaf",
+            "dangling",
+            "leaf/x",
+            ".git/config",
+            ".GIT/config",
+            "a/.git/hooks/x",
+            "",
+            ".",
+            "directory",
+            "x/",
+        ] {
             // Beside a good one: paths are checked before anything is written.
             let error = write_all(dir.path(), &[file(bad)]).unwrap_err();
             assert_eq!(error.reason(), agent_sdk::verdict::Reason::WorkspaceConflict, "{bad}");

@@ -132,13 +132,20 @@ impl Client {
             .input_buffer_size(256 * 1024)
             .proxy(proxy)
             .build();
-        let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector { cancel: cancel.clone() }).chain(TlsConnector { config: tls });
+        let connector =
+            ().chain(ConnectProxyConnector::default()).chain(TcpConnector { cancel: cancel.clone() }).chain(TlsConnector { config: tls });
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
         Ok(Self { agent, credentials, url: url.as_str().to_owned(), trace, state: Arc::default() })
     }
 
     /// Sends one request and follows what may be followed. A failure is noted as what it is; gix gets a copy to pass on.
-    fn send(&self, url: &str, base: &str, headers: &[(String, String)], body: Option<&[u8]>) -> io::Result<(Vec<u8>, Box<dyn Read + Send + Sync>)> {
+    fn send(
+        &self,
+        url: &str,
+        base: &str,
+        headers: &[(String, String)],
+        body: Option<&[u8]>,
+    ) -> io::Result<(Vec<u8>, Box<dyn Read + Send + Sync>)> {
         self.try_send(url, base, headers, body).map_err(|error| {
             let text = error.to_string();
             self.trace.note(error);

@@ -35,7 +35,9 @@ pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
 pub(crate) fn git_in(dir: &Path, env: &BTreeMap<String, String>) -> Command {
     let mut command = git_command(env);
     command.current_dir(dir);
-    for setting in ["core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "advice.detachedHead=false", "gc.auto=0"] {
+    for setting in
+        ["core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "advice.detachedHead=false", "gc.auto=0"]
+    {
         command.args(["-c", setting]);
     }
     command
@@ -45,10 +47,11 @@ pub(crate) fn git_in(dir: &Path, env: &BTreeMap<String, String>) -> Command {
 pub(crate) fn run(mut command: Command, what: &str, needed_for: &str, cancel: &Cancel) -> Result<(), WorkspaceError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |said: String| WorkspaceError::Program { program: what.to_owned(), said };
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => WorkspaceError::ProgramMissing { program, needed_for: needed_for.to_owned() },
-        _ => failed(source.to_string()),
-    })?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => WorkspaceError::ProgramMissing { program, needed_for: needed_for.to_owned() },
+            _ => failed(source.to_string()),
+        })?;
     let Some(stderr) = child.stderr.take() else { return Err(failed("it has no stderr".to_owned())) };
     let reader = std::thread::spawn(move || {
         let mut said = Vec::new();
@@ -127,4 +130,3 @@ pub(crate) fn checkout_filtered(dir: &Path, env: &BTreeMap<String, String>, canc
     command.args(["reset", "--hard", "--quiet"]);
     run(command, "git reset", "a partial clone (`filter`)", cancel)
 }
-

@@ -76,9 +76,13 @@ mod tests {
         ] {
             assert!(!proxy(list, host, port), "{list} {host}");
         }
-        for (list, host, port) in
-            [("", "a.org", None), ("a.org", "ba.org", None), ("a.org:1", "a.org", None), ("10.0.0.0/8", "11.1.2.3", None), ("0.1", "10.0.0.1", None)]
-        {
+        for (list, host, port) in [
+            ("", "a.org", None),
+            ("a.org", "ba.org", None),
+            ("a.org:1", "a.org", None),
+            ("10.0.0.0/8", "11.1.2.3", None),
+            ("0.1", "10.0.0.1", None),
+        ] {
             assert!(proxy(list, host, port), "{list} {host}");
         }
     }

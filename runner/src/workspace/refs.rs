@@ -52,7 +52,11 @@ impl Wanted {
                 Err(_) => {
                     let name = text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/")).unwrap_or(text);
                     check_name(name)?;
-                    if text.starts_with("refs/") && name == text { Reference::Full(text.to_owned()) } else { Reference::Name(text.to_owned()) }
+                    if text.starts_with("refs/") && name == text {
+                        Reference::Full(text.to_owned())
+                    } else {
+                        Reference::Name(text.to_owned())
+                    }
                 }
             },
         };
@@ -94,7 +98,8 @@ impl Wanted {
 
     /// Whether the list holds what was not asked for: servers of protocol version 0 and 1 cannot do otherwise.
     pub(crate) fn is_more_than_asked(&self, listing: &Listing) -> bool {
-        let asked: Vec<String> = self.refspecs().iter().filter_map(|spec| Some(spec.trim_start_matches('+').split(':').next()?.to_owned())).collect();
+        let asked: Vec<String> =
+            self.refspecs().iter().filter_map(|spec| Some(spec.trim_start_matches('+').split(':').next()?.to_owned())).collect();
         // Version 2 filters by prefix, so `x` brings `x-1` too.
         listing.refs.keys().any(|name| !asked.iter().any(|asked| name.starts_with(asked.as_str())))
     }
@@ -102,7 +107,11 @@ impl Wanted {
     /// Fails if something that is wanted is missing.
     pub(crate) fn check(&self, listing: &Listing, url: &str) -> Result<(), WorkspaceError> {
         let missing = |reference: &str, what: &str| {
-            Err(WorkspaceError::RefNotFound { reference: reference.to_owned(), url: url.to_owned(), said: format!("the repository has no {what} of this name") })
+            Err(WorkspaceError::RefNotFound {
+                reference: reference.to_owned(),
+                url: url.to_owned(),
+                said: format!("the repository has no {what} of this name"),
+            })
         };
         match &self.reference {
             Reference::Name(name) if listing.find(name).is_none() => return missing(name, "branch or tag"),
@@ -133,7 +142,11 @@ impl Wanted {
     }
 
     /// Where work begins. `peel` makes a commit of a tag.
-    pub(crate) fn start(&self, listing: &Listing, peel: impl Fn(ObjectId) -> Result<ObjectId, WorkspaceError>) -> Result<Start, WorkspaceError> {
+    pub(crate) fn start(
+        &self,
+        listing: &Listing,
+        peel: impl Fn(ObjectId) -> Result<ObjectId, WorkspaceError>,
+    ) -> Result<Start, WorkspaceError> {
         if let Some(name) = &self.branch
             && let Some(commit) = listing.branch(name)
         {
@@ -164,7 +177,10 @@ impl Wanted {
 /// git's own rules for names, and no leading dash: some program down the line would take it for an option.
 fn check_name(name: &str) -> Result<(), WorkspaceError> {
     let full = format!("refs/heads/{name}");
-    let valid = !name.starts_with('-') && name != "HEAD" && !name.contains('*') && gix::validate::reference::name(full.as_bytes().as_bstr()).is_ok();
+    let valid = !name.starts_with('-')
+        && name != "HEAD"
+        && !name.contains('*')
+        && gix::validate::reference::name(full.as_bytes().as_bstr()).is_ok();
     if valid { Ok(()) } else { Err(WorkspaceError::InvalidRef { reference: name.to_owned() }) }
 }
 

@@ -13,7 +13,8 @@ use super::url::RepoUrl;
 /// The options that hold for us and, by `core.sshCommand`, for the agent's own git.
 fn options(access: &GitAccess) -> Result<Vec<OsString>, WorkspaceError> {
     // Never a question: there is nobody to answer it. The key of an unknown host is not accepted by default either.
-    let mut options: Vec<OsString> = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20"].map(OsString::from).into();
+    let mut options: Vec<OsString> =
+        ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20"].map(OsString::from).into();
     let mut add_path = |flag: &str, name: &str, path: &std::path::Path| -> Result<(), WorkspaceError> {
         let path = std::path::absolute(path).map_err(|source| WorkspaceError::io("cannot find", path, source))?;
         let text = path.to_string_lossy();
@@ -51,7 +52,12 @@ pub(crate) fn command_for_git(access: &GitAccess) -> Result<Option<String>, Work
 }
 
 /// The command that speaks git's protocol on its pipes.
-pub(crate) fn command(url: &RepoUrl, user: Option<&str>, access: &GitAccess, env: &BTreeMap<String, String>) -> Result<Command, WorkspaceError> {
+pub(crate) fn command(
+    url: &RepoUrl,
+    user: Option<&str>,
+    access: &GitAccess,
+    env: &BTreeMap<String, String>,
+) -> Result<Command, WorkspaceError> {
     let mut command = Command::new("ssh");
     command.env_clear().envs(env).env("LC_ALL", "C").env_remove("SSH_ASKPASS").env_remove("DISPLAY");
     command.args(options(access)?);
@@ -75,8 +81,12 @@ pub(crate) fn command(url: &RepoUrl, user: Option<&str>, access: &GitAccess, env
 /// What ssh, or the git at its other end, complained about.
 pub(crate) fn explain(url: &RepoUrl, said: &str) -> WorkspaceError {
     let url = url.to_string();
+    if let Some(error) = super::fetch::commit_not_given(&url, said) {
+        return error;
+    }
     // ssh warns before it fails; the lines that matter are the last ones.
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added")).collect();
+    let lines: Vec<&str> =
+        said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added")).collect();
     let text = lines.join(" ");
     let short: String = lines.iter().rev().take(6).rev().copied().collect::<Vec<_>>().join(" ");
     let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
@@ -86,7 +96,13 @@ pub(crate) fn explain(url: &RepoUrl, said: &str) -> WorkspaceError {
     if has(&["Permission denied (", "Too many authentication failures", "UNPROTECTED PRIVATE KEY FILE", "Load key"]) {
         return WorkspaceError::AuthFailed { url, said: short, given: true };
     }
-    if has(&["does not appear to be a git repository", "epository not found", "No such file or directory", "could not be found", "not a git repository"]) {
+    if has(&[
+        "does not appear to be a git repository",
+        "epository not found",
+        "No such file or directory",
+        "could not be found",
+        "not a git repository",
+    ]) {
         return WorkspaceError::RepositoryNotFound { url, said: short };
     }
     if has(&[

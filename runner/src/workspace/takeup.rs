@@ -27,7 +27,13 @@ const LOCKS: [&str; 5] = ["index.lock", "HEAD.lock", "config.lock", "shallow.loc
 const NAMED: usize = 5;
 
 /// Takes up the clone in the directory.
-pub(crate) fn take_up(url: &RepoUrl, workspace: &Workspace, access: &GitAccess, wanted: &Wanted, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
+pub(crate) fn take_up(
+    url: &RepoUrl,
+    workspace: &Workspace,
+    access: &GitAccess,
+    wanted: &Wanted,
+    context: &Context<'_>,
+) -> Result<Prepared, WorkspaceError> {
     let dir = &context.dir;
     let conflict = |problem: String| WorkspaceError::Conflict { dir: dir.clone(), problem };
     let remotes = config::extra_remotes(workspace)?;
@@ -117,13 +123,18 @@ fn reconcile(repo: &gix::Repository, start: Start, notes: &mut Vec<String>) -> R
 }
 
 /// Moves HEAD, index and files to where work begins, if nothing uncommitted is in the way.
-fn switch(repo: &gix::Repository, start: &Start, context: &Context<'_>, notes: &mut Vec<String>) -> Result<Option<ObjectId>, WorkspaceError> {
+fn switch(
+    repo: &gix::Repository,
+    start: &Start,
+    context: &Context<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Option<ObjectId>, WorkspaceError> {
     let broken = |error: gix::Error| broken(repo, &error);
     let target = match start {
         Start::Branch { commit, .. } | Start::Detached { commit } => *commit,
         Start::Unborn { .. } => return Ok(None),
     };
-    let tree = |commit: ObjectId| repo.find_commit(commit).and_then(|commit| commit.tree().map_err(Into::into)).map_err(broken);
+    let tree = |commit: ObjectId| repo.find_commit(commit).and_then(|commit| commit.tree()).map_err(broken);
     let old = match repo.head_id() {
         Ok(id) => Some(tree(id.detach())?),
         Err(_) => None,
@@ -131,7 +142,8 @@ fn switch(repo: &gix::Repository, start: &Start, context: &Context<'_>, notes: &
     let new = tree(target)?;
     let options = gix::diff::Options::default().with_rewrites(None);
     let changes = repo.diff_tree_to_tree(old.as_ref(), Some(&new), options).map_err(broken)?;
-    let changed: BTreeSet<BString> = changes.iter().filter(|change| !change.entry_mode().is_tree()).map(|change| change.location().to_owned()).collect();
+    let changed: BTreeSet<BString> =
+        changes.iter().filter(|change| !change.entry_mode().is_tree()).map(|change| change.location().to_owned()).collect();
 
     let dirty = uncommitted(repo)?;
     if !dirty.is_empty() {
@@ -171,7 +183,13 @@ fn uncommitted(repo: &gix::Repository) -> Result<BTreeSet<BString>, WorkspaceErr
 }
 
 /// Brings the changed files, and only those, to what the tree has.
-fn update_files(repo: &gix::Repository, tree: &gix::Tree<'_>, changed: &BTreeSet<BString>, context: &Context<'_>, notes: &mut Vec<String>) -> Result<(), WorkspaceError> {
+fn update_files(
+    repo: &gix::Repository,
+    tree: &gix::Tree<'_>,
+    changed: &BTreeSet<BString>,
+    context: &Context<'_>,
+    notes: &mut Vec<String>,
+) -> Result<(), WorkspaceError> {
     let broken = |error: gix::Error| broken(repo, &error);
     let dir = &context.dir;
     let mut wanted = repo.index_from_tree(&tree.id).map_err(broken)?;
@@ -180,7 +198,9 @@ fn update_files(repo: &gix::Repository, tree: &gix::Tree<'_>, changed: &BTreeSet
     for path in changed.difference(&kept) {
         remove_file(dir, path).map_err(|error| WorkspaceError::io("cannot remove", dir.join(path.to_string()), error))?;
     }
-    notes.extend(checkout::write(repo, &mut wanted, false, context)?);
+    if !wanted.entries().is_empty() {
+        notes.extend(checkout::write(repo, &mut wanted, false, context)?);
+    }
 
     let mut index = match repo.open_index() {
         Ok(index) => index,
@@ -194,7 +214,7 @@ fn update_files(repo: &gix::Repository, tree: &gix::Tree<'_>, changed: &BTreeSet
     // They describe the old entries.
     index.remove_tree();
     index.remove_resolve_undo();
-    index.write(gix::index::write::Options::default()).map_err(|error| broken(error.into()))
+    index.write(gix::index::write::Options::default()).map_err(broken)
 }
 
 /// Removes a tracked file, and the directories that it leaves empty. Its parents are known to be real directories: it was

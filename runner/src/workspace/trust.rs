@@ -99,7 +99,7 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
 
 fn base_tree<'repo>(repo: &'repo gix::Repository, id: &str) -> Result<gix::Tree<'repo>, WorkspaceError> {
     let id = ObjectId::from_hex(id.as_bytes()).map_err(|_| WorkspaceError::InvalidRef { reference: id.to_owned() })?;
-    repo.find_commit(id).and_then(|commit| commit.tree().map_err(Into::into)).map_err(|error| clone::broken(repo, &error))
+    repo.find_commit(id).and_then(|commit| commit.tree()).map_err(|error| clone::broken(repo, &error))
 }
 
 /// What is done to one work tree.
@@ -255,7 +255,7 @@ fn flag(repo: &gix::Repository, paths: &BTreeSet<PathBuf>, on: bool) -> Result<B
         }
     }
     if !tracked.is_empty() {
-        index.write(gix::index::write::Options::default()).map_err(|error| clone::broken(repo, &error.into()))?;
+        index.write(gix::index::write::Options::default()).map_err(|error| clone::broken(repo, &error))?;
     }
     Ok(tracked)
 }

@@ -48,7 +48,8 @@ impl RepoUrl {
         }
         // People write blanks in URLs; git takes them, the standard does not.
         let encoded = if given.contains("://") && !given.starts_with("file:") { encode(given) } else { given.to_owned() };
-        let url = gix::url::parse(encoded.as_bytes().as_bstr()).map_err(|_| invalid("it is neither a URL, nor `user@host:path`, nor a path"))?;
+        let url =
+            gix::url::parse(encoded.as_bytes().as_bstr()).map_err(|_| invalid("it is neither a URL, nor `user@host:path`, nor a path"))?;
         let path = url.path.to_str().map_err(|_| invalid("its path is not UTF-8"))?.to_owned();
         let host = url.host().unwrap_or_default().to_owned();
         let user = url.user().filter(|user| !user.is_empty()).map(str::to_owned);
@@ -63,7 +64,15 @@ impl RepoUrl {
             Scheme::File => {
                 let local = std::path::absolute(Path::new(&path)).map_err(|error| invalid(&error.to_string()))?;
                 let text = local.to_str().ok_or_else(|| invalid("its path is not UTF-8"))?.to_owned();
-                return Ok(Self { text: text.clone(), scheme: "file", transport: Transport::Local(local), host, port: None, path: text, userinfo: None });
+                return Ok(Self {
+                    text: text.clone(),
+                    scheme: "file",
+                    transport: Transport::Local(local),
+                    host,
+                    port: None,
+                    path: text,
+                    userinfo: None,
+                });
             }
             other => return Err(invalid(&format!("`{other}` is not supported: use https, http, ssh, git, file, or a path"))),
         };
@@ -228,15 +237,30 @@ mod tests {
                 assert!(RepoUrl::parse(one).unwrap().is_same_repository(&RepoUrl::parse(two).unwrap()), "{one} {two}");
             }
         }
-        for other in ["https://example.org/a/c", "https://example.com/a/b", "https://example.org:8443/a/b", "/a/b", "https://example.org/a/B"] {
+        for other in
+            ["https://example.org/a/c", "https://example.com/a/b", "https://example.org:8443/a/b", "/a/b", "https://example.org/a/B"]
+        {
             assert!(!RepoUrl::parse(all[0]).unwrap().is_same_repository(&RepoUrl::parse(other).unwrap()), "{other}");
         }
     }
 
     #[test]
     fn nothing_that_a_program_could_take_for_an_option_is_let_through() {
-        for bad in ["ssh://-oProxyCommand=x/y", "ssh://-l@host/y", "-oProxyCommand=x@host:y", "ssh://host/", "host:-x", "https:///x", "ext::sh -c x", "https://h/a\nb"] {
-            assert!(RepoUrl::parse(bad).is_err() || matches!(RepoUrl::parse(bad).unwrap().transport(), Transport::Local(path) if path.is_absolute()), "{bad}");
+        for bad in [
+            "ssh://-oProxyCommand=x/y",
+            "ssh://-l@host/y",
+            "-oProxyCommand=x@host:y",
+            "ssh://host/",
+            "host:-x",
+            "https:///x",
+            "ext::sh -c x",
+            "https://h/a\nb",
+        ] {
+            assert!(
+                RepoUrl::parse(bad).is_err()
+                    || matches!(RepoUrl::parse(bad).unwrap().transport(), Transport::Local(path) if path.is_absolute()),
+                "{bad}"
+            );
         }
     }
 

@@ -90,7 +90,12 @@ pub(super) fn resolve_base(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &
 }
 
 /// One path of a tree, through the links that are in it.
-fn look_up(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &Path, links: &mut usize) -> gix::Result<Option<(EntryKind, ObjectId, PathBuf)>> {
+fn look_up(
+    repo: &gix::Repository,
+    tree: &gix::Tree<'_>,
+    path: &Path,
+    links: &mut usize,
+) -> gix::Result<Option<(EntryKind, ObjectId, PathBuf)>> {
     let mut path = path.to_owned();
     'again: loop {
         let mut at = PathBuf::new();
@@ -104,7 +109,7 @@ fn look_up(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &Path, links: &mu
                 let Some(inside) = inside(&at, Path::new(std::ffi::OsStr::from_bytes(&target))).filter(|_| *links <= MAX_LINKS) else {
                     return Ok(None);
                 };
-                path = inside.join(components.as_path());
+                path = inside.components().chain(components).collect();
                 continue 'again;
             }
         }
@@ -169,7 +174,7 @@ fn find(root: &Path, path: &Path, links: &mut usize) -> io::Result<Step> {
                 *links += 1;
                 let target = fs::read_link(root.join(&at))?;
                 let Some(inside) = inside(&at, &target).filter(|_| *links <= MAX_LINKS) else { return Ok(Step::Hostile) };
-                path = inside.join(components.as_path());
+                path = inside.components().chain(components).collect();
                 continue 'again;
             }
             last = Some(metadata);
