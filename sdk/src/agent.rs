@@ -78,13 +78,32 @@ pub struct Surroundings {
     pub env: BTreeMap<String, String>,
     /// HOME, or a writable stand-in if it is unset or not writable.
     pub home: PathBuf,
+    /// The root of the repository's work tree; the same as `workdir` where there is no repository or no subdirectory.
+    pub work_tree: PathBuf,
     /// The directory in which the agent is started.
     pub workdir: PathBuf,
+    /// Which of [`Agent::repository_config`]'s paths the repository holds, after `trust` was applied, looked for in the work tree's
+    /// root and in `workdir`. By their path relative to `work_tree`.
+    pub repository_files: BTreeMap<PathBuf, RepositoryFile>,
     /// A private directory (0700) of this run, outside the repository, gone afterwards.
     pub private_dir: PathBuf,
     /// Whether the effective user is root.
     pub is_root: bool,
 }
+
+/// A file or directory of the repository that configures an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepositoryFile {
+    /// A regular file of at most [`REPOSITORY_FILE_LIMIT`] bytes, with its content.
+    File(Vec<u8>),
+    /// A directory.
+    Directory,
+    /// Something else: a link, a device, a file that is too large or cannot be read.
+    Other,
+}
+
+/// Configuration files of a repository are read up to this size: real ones have a few KiB.
+pub const REPOSITORY_FILE_LIMIT: u64 = 1 << 20;
 
 /// A plugin: a named bundle of skills and sub-agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +129,24 @@ pub struct Plan {
     pub args: Vec<String>,
     /// Variables to set (`Some`) or take away (`None`), on top of the runner's own environment.
     pub env: BTreeMap<String, Option<String>>,
+    /// Secrets that the agent reads from a file descriptor, so that they stand in no environment and no program that it starts
+    /// inherits them. By the variable that is set to the descriptor's number: the runner writes the secret into a pipe, closes the
+    /// pipe's other end, and lets the agent inherit the end that is read.
+    pub descriptors: BTreeMap<String, Secret>,
     /// What stands on its stdin, which is closed after it.
     pub stdin: Vec<u8>,
     /// What the agent cannot take, said to the user.
     pub warnings: Vec<String>,
+}
+
+/// A secret: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// A file to write outside the repository.
@@ -132,6 +165,8 @@ pub struct FileWrite {
 pub enum FileContent {
     /// These bytes in place of what is there.
     Replace(Vec<u8>),
+    /// No file: one that an earlier run wrote is removed.
+    Absent,
     /// These fields merged into the JSON object that is there; unknown fields are kept.
     MergeJson(serde_json::Map<String, serde_json::Value>),
     /// A directory tree, copied; files there that an earlier run copied and that are gone from the source are removed.

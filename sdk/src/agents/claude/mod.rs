@@ -1,12 +1,13 @@
 //! Claude Code: <https://code.claude.com/docs/en/headless>.
 //!
-//! What to write and start is in `plan`, what its stream means in `stream` (lines), `wire` (their types) and `meter` (usage), why it
+//! What to write and start is in `plan`, what of a repository counts in `trust`, what its stream means in `stream` (lines), `wire` (their types) and `meter` (usage), why it
 //! ended in `reasons`. Held against the versions named by [`Agent::held_against`], whose recorded streams are the fixtures.
 
 mod meter;
 mod plan;
 mod reasons;
 mod stream;
+mod trust;
 mod wire;
 
 use crate::agent::{Agent, Detail, Finding, Plan, PlanError, PlanRequest, RepositoryPath, Seen, StreamReader};
@@ -33,7 +34,7 @@ impl Agent for Claude {
     }
 
     fn repository_config(&self) -> &[RepositoryPath] {
-        plan::REPOSITORY_CONFIG
+        trust::REPOSITORY_CONFIG
     }
 
     fn plan(&self, request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
