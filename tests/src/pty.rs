@@ -13,10 +13,12 @@ use std::{
 };
 
 use nix::{
+    fcntl::{self, OFlag},
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    pty::{Winsize, openpty},
-    unistd::{pipe, setsid},
+    pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt},
+    sys::stat::Mode,
+    unistd::{pipe2, setsid},
 };
 
 use crate::probe::TOO_LONG;
@@ -40,9 +42,8 @@ impl Terminal {
     /// No pty, no process.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(Some(&size), None).unwrap_or_else(|error| panic!("no pty: {error}"));
-        let stream = || Stdio::from(copy(&pair.slave));
+        let (master, slave) = open().unwrap_or_else(|error| panic!("no pty: {error}"));
+        let stream = || Stdio::from(copy(&slave));
         command.stdin(stream()).stdout(stream()).stderr(stream());
         // SAFETY: two system calls, which is all that may happen between fork and exec.
         unsafe {
@@ -57,9 +58,9 @@ impl Terminal {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         // the command keeps copies otherwise, and the screen would never end
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        drop(pair.slave);
-        let master = File::from(pair.master);
-        let (until, reader) = pipe().unwrap_or_else(|error| panic!("no pipe: {error}"));
+        drop(slave);
+        resize(&master, 80, 24);
+        let (until, reader) = pipe2(OFlag::O_CLOEXEC).unwrap_or_else(|error| panic!("no pipe: {error}"));
         let screen = screen_of(copy(&master).into(), until);
         Self { child, master, screen, reader: Some(reader), seen: String::new(), read: 0 }
     }
@@ -94,10 +95,7 @@ impl Terminal {
     /// # Panics
     /// The terminal is gone.
     pub fn resize(&mut self, columns: u16, rows: u16) {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the master is open, and the call reads the size.
-        let answer = unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-        assert_eq!(answer, 0, "cannot resize");
+        resize(&self.master, columns, rows);
     }
 
     /// The process group in the foreground.
@@ -148,6 +146,23 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Both sides, close-on-exec from the start (`openpty` leaves them open for every child, and then no side ever hangs up).
+fn open() -> nix::Result<(File, OwnedFd)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let slave = fcntl::open(ptsname_r(&master)?.as_str(), flags, Mode::empty())?;
+    Ok((File::from(OwnedFd::from(master)), slave))
+}
+
+fn resize(master: &File, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the master is open, and the call reads the size.
+    let answer = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(answer, 0, "cannot resize");
 }
 
 fn copy(descriptor: &impl std::os::fd::AsFd) -> OwnedFd {

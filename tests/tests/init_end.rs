@@ -3,12 +3,12 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use agent_tests::{
     probe::{self, Running},
-    sandbox::{Place, children, is_alive, namespaces_work, only_child, sandbox},
+    sandbox::{Place, is_alive, namespaces_work, only_child, sandbox},
     skip::skip,
 };
 use nix::{
@@ -137,13 +137,8 @@ fn a_fork_storm_under_a_limit_of_processes_is_ended() {
     let mut command = sandbox(&["--user", "1879048190", "--processes", "150"], probe::runner());
     command.args(["exec", "--"]).arg(probe_program()).arg("storm").env("AGENT_GRACE", SHORT);
     let mut running = Running::start(&mut command);
-    running.expect("ready");
+    running.expect("full");
     let init = Place::PidOne.init_of(running.child.id());
-    let started = Instant::now();
-    while children(init).len() < 20 {
-        assert!(started.elapsed() < probe::TOO_LONG, "no storm: {:?}", children(init));
-        std::thread::yield_now();
-    }
     kill(init, SIGTERM).unwrap();
     // it holds our stdout too, so this would not end if one of them lived
     assert_eq!(running.finish().0, 128 + libc::SIGKILL);
@@ -219,6 +214,7 @@ fn whoever_came_from_outside_is_spared() {
     assert!(!guest.seen.iter().any(|line| line.starts_with("got")), "{:?}", guest.seen);
 }
 
+#[allow(clippy::unwrap_used, reason = "a part of a test")]
 fn open_to_all(path: &std::path::Path, mode: u32) {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
     fs::set_permissions(path, mode).unwrap();

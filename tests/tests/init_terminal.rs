@@ -79,6 +79,7 @@ fn job_control_works_in_a_shell_under_us() {
         terminal.type_in("fg\n");
         terminal.expect("wait");
         terminal.type_in("\x03");
+        terminal.expect("$ ");
         terminal.type_in("echo \"code $?\"; exit 7\n");
         terminal.expect("code 130");
         assert_eq!(terminal.finish().0.code(), Some(7), "{place:?}");
@@ -88,21 +89,27 @@ fn job_control_works_in_a_shell_under_us() {
 #[test]
 fn control_z_stops_us_for_the_shell_above_us() {
     let mut terminal = shell();
-    terminal.type_in("run \"$PROBE\" stop; run cat; echo \"code $?\"\n");
+    terminal.type_in("run \"$PROBE\" stop\n");
     terminal.expect("before");
     terminal.expect("Stopped");
     terminal.type_in("fg\n");
     terminal.expect("after");
-    // bash drops the rest of the list after a stop; so the same with what the keyboard sends
-    terminal.type_in("run cat\n");
+    terminal.expect("$ ");
+    // and the same by the keyboard
+    terminal.type_in("run sh -c 'echo re\"\"ady; exec cat'\n");
+    terminal.expect("ready");
     terminal.type_in("first\n");
     terminal.expect("first\r\nfirst");
     terminal.type_in("\x1a");
     terminal.expect("Stopped");
+    terminal.expect("$ ");
     terminal.type_in("fg\n");
+    // bash names the job when it has let go of the keyboard
+    terminal.expect("exec");
     terminal.type_in("second\n");
     terminal.expect("second\r\nsecond");
     terminal.type_in("\x04");
+    terminal.expect("$ ");
     terminal.type_in("echo \"code $?\"\n");
     terminal.expect("code 0");
     terminal.type_in("exit 0\n");
@@ -116,10 +123,14 @@ fn a_run_in_the_background_gets_the_terminal_by_fg() {
     // it reads, and is stopped for it as every job in the background is
     terminal.type_in("while ! jobs -s | grep -q run; do :; done; echo sto''pped\n");
     terminal.expect("stopped");
+    terminal.expect("$ ");
     terminal.type_in("fg\n");
+    // bash names the job when it has let go of the keyboard
+    terminal.expect("run cat");
     terminal.type_in("hello\n");
     terminal.expect("hello\r\nhello");
     terminal.type_in("\x03");
+    terminal.expect("$ ");
     terminal.type_in("echo \"code $?\"\n");
     terminal.expect("code 130");
     terminal.type_in("exit 0\n");
@@ -168,6 +179,7 @@ fn a_session_leader_that_dies_does_not_end_a_run_without_terminal() {
     }
 }
 
+#[allow(clippy::unwrap_used, reason = "a part of a test")]
 fn parent(pid: Pid) -> Pid {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields = stat.rsplit(") ").next().unwrap();

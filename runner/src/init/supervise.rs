@@ -36,7 +36,7 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
         (options.last_words)(slot, death);
     }
     if getpid().as_raw() != 1 && status.signal().is_some() {
-        terminal::reclaim(home);
+        terminal::reclaim(getpid(), home);
     }
     let grace = said.as_ref().map_or(options.grace, |slot| slot.grace);
     if sweep::sweep(runner, home, grace) == sweep::Found::Somebody

@@ -76,7 +76,7 @@ impl Child {
         let placement = launch.placement;
         let runner = getpid();
         // a session of its own has no terminal to take
-        let terminal = terminal.filter(|_| placement == Placement::Group).map(Terminal::raw);
+        let terminal = terminal.filter(|_| placement == Placement::Group).and_then(Terminal::to_be_taken);
         // SAFETY: the closure runs in the forked child and makes system calls only; it allocates nothing and takes no lock.
         unsafe {
             command.pre_exec(move || prepare(placement, terminal, runner));

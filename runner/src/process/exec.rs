@@ -181,9 +181,13 @@ impl Course<'_> {
     /// follows us, and passes on the SIGCONT that wakes it.
     fn stopped(&self, signal: i32) {
         match &self.terminal {
-            Some(_) if self.side.is_pid_one() => {
-                // `^Z` where there is no shell to say `fg` to: it would be stopped for ever
-                sys::kill_group(self.group, libc::SIGCONT);
+            // `^Z` where there is no shell to say `fg` to: it would be stopped for ever. Not so what reads from a terminal
+            // that somebody else has: continued, it would read again
+            Some(terminal) if self.side.is_pid_one() => {
+                let reads = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
+                if !reads || terminal.lend(self.group) {
+                    sys::kill_group(self.group, libc::SIGCONT);
+                }
             }
             // somebody from outside pauses it, and will continue it
             _ if self.side.is_pid_one() => {}

@@ -14,7 +14,9 @@ use nix::{
     unistd::{Pid, tcgetpgrp, tcsetpgrp},
 };
 
-/// A terminal whose foreground we had when we came.
+use super::{descendants::descendants, sys};
+
+/// A terminal that is our session's.
 #[derive(Debug)]
 pub struct Terminal {
     descriptor: OwnedFd,
@@ -23,14 +25,15 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The terminal on stdin, if there is one and `home` (init's process group) is its foreground.
+    /// The terminal on stdin, if there is one and it is our session's.
     ///
-    /// A run in the background (`agent-runner … &`) has nothing to hand over until its shell says `fg`; see [`Self::lend`].
+    /// Whether we, the group `home` of init, have its foreground is asked when it is to be lent: a run in the background
+    /// (`agent-runner … &`) has nothing to give until its shell says `fg`.
     #[must_use]
     pub fn on_stdin(home: Pid) -> Option<Self> {
         let stdin = stdin();
-        // ENOTTY here means a terminal that is not the one of our session, and that is not ours to give
-        if !stdin.is_terminal() || tcgetpgrp(&stdin).ok()? != home {
+        // ENOTTY here means the terminal of another session
+        if !stdin.is_terminal() || tcgetpgrp(&stdin).is_err() {
             return None;
         }
         let descriptor = stdin.as_fd().try_clone_to_owned().ok()?;
@@ -38,14 +41,19 @@ impl Terminal {
         Some(Self { descriptor, home, modes })
     }
 
-    /// For the child to take the foreground itself between fork and exec, so that it never runs without.
-    pub(crate) fn raw(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
+    /// For the child to take the foreground itself between fork and exec, so that it never runs without; `None` if it is not
+    /// ours to give.
+    pub(crate) fn to_be_taken(&self) -> Option<RawFd> {
+        self.is_ours().then(|| self.descriptor.as_raw_fd())
     }
 
     /// Lends it to `group` if the foreground is ours to give; false when a shell has it for itself (`bg`).
     pub fn lend(&self, group: Pid) -> bool {
-        tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == self.home) && tcsetpgrp(&self.descriptor, group).is_ok()
+        self.is_ours() && tcsetpgrp(&self.descriptor, group).is_ok()
+    }
+
+    fn is_ours(&self) -> bool {
+        tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == self.home)
     }
 
     /// Takes it back from `group`; does nothing when somebody else has it.
@@ -66,11 +74,16 @@ impl Terminal {
     }
 }
 
-/// Takes the terminal on stdin back for `home`, from whoever the dead runner had lent it to. Init's, with signals blocked.
-pub(crate) fn reclaim(home: Pid) {
+/// Takes the terminal on stdin back for `home`, if the dead runner had lent it to somebody below `init`. With signals blocked.
+pub(crate) fn reclaim(init: Pid, home: Pid) {
     let stdin = stdin();
-    if stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != home) {
-        // not the terminal of our session, or gone: then it was not lent either
+    // an error: not the terminal of our session, or gone; then it was not lent either
+    let Some(foreground) = tcgetpgrp(&stdin).ok().filter(|_| stdin.is_terminal()) else {
+        return;
+    };
+    let below_us = |group: Pid| descendants(init, init).is_ok_and(|found| found.iter().any(|process| process.group == group));
+    // signal 0 only asks; whoever is left in it may have been lent it, or be a shell that has it by right
+    if foreground != home && (!sys::kill_group(foreground, 0) || below_us(foreground)) {
         let _ = tcsetpgrp(&stdin, home);
     }
 }

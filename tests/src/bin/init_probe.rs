@@ -8,7 +8,7 @@
 use std::{
     env, fs,
     io::{Read, Write, stdin, stdout},
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     process::{Command, exit},
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use std::{
 use nix::{
     libc,
     sys::{
-        signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal, sigprocmask},
+        signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask},
         wait::waitpid,
     },
     unistd::{ForkResult, Pid, fork, getpgrp, getpid, getppid, pause, pipe, setsid},
@@ -240,17 +240,27 @@ fn storm() {
         // SAFETY: ignoring runs no code of ours.
         unsafe { signal(ignored, SigHandler::SigIgn) }.unwrap();
     }
-    say("ready");
+    let first = getpid();
+    let mut is_full = false;
     loop {
         // SAFETY: this program has no threads.
         match unsafe { fork() } {
-            Ok(ForkResult::Child) => drop(setsid()),
+            Ok(ForkResult::Child) => {
+                // fails for nobody who was just forked
+                let _ = setsid();
+            }
             Ok(ForkResult::Parent { .. }) => {
                 // SAFETY: no children of interest; who comes now is reaped by the kernel.
                 unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
             }
-            // the limit: a third of us makes place for others
-            Err(_) if getpid().as_raw() % 3 == 0 && getppid().as_raw() > 3 => exit(0),
+            Err(_) if getpid() == first => {
+                if !is_full {
+                    say("full");
+                }
+                is_full = true;
+            }
+            // a third of us makes place for others, and orphans
+            Err(_) if getpid().as_raw() % 3 == 0 => exit(0),
             Err(_) => thread::yield_now(),
         }
     }
