@@ -2,70 +2,21 @@
 
 use std::process::ExitCode;
 
-use agent_runner::{
-    init::{self, Death, Options, RunnerSide, Slot},
-    process::{Ending, ExecOptions, Launch, LaunchError, Signals, copy::Copy, exec, launch::Output},
-};
+use agent_runner::cli::{needs_init, with_default_command};
+use agent_runner::commands::{plain, supervised};
+use agent_runner::init::{Options, enter};
+use agent_runner::run::last_words;
 
-/// EX_USAGE of `sysexits.h`.
-const USAGE: i32 = 64;
-
-/// A third of what Kubernetes gives for the whole end, unless `AGENT_GRACE` says another.
-const GRACE: Duration = Duration::from_secs(10);
-
-fn main() {
-    let mut arguments = env::args_os().skip(1);
-    let called = [arguments.next(), arguments.next()];
-    let (["exec", "--"], Some(program)) =
-        (called.each_ref().map(|word| word.as_deref().and_then(OsStr::to_str).unwrap_or("")), arguments.next())
-    else {
-        eprintln!("usage: agent-runner exec -- COMMAND [ARGUMENT]...");
-        exit(USAGE);
+fn main() -> ExitCode {
+    let args = with_default_command(std::env::args_os().collect());
+    if !needs_init(&args) {
+        return plain::run(args);
+    }
+    let options = Options {
+        last_words: last_words::write,
+        parent_death: None,
+        // For what a runner leaves behind that died before it knew its task.
+        grace: agent_sdk::task::Limits::default().grace.as_duration(),
     };
-    let mut launch = Launch::new(program, arguments);
-    if stdout().is_terminal() {
-        launch.stdout = Output::Inherit;
-    }
-    let grace = match env::var("AGENT_GRACE").map(|text| humantime::parse_duration(&text)) {
-        Ok(Ok(grace)) => grace,
-        Err(_) => GRACE,
-        Ok(Err(error)) => {
-            eprintln!("agent-runner: `AGENT_GRACE` is no duration: {error}\n\nhint: `90s`, `30m`");
-            exit(USAGE);
-        }
-    };
-    let options = Options { last_words: no_last_words, parent_death: None, grace };
-    init::enter(options, move |side| run(&side, &launch, grace))
-}
-
-fn no_last_words(_said: &Slot, _death: Death) {}
-
-fn run(side: &RunnerSide, launch: &Launch, grace: Duration) -> u8 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = runtime.and_then(|runtime| {
-        runtime.block_on(async {
-            let mut signals = Signals::install()?;
-            let options = ExecOptions { grace, ending: Ending::default() };
-            Ok(exec(side, &mut signals, launch, &options, &mut Copy::new()).await)
-        })
-    });
-    match outcome {
-        Ok(Ok(finished)) => finished.code(),
-        Ok(Err(error)) => {
-            complain(&error);
-            error.code()
-        }
-        Err(error) => {
-            eprintln!("agent-runner: no runtime: {error}");
-            70
-        }
-    }
-}
-
-fn complain(error: &LaunchError) {
-    match std::error::Error::source(error) {
-        Some(source) => eprintln!("agent-runner: {error}: {source}"),
-        None => eprintln!("agent-runner: {error}"),
-    }
-    eprintln!("\nhint: {}", error.hint());
+    enter(options, |side| supervised::run(side, args))
 }

@@ -47,13 +47,6 @@ pub enum Extent {
     Command(Vec<OsString>),
 }
 
-impl Extent {
-    /// Whether a program of the user's is started, which may leave results.
-    fn starts_something(&self) -> bool {
-        matches!(self, Self::Agent | Self::Command(_))
-    }
-}
-
 /// Does it, reports, and returns the exit code.
 #[must_use]
 pub fn run(mut side: RunnerSide, order: &Order) -> u8 {

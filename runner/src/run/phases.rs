@@ -37,13 +37,9 @@ use crate::{configure, secrets};
 pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Result<Ending, Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::Fault(format!("no signals: {error}")))?;
     let memory = OomCounter::start();
-    let Resolved { mut task, warnings } = order.inputs.resolve(read_input_file)?;
+    let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
     check_version(&task)?;
     let place = Place::make(&order.inputs.env)?;
-    if task.sinks.results_dir.is_none() && order.extent.starts_something() {
-        // Always a place to leave results in; a private one is read and goes with the run.
-        task.sinks.results_dir = Some(place.results_dir());
-    }
     gather_secrets(journal, &order.inputs, &task);
     journal.take_task(&task);
     journal.open(&task.sinks, Some(&task.workspace.dir));
@@ -192,7 +188,8 @@ impl Run<'_> {
         let mut more = identity::variables(&self.order.inputs.env, &self.task.git, &prepared.dir);
         more.extend(prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
         more.extend(plan.env.clone());
-        let results = self.task.sinks.results_dir.clone().unwrap_or_default();
+        // Always a place to leave results in; a private one is read, and goes with the run.
+        let results = self.task.sinks.results_dir.clone().unwrap_or_else(|| self.place.results_dir());
         self.place.environment(&self.order.inputs.env, &more, nonce, &results).into_iter().collect()
     }
 

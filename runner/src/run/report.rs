@@ -16,7 +16,7 @@ use super::limits::Stop;
 use super::place::Place;
 use super::verdict::{self, Evidence};
 use crate::inputs::Inputs;
-use crate::sinks::Claims;
+use crate::sinks::{Claims, ResultsDir};
 use crate::workspace::Prepared;
 use crate::workspace::facts::{Base, facts};
 
@@ -208,10 +208,15 @@ fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
     if markers.counts.forged > 0 {
         journal.warn(format!("{} marker blocks without this run's nonce were ignored", markers.counts.forged));
     }
-    let claims = Claims { values: markers.values.clone().into_iter().collect(), warnings: Vec::new() };
-    for warning in claims.apply(&mut journal.results) {
-        journal.warn(warning);
+    let marked = Claims { values: markers.values.clone().into_iter().collect(), warnings: Vec::new() };
+    let mut warnings = marked.apply(&mut journal.results);
+    if end.task.sinks.results_dir.is_none() {
+        match ResultsDir::prepare(end.place.results_dir(), None) {
+            Ok(left) => warnings.extend(left.read_claims().apply(&mut journal.results)),
+            Err(error) => warnings.push(error.warning()),
+        }
     }
+    warnings.into_iter().for_each(|warning| journal.warn(warning));
     journal.take_claims(&end.work.dir);
 }
 
