@@ -5,4 +5,5 @@ pub mod probe;
 pub mod pty;
 pub mod repo;
 pub mod sandbox;
+pub mod sinks;
 pub mod skip;
