@@ -281,7 +281,7 @@ fn events_are_whole_lines_also_after_a_run_that_was_killed_within_one() {
     let path = root.path().join("events.jsonl");
     fs::write(&path, "{\"type\":\"text\",\"te").unwrap();
     let mut file = EventsFile::open(&path).unwrap();
-    file.append(&text("one\nline"), &plain).unwrap();
+    file.append(&text("one\nline"), &plain);
     file.idle().unwrap();
     let written = fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = written.lines().collect();
@@ -295,7 +295,7 @@ fn events_stop_at_their_limit_with_a_word() {
     let path = root.path().join("events.jsonl");
     let mut file = EventsFile::open_with_limit(&path, 10_000).unwrap();
     for _ in 0..1000 {
-        file.append(&text(&"x".repeat(100)), &plain).unwrap();
+        file.append(&text(&"x".repeat(100)), &plain);
     }
     file.idle().unwrap();
     let written = fs::read_to_string(&path).unwrap();

@@ -12,6 +12,7 @@ use std::process::Command;
 use agent_sdk::event::Event;
 use agent_sdk::outcome::Outcome;
 use agent_sdk::termination::TerminationMessage;
+use agent_tests::skip::skip;
 use nix::sys::stat::Mode;
 use nix::unistd::{geteuid, mkfifo};
 
@@ -263,7 +264,7 @@ fn a_file_that_may_not_be_written() {
         fs::write(targets.path(sink), "old").unwrap();
         open_for_all(&targets, Some(targets.path(sink)));
         let Some(warnings) = targets.write("all", true) else {
-            eprintln!("SKIPPED: another user cannot start {WRITER}");
+            skip(&format!("another user cannot start {WRITER}"));
             return;
         };
         targets.assert_only_warned(sink, &warnings, "not allowed");
@@ -281,7 +282,7 @@ fn a_directory_that_may_not_be_written() {
         let closed = if sink == RESULTS { targets.path(sink) } else { targets.path(sink).parent().unwrap() };
         open_for_all(&targets, Some(closed));
         let Some(warnings) = targets.write("all", true) else {
-            eprintln!("SKIPPED: another user cannot start {WRITER}");
+            skip(&format!("another user cannot start {WRITER}"));
             return;
         };
         targets.assert_only_warned(sink, &warnings, "not allowed");
@@ -297,7 +298,7 @@ fn a_file_that_may_be_written_in_a_directory_that_may_not_is_written_in_place() 
     fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
     open_for_all(&targets, Some(path.parent().unwrap()));
     let Some(warnings) = targets.write("all", true) else {
-        eprintln!("SKIPPED: another user cannot start {WRITER}");
+        skip(&format!("another user cannot start {WRITER}"));
         return;
     };
     assert_eq!(warnings, Vec::<String>::new());
@@ -321,7 +322,7 @@ fn with_mount(mode: &str, word: &str) {
             targets.paths.insert(TERMINATION, dir.join("message"));
         }
         let Some(warnings) = targets.write(mode, false) else {
-            eprintln!("SKIPPED: no mount namespace to be had here");
+            skip("no mount namespace to be had here");
             return;
         };
         let expected = if sink == TERMINATION { 1 } else { 2 };
@@ -341,4 +342,17 @@ fn a_read_only_mount() {
 #[test]
 fn a_full_file_system() {
     with_mount("all-full", "no room");
+}
+
+#[test]
+fn an_event_that_found_no_room_is_taken_back_and_told_once() {
+    let targets = Targets::new();
+    let path = targets.path(EVENTS);
+    let output = Command::new(WRITER).args(["events-limited".as_ref(), path.as_os_str()]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let warnings = String::from_utf8(output.stdout).unwrap();
+    assert!(warnings.lines().count() == 1 && warnings.contains("no room"), "{warnings}");
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap()).count(), 1, "no half a line: {text}");
+    assert!(text.ends_with('\n'));
 }

@@ -106,11 +106,11 @@ fn a_reader_with_a_lock_never_sees_half_a_message() {
     let hammer = Hammer::start(&path, 1);
     let mut file = File::open(&path).unwrap();
     let mut steps = std::collections::BTreeSet::new();
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         steps.insert(judge(&read_locked(&mut file)).1);
     }
     hammer.kill();
-    assert!(steps.len() > 100, "the writer went on meanwhile: {} steps", steps.len());
+    assert!(steps.len() > 16, "the writer went on meanwhile: {} steps", steps.len());
 }
 
 #[test]

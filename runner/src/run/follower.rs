@@ -132,8 +132,8 @@ impl<'a> RunFollower<'a> {
             let (events, secrets) = (Arc::clone(events), secrets.clone());
             let mask = move |text: &str| secrets.mask_text(text).into_owned();
             stream = stream.with_event_hook(Box::new(move |record| {
-                // The failure is kept in the file, and said once when it is next written.
-                let _ = locked(&events).append(record, &mask);
+                // A failure is kept in the file, and said once when it is next written.
+                locked(&events).append(record, &mask);
             }));
         }
         Self {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use agent_sdk::event::Event;
 use serde::Serialize;
@@ -25,6 +25,7 @@ pub struct EventsFile {
     gathered: Vec<u8>,
     length: u64,
     limit: u64,
+    failure: Option<SinkError>,
 }
 
 impl EventsFile {
@@ -46,56 +47,66 @@ impl EventsFile {
         let (length, whole) = end_of(&mut file).map_err(|error| SinkError::of_io("read", &path, error))?;
         // An earlier run was killed within a line: ours begins on its own.
         let gathered = if whole { Vec::new() } else { b"\n".to_vec() };
-        Ok(Self { path, file: Some(file), gathered, length, limit })
+        Ok(Self { path, file: Some(file), gathered, length, limit, failure: None })
     }
 
-    /// Adds an event.
-    ///
-    /// # Errors
-    /// It could not be written. That is said once; what comes later is dropped.
-    pub fn append(&mut self, event: &impl Serialize, mask: &Mask) -> Result<(), SinkError> {
+    /// Adds an event, or a record with one in it. A failure is kept, and told by the next [`idle`](Self::idle): who appends is in the middle of the stream.
+    pub fn append(&mut self, event: &impl Serialize, mask: &Mask) {
         if self.file.is_none() {
-            return Ok(());
+            return;
         }
-        let mut value = serde_json::to_value(event)?;
+        let mut value = match serde_json::to_value(event) {
+            Ok(value) => value,
+            Err(error) => return self.fail(error.into()),
+        };
         mask_json(&mut value, mask);
         let mut line = value.to_string();
         line.push('\n');
-        if line.len() as u64 > self.limit {
-            self.gathered.extend_from_slice(full(&self.path).as_bytes());
-            let written = self.idle();
-            self.file = None;
-            return written;
+        let full = line.len() as u64 > self.limit;
+        if full {
+            line = self.last_line();
         }
-        self.limit -= line.len() as u64;
+        self.limit = self.limit.saturating_sub(line.len() as u64);
         self.gathered.extend_from_slice(line.as_bytes());
-        if self.gathered.len() >= GATHER { self.idle() } else { Ok(()) }
+        if full || self.gathered.len() >= GATHER {
+            self.write();
+        }
+        if full {
+            self.file = None;
+        }
     }
 
     /// Writes what is gathered. To be called when the stream is idle, and at its end.
     ///
     /// # Errors
-    /// As [`append`](Self::append).
+    /// Something could not be written, now or since this was last called. That is said once; what comes later is dropped.
     pub fn idle(&mut self) -> Result<(), SinkError> {
-        let Some(file) = self.file.as_mut().filter(|_| !self.gathered.is_empty()) else { return Ok(()) };
+        self.write();
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn write(&mut self) {
         let gathered = std::mem::take(&mut self.gathered);
+        let Some(file) = self.file.as_mut().filter(|_| !gathered.is_empty()) else { return };
         if let Err(error) = file.write_all(&gathered) {
             // Half a line would spoil the file for its reader. If this fails too, there is nothing more to be done for it.
             let _ = file.set_len(self.length);
-            self.file = None;
-            return Err(SinkError::of_io("write", &self.path, error));
+            return self.fail(SinkError::of_io("write", &self.path, error));
         }
         self.length += gathered.len() as u64;
-        Ok(())
     }
-}
 
-/// The line that says that there are no more.
-fn full(path: &Path) -> String {
-    let message = format!("`{}` is full: later events are not written", path.display());
-    let event = Event::Warning { message };
-    // An event of plain text cannot fail to be JSON.
-    serde_json::to_string(&event).map(|line| line + "\n").unwrap_or_default()
+    fn fail(&mut self, error: SinkError) {
+        self.file = None;
+        self.failure = Some(error);
+    }
+
+    /// The line that says that there are no more.
+    fn last_line(&self) -> String {
+        let event = Event::Warning { message: format!("`{}` is full: later events are not written", self.path.display()) };
+        // An event of plain text cannot fail to be JSON.
+        serde_json::to_string(&event).map(|line| line + "\n").unwrap_or_default()
+    }
 }
 
 /// The length, and whether the last line is whole.

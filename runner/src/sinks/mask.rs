@@ -82,3 +82,46 @@ pub(super) fn mask_json(value: &mut Value, mask: &Mask) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_sdk::event::Event;
+    use agent_sdk::verdict::{Origin, Phase, Reason};
+
+    const SECRET: &str = "s3cr3t-\"quoted\"\nvalue";
+
+    fn mask(text: &str) -> String {
+        text.replace(SECRET, "***")
+    }
+
+    #[test]
+    fn no_text_of_an_outcome_keeps_a_secret() {
+        let text = || format!("before {SECRET} after");
+        let mut outcome = Outcome::new("0.1.0", Phase::Done, Origin::Agent, Reason::Completed, text());
+        outcome.hint = Some(text());
+        outcome.agent = Some(text());
+        outcome.answer = Some(text());
+        outcome.stderr_tail = Some(text());
+        outcome.warnings = vec![text()];
+        outcome.put_back = vec![text()];
+        outcome.usage_by_model.insert(text(), outcome.usage);
+        outcome.results.set_fact("model", text());
+        outcome.results.claim("summary", text()).unwrap();
+        let json = serde_json::to_value(mask_outcome(&outcome, &mask)).unwrap().to_string();
+        assert!(!json.contains("s3cr3t"), "{json}");
+        assert_eq!(json.matches("***").count(), 10, "{json}");
+    }
+
+    #[test]
+    fn no_part_of_an_event_keeps_a_secret() {
+        let input = serde_json::json!({"list": [{SECRET: SECRET}], "number": 1});
+        let event = Event::ToolCall { id: SECRET.to_owned(), name: "Bash".to_owned(), input, parent: None };
+        let mut value = serde_json::to_value(event).unwrap();
+        mask_json(&mut value, &mask);
+        assert_eq!(
+            value,
+            serde_json::json!({"type": "tool-call", "id": "***", "name": "Bash", "input": {"list": [{"***": "***"}], "number": 1}})
+        );
+    }
+}

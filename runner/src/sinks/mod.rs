@@ -157,3 +157,52 @@ fn attempt<T>(sink: &str, write: impl FnOnce() -> Result<T, SinkError>) -> Resul
         Err(_) => Err(format!("{sink}: not written because of a fault of the runner")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_sdk::termination::TerminationMessage;
+    use agent_sdk::verdict::{Origin, Phase, Reason};
+    use std::io;
+
+    /// A stdout with a fault in it.
+    struct Faulty;
+
+    impl Write for Faulty {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            panic!("a fault of the test's making")
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_fault_in_one_sink_costs_a_warning_and_each_sink_tells_of_those_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let sinks = task::Sinks {
+            termination_log: dir.path().join("message"),
+            result_file: Some(dir.path().join("result.json")),
+            results_dir: Some(dir.path().join("results")),
+            ..task::Sinks::default()
+        };
+        let mask = |text: &str| text.to_owned();
+        let (mut writers, warnings) = Writers::new(&sinks, None, Some(MarkerForm::Kelos), Box::new(mask));
+        assert_eq!(warnings, Vec::<String>::new());
+        std::fs::remove_dir(dir.path().join("results")).unwrap();
+
+        let mut outcome = Outcome::new("0.1.0", Phase::Done, Origin::Agent, Reason::Completed, "done");
+        outcome.warnings.push("an old one".to_owned());
+        let warnings = writers.finish(&mut outcome, true, &mut Faulty);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].starts_with("results directory: ") && warnings[1].starts_with("marker block: "), "{warnings:?}");
+        assert_eq!(outcome.warnings.len(), 3);
+
+        let result: Outcome = serde_json::from_slice(&std::fs::read(dir.path().join("result.json")).unwrap()).unwrap();
+        assert_eq!(result.warnings, outcome.warnings[..2]);
+        let message = TerminationMessage::parse(&std::fs::read(dir.path().join("message")).unwrap()).unwrap();
+        assert_eq!(message.warnings, outcome.warnings[..2]);
+        assert!(message.result_sha256.is_some());
+    }
+}

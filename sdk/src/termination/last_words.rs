@@ -7,7 +7,7 @@ use crate::results::key;
 use crate::verdict::{Origin, Reason, Status};
 
 use super::TerminationMessage;
-use super::fit::{Draft, Parameter, Small};
+use super::draft::{Draft, Parameter, Small};
 
 // Numbers of signal(7), the same on every Linux that we build for. The SDK has no system calls, so they are spelt out.
 const SIGHUP: i32 = 1;

@@ -12,6 +12,7 @@
 //! Three makers: [`fit`] for an outcome, [`interim`] for the message that stands while the run goes on, [`last_words`] for what init writes when
 //! the runner was killed. Writing the bytes somewhere is the runner's part.
 
+mod draft;
 mod fit;
 mod interim;
 mod last_words;

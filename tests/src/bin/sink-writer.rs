@@ -7,6 +7,7 @@
 //! sink-writer all TERMINATION RESULT DIR EVENTS          every sink once; prints the warnings, a line each
 //! sink-writer all-read-only TERMINATION RESULT DIR EVENTS    the same, with the termination message's directory mounted read-only
 //! sink-writer all-full TERMINATION RESULT DIR EVENTS         the same, with a full file system mounted there
+//! sink-writer events-limited PATH           an event, and two more when no file may grow by more than ten bytes; prints the warnings
 //! ```
 
 use std::fs::File;
@@ -21,6 +22,8 @@ use agent_tests::sinks::{message, outcome};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// Says that the machine does not allow what is asked.
 const NOT_ALLOWED: u8 = 77;
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         ["hammer", path, writer] => hammer(path, number(writer)),
         ["some", path, writer, steps] => some(path, number(writer), number(steps)),
         ["die-at", call, path, writer] => die_at(call, path, number(writer)),
+        ["events-limited", path] => events_limited(path),
         ["all", paths @ ..] => return all(paths),
         [mode @ ("all-read-only" | "all-full"), paths @ ..] => {
             let dir = Path::new(paths[0]).parent().expect("a directory");
@@ -56,11 +60,13 @@ fn say(line: &str) {
 }
 
 fn hammer(path: &str, writer: u64) {
+    // Made before, so that nearly all the time is spent in the system calls, where death is of interest.
+    let messages: Vec<String> = (0..32).map(|step| message(writer, step)).collect();
     let mut ready = false;
-    for step in 0.. {
+    for message in messages.iter().cycle() {
         // A new one each time has the patience of its first write. A run writes once a second; at this pace patience would be gone in microseconds.
         let mut file = TerminationFile::new(path);
-        let written = file.write_interim(message(writer, step).as_bytes()).expect("the file can be written");
+        let written = file.write_interim(message.as_bytes()).expect("the file can be written");
         if !ready && written == Written::Whole {
             ready = true;
             say("ready");
@@ -105,6 +111,25 @@ fn forbid(call: u32) {
     assert!(!failed, "seccomp: {}", io::Error::last_os_error());
 }
 
+fn events_limited(path: &str) {
+    let mask = |text: &str| text.to_owned();
+    let mut file = EventsFile::open(path).expect("the file can be written");
+    let mut add = |text: &str| {
+        file.append(&Event::Text { text: text.to_owned(), parent: None }, &mask);
+        if let Err(error) = file.idle() {
+            say(&error.warning());
+        }
+    };
+    add("the first");
+    // A write beyond the limit is cut short and then fails, as on a full disk, once the signal that goes with it is ignored.
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.expect("a signal that can be ignored");
+    let limit = std::fs::metadata(path).expect("the file").len() + 10;
+    setrlimit(Resource::RLIMIT_FSIZE, limit, limit).expect("a lower limit");
+    add("the second");
+    add("the third");
+}
+
 fn all(paths: &[&str]) -> ExitCode {
     let [termination, result, dir, events] = paths else { panic!("four paths") };
     let sinks = Sinks {
@@ -118,7 +143,7 @@ fn all(paths: &[&str]) -> ExitCode {
     let (mut writers, mut warnings) = Writers::new(&sinks, None, None, Box::new(mask));
     let event = Event::Text { text: "a s3cr3t-\"value in a text".to_owned(), parent: None };
     let written = EventsFile::open(*events).and_then(|mut file| {
-        file.append(&event, &mask)?;
+        file.append(&event, &mask);
         file.idle()
     });
     warnings.extend(written.err().map(|error| format!("events file: {}", error.warning())));
