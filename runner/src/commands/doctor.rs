@@ -1,5 +1,6 @@
 //! `agent-runner doctor`: says what is missing in this image or task before a task does.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,7 +74,7 @@ fn check_place(given: &Inputs, findings: &mut Findings) {
     findings.add(Finding::Good, format!("agent-runner {}, pid {}{}", crate::VERSION, std::process::id(), if pid_one { " (PID 1)" } else { "" }));
     match Place::make(&given.env) {
         Ok(place) => {
-            let surroundings = place.surroundings(&given.env, Path::new("/"));
+            let surroundings = place.surroundings(&given.env, Path::new("/"), Path::new("/"), BTreeMap::new());
             findings.add(Finding::Good, format!("private files: {}", surroundings.private_dir.parent().unwrap_or(Path::new("/")).display()));
             let own_home = given.variable("HOME").is_some_and(|home| Path::new(home) == surroundings.home);
             if own_home {
@@ -99,7 +100,7 @@ fn check_agent(given: &Inputs, task: &Task, findings: &mut Findings) {
         return;
     }
     let Ok(place) = Place::make(&given.env) else { return };
-    let surroundings = place.surroundings(&given.env, &task.workspace.dir);
+    let surroundings = place.surroundings(&given.env, &task.workspace.dir, &task.workspace.dir, BTreeMap::new());
     match agent.plan(&PlanRequest { task, surroundings: &surroundings, plugins: &[] }) {
         Err(errors) => errors.iter().for_each(|error| findings.add(Finding::Wrong, format!("{error}; {}", error.hint))),
         Ok(plan) => {

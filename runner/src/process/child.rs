@@ -3,7 +3,7 @@
 use std::{
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     process::{Command, Stdio},
@@ -64,6 +64,13 @@ impl Child {
         if let Some(directory) = &launch.cwd {
             command.current_dir(directory);
         }
+        let mut descriptors = Vec::new();
+        for (variable, secret) in &launch.descriptors {
+            let descriptor = input::from_secret(secret).map_err(no_pipes)?;
+            command.env(variable, descriptor.as_raw_fd().to_string());
+            descriptors.push(descriptor);
+        }
+        let kept: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         command.stdin(match &launch.stdin {
             Input::Null => Stdio::null(),
             Input::Inherit => Stdio::inherit(),
@@ -79,7 +86,7 @@ impl Child {
         let terminal = terminal.filter(|_| placement == Placement::Group).and_then(Terminal::to_be_taken);
         // SAFETY: the closure runs in the forked child and makes system calls only; it allocates nothing and takes no lock.
         unsafe {
-            command.pre_exec(move || prepare(placement, terminal, runner));
+            command.pre_exec(move || prepare(placement, terminal, runner, &kept));
         }
         let child = command.spawn().map_err(|source| LaunchError::diagnose(launch, source))?;
         Ok(Self {
@@ -162,7 +169,7 @@ fn output(wanted: Output) -> io::Result<(Option<Receiver>, Stdio)> {
 }
 
 /// In the child, after the standard library has set stdio and directory, before exec.
-fn prepare(placement: Placement, terminal: Option<i32>, runner: Pid) -> io::Result<()> {
+fn prepare(placement: Placement, terminal: Option<i32>, runner: Pid, kept: &[i32]) -> io::Result<()> {
     // the standard library has emptied the mask already; nothing of what follows may be interrupted or stopped
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     match placement {
@@ -182,6 +189,12 @@ fn prepare(placement: Placement, terminal: Option<i32>, runner: Pid) -> io::Resu
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     sys::close_on_exec_from_3();
+    for &descriptor in kept {
+        // SAFETY: the runner holds these open until we have executed; a wrong number would only be refused.
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
 }
@@ -215,6 +228,17 @@ mod tests {
             assert_eq!(status, ExitStatus::Exited(0));
             assert_eq!(text, format!("early\n{length}\n"));
         }
+    }
+
+    #[test]
+    fn a_secret_is_read_once_and_is_inherited_by_nobody_else() {
+        let mut launch = Launch::new("sh", ["-c".into(), "cat <&$KEY_FD; echo; cat <&$KEY_FD; ls /proc/self/fd | wc -l".into()]);
+        launch.descriptors = vec![("KEY_FD".into(), b"s3cret".to_vec())];
+        // 0, 1, 2, the secret's, and the one by which `ls` reads the directory
+        assert_eq!(start(&launch).unwrap(), (ExitStatus::Exited(0), "s3cret\n5\n".into()));
+        let mut other = Launch::new("sh", ["-c".into(), "ls /proc/self/fd | wc -l".into()]);
+        other.stdin = Input::Null;
+        assert_eq!(start(&other).unwrap(), (ExitStatus::Exited(0), "4\n".into()));
     }
 
     #[test]

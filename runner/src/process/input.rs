@@ -38,6 +38,20 @@ pub fn from_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A pipe that reads as `secret` and then ends, once: nobody who opens it later through `/proc` reads it again.
+///
+/// # Errors
+/// No descriptors are left, or the secret is longer than a pipe holds.
+pub fn from_secret(secret: &[u8]) -> io::Result<OwnedFd> {
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+    let mut writer = File::from(writer);
+    // non-blocking, so that what does not fit is an error and not a wait for ever
+    writer.write_all(secret)?;
+    // the flag is the end's own: the reader's must block like any other
+    fcntl(reader.as_fd(), FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))?;
+    Ok(reader)
+}
+
 fn in_memory() -> nix::Result<File> {
     const NAME: &CStr = c"agent-stdin";
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;

@@ -30,6 +30,9 @@ pub struct Launch {
     pub stderr: Output,
     /// What it is apart from us in.
     pub placement: Placement,
+    /// Secrets, each in a pipe of its own that reads as these bytes and then ends; the variable gets the descriptor's number.
+    /// Unlike a variable's value they are gone once they are read, and are inherited by nobody.
+    pub descriptors: Vec<(OsString, Vec<u8>)>,
 }
 
 /// A child's stdin.
@@ -77,6 +80,7 @@ impl Launch {
             stdout: Output::Pipe,
             stderr: Output::Inherit,
             placement: Placement::Group,
+            descriptors: Vec::new(),
         }
     }
 }

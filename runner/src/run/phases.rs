@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use agent_sdk::agent::{Agent, Plan, PlanRequest, ProcessEnd};
+use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd};
 use agent_sdk::marker::Nonce;
 use agent_sdk::task::{GitAccess, Task, Workspace as WorkspaceSpec};
 use agent_sdk::verdict::Phase;
@@ -18,13 +18,13 @@ use super::failure::Failure;
 use super::follower::{RunFollower, SetupFollower, Watch};
 use super::journal::Journal;
 use super::limits::{self, Stop};
-use super::place::Place;
+use super::place::{self, Place};
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
 use crate::init::RunnerSide;
 use crate::init::oom::OomCounter;
 use crate::inputs::{Inputs, Resolved, read_input_file};
-use crate::process::launch::{Input, Launch, Output};
+use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
 use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust};
@@ -48,16 +48,15 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
 
     let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
     journal.enter(Phase::Workspace);
-    let (prepared, mut plan) = run.prepare(journal, &mut signals).await?;
-    for warning in plan.warnings.drain(..) {
-        journal.warn(warning);
-    }
+    let (prepared, plugins) = run.prepare(&mut signals).await?;
     let work = Work::of(&prepared);
     if order.extent == Extent::Clone {
         return Ok(Ending::Prepared(work));
     }
     journal.enter(Phase::Configure);
     run.apply_trust(journal, &prepared)?;
+    let mut plan = run.configure(journal, &prepared, &plugins)?;
+    plan.warnings.drain(..).for_each(|warning| journal.warn(warning));
     let environment = run.environment(&plan, &prepared, journal.nonce());
     run.set_up(journal, &mut signals, &prepared, &environment).await?;
     if order.extent == Extent::Setup {
@@ -81,16 +80,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Clones, and meanwhile plans and writes the configuration, which does not depend on it.
-    async fn prepare(&self, journal: &mut Journal, signals: &mut Signals) -> Result<(Prepared, Plan), Failure> {
+    /// Clones, and meanwhile reads the plugins, which do not depend on it.
+    async fn prepare(&self, signals: &mut Signals) -> Result<(Prepared, Vec<Plugin>), Failure> {
         let interrupt = Arc::new(AtomicBool::new(false));
         let cloning = {
             let (spec, git) = (self.task.workspace.clone(), self.task.git.clone());
             let (env, interrupt) = (self.utf8_env(), Arc::clone(&interrupt));
             tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt))
         };
-        let plan = if self.order.extent == Extent::Clone { Ok(Plan::default()) } else { self.configure(journal) };
-        if plan.is_err() {
+        let plugins = match &self.task.plugin_dir {
+            Some(dir) if self.order.extent != Extent::Clone => configure::read_plugins(dir).map_err(Failure::from),
+            _ => Ok(Vec::new()),
+        };
+        if plugins.is_err() {
             interrupt.store(true, Ordering::Relaxed);
         }
         let mut cloning = std::pin::pin!(cloning);
@@ -122,12 +124,12 @@ impl Run<'_> {
         if let Some(failure) = ended {
             return Err(failure);
         }
-        let plan = plan?;
+        let plugins = plugins?;
         match cloned {
             Some(Ok(prepared)) => {
                 let prepared = prepared?;
                 prepared.notes.iter().for_each(|note| tracing::info!("{note}"));
-                Ok((prepared, plan))
+                Ok((prepared, plugins))
             }
             Some(Err(error)) => Err(Failure::Fault(format!("the clone panicked: {error}"))),
             None => Err(Failure::Fault("the clone did not stop".into())),
@@ -142,29 +144,18 @@ impl Run<'_> {
         self.order.inputs.env.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect()
     }
 
-    /// The directory in which the agent is started.
-    fn workdir(&self) -> PathBuf {
-        let dir = std::path::absolute(&self.task.workspace.dir).unwrap_or_else(|_| self.task.workspace.dir.clone());
-        match &self.task.workspace.subdirectory {
-            Some(sub) => dir.join(sub),
-            None => dir,
-        }
-    }
-
-    fn configure(&self, journal: &mut Journal) -> Result<Plan, Failure> {
+    /// Plans for the agent, and writes its configuration: after `trust`, since what the repository holds is part of the plan.
+    fn configure(&self, journal: &mut Journal, prepared: &Prepared, plugins: &[Plugin]) -> Result<Plan, Failure> {
         if let Extent::Command(command) = &self.order.extent {
-            let mut words = command.iter().map(|word| word.to_string_lossy().into_owned());
-            return Ok(Plan { program: words.next().unwrap_or_default(), ..Plan::default() });
+            let program = command.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+            return Ok(Plan { program, ..Plan::default() });
         }
-        let plugins = match &self.task.plugin_dir {
-            Some(dir) => configure::read_plugins(dir)?,
-            None => Vec::new(),
-        };
-        let surroundings = self.place.surroundings(&self.order.inputs.env, &self.workdir());
-        let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins: &plugins };
+        let workdir = workspace::workdir(prepared, &self.task.workspace)?;
+        let files = place::repository_files(&prepared.dir, &workdir, self.agent.repository_config());
+        let surroundings = self.place.surroundings(&self.order.inputs.env, &prepared.dir, &workdir, files);
+        let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
         let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
-        let dir = std::path::absolute(&self.task.workspace.dir).unwrap_or_else(|_| self.task.workspace.dir.clone());
-        let report = configure::apply(&plan.files, &dir)?;
+        let report = configure::apply(&plan.files, &prepared.dir)?;
         report.warnings.into_iter().for_each(|warning| journal.warn(warning));
         Ok(plan)
     }
@@ -207,6 +198,8 @@ impl Run<'_> {
         launch.env = environment.to_vec();
         launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
         launch.stdin = Input::Null;
+        launch.stderr = Output::Pipe;
+        launch.placement = Placement::Session;
         let switch = EndSwitch::default();
         let options = ExecOptions { grace: self.task.limits.grace.as_duration(), ending: switch.clone() };
         let mut follower = SetupFollower::new(&journal.secrets);
@@ -282,6 +275,7 @@ impl Run<'_> {
             Extent::Command(command) => {
                 let mut launch = Launch::new(command[0].clone(), command[1..].iter().cloned());
                 launch.stdin = Input::Inherit;
+                launch.stderr = Output::Pipe;
                 // An interactive program wants the terminal itself; then there is no stream to follow.
                 if std::io::IsTerminal::is_terminal(&std::io::stdout()) && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
                     launch.stdout = Output::Inherit;
@@ -292,6 +286,10 @@ impl Run<'_> {
             _ => {
                 let mut launch = Launch::new(plan.program, plan.args.into_iter().map(OsString::from));
                 launch.stdin = Input::Bytes(plan.stdin);
+                launch.stderr = Output::Pipe;
+                // Nobody answers a password prompt in a container: git and ssh must fail at once instead.
+                launch.placement = Placement::Session;
+                launch.descriptors = plan.descriptors.into_iter().map(|(variable, secret)| (variable.into(), secret.0)).collect();
                 launch
             }
         };
