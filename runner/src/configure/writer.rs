@@ -9,7 +9,7 @@ use agent_sdk::agent::{FileContent, FileWrite};
 use serde_json::{Map, Value};
 
 use super::error::ConfigureError;
-use super::tree::{self, Tree};
+use super::tree::Tree;
 use crate::files::{Directory, FileError, Identity, identity_of};
 
 /// Files that fields are merged into are read up to this size: Claude's own, with years of history in it, has some MiB.
@@ -202,6 +202,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::tree;
     use super::*;
 
     struct Place {
