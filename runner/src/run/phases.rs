@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::follower::{RunFollower, SetupFollower, Watch};
 use super::journal::Journal;
 use super::limits::{self, Stop};
-use super::place::{self, Place};
+use super::place::Place;
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
 use crate::init::RunnerSide;
@@ -28,7 +28,8 @@ use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
 use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust};
-use crate::{configure, secrets};
+use crate::configure::{self, ConfigureError, Places};
+use crate::secrets;
 
 /// Drives a run to its end.
 ///
@@ -151,11 +152,16 @@ impl Run<'_> {
             return Ok(Plan { program, ..Plan::default() });
         }
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
-        let files = place::repository_files(&prepared.dir, &workdir, self.agent.repository_config());
+        let below = workdir.strip_prefix(&prepared.dir).unwrap_or(Path::new(""));
+        let files = configure::read_repository_files(&prepared.dir, below, self.agent.repository_config()).map_err(ConfigureError::from)?;
         let surroundings = self.place.surroundings(&self.order.inputs.env, &prepared.dir, &workdir, files);
         let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
         let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
-        let report = configure::apply(&plan.files, &prepared.dir)?;
+        let places = Places {
+            trusted: &[&surroundings.home, &surroundings.private_dir],
+            forbidden: prepared.git_dir.as_ref().map(|_| prepared.dir.as_path()),
+        };
+        let report = configure::apply(&plan.files, places)?;
         report.warnings.into_iter().for_each(|warning| journal.warn(warning));
         Ok(plan)
     }

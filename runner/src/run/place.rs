@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use agent_sdk::agent::{REPOSITORY_FILE_LIMIT, RepositoryFile, RepositoryPath, Surroundings};
+use agent_sdk::agent::{RepositoryFile, Surroundings};
 use agent_sdk::marker::Nonce;
 
 use crate::inputs::settings::{NONCE, SETTINGS, TASK_FILE};
@@ -127,42 +127,6 @@ impl Drop for Place {
         // Best effort: a container's file system goes with it.
         let _ = std::fs::remove_dir_all(&self.private_dir);
     }
-}
-
-/// Which of an agent's configuration paths the repository holds, in its root and in the directory in which the agent is started.
-#[must_use]
-pub fn repository_files(work_tree: &Path, workdir: &Path, paths: &[RepositoryPath]) -> BTreeMap<PathBuf, RepositoryFile> {
-    let mut found = BTreeMap::new();
-    for dir in [work_tree, workdir] {
-        for path in paths {
-            let whole = dir.join(path.path);
-            // A link is not followed: what it leads to is not the repository's.
-            let Ok(seen) = std::fs::symlink_metadata(&whole) else { continue };
-            let Ok(relative) = whole.strip_prefix(work_tree) else { continue };
-            let kind = match read_regular(&whole) {
-                _ if seen.is_dir() => RepositoryFile::Directory,
-                Some(content) => RepositoryFile::File(content),
-                None => RepositoryFile::Other,
-            };
-            found.insert(relative.to_owned(), kind);
-        }
-    }
-    found
-}
-
-/// A regular file's content, if it is of a sane size. Never through a link, and never waiting for a pipe's other end.
-fn read_regular(path: &Path) -> Option<Vec<u8>> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let seen = file.metadata().ok()?;
-    if !seen.is_file() || seen.len() > REPOSITORY_FILE_LIMIT {
-        return None;
-    }
-    let mut content = Vec::new();
-    file.take(REPOSITORY_FILE_LIMIT).read_to_end(&mut content).ok()?;
-    Some(content)
 }
 
 /// HOME if it can be written by us, else a directory of this run: a random UID has none, and a root file system may be read-only.

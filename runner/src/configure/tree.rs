@@ -1,0 +1,158 @@
+//! Copies a directory tree, and takes back what an earlier run copied and is gone from the source.
+//!
+//! Which files are ours stands in a manifest beside the copy: one relative path a line. Files that are not in it are the user's.
+
+use std::path::{Path, PathBuf};
+
+use super::error::ConfigureError;
+use super::writer::{Report, put};
+use crate::files::{Directory, FileError, Kind};
+
+/// A tree of skills and sub-agents is text with a few scripts; more than this is a mistake.
+const FILES_LIMIT: usize = 10_000;
+/// The same in bytes.
+const BYTES_LIMIT: u64 = 256 << 20;
+/// Deeper than any tree that people write.
+const DEPTH_LIMIT: usize = 32;
+/// A manifest of the most files, each with the longest usual path.
+const MANIFEST_LIMIT: u64 = 16 << 20;
+
+/// The content of a directory.
+pub(super) struct Tree {
+    files: Vec<Entry>,
+    bytes: u64,
+    /// Links and other things that were not read.
+    pub(super) left_out: Vec<PathBuf>,
+    source: PathBuf,
+}
+
+struct Entry {
+    path: PathBuf,
+    content: Vec<u8>,
+    executable: bool,
+}
+
+/// The manifest of a copy.
+pub(super) fn manifest_name(name: &Path) -> PathBuf {
+    format!(".{}.agent-runner-copied", name.display()).into()
+}
+
+impl Tree {
+    /// Reads a directory; within the repository no link is followed, not even on the way to it.
+    pub(super) fn read(source: &Path, repository: Option<&Path>) -> Result<Self, ConfigureError> {
+        let directory = match repository.and_then(|root| Some((root, source.strip_prefix(root).ok()?))) {
+            Some((root, below)) => Directory::open(root)?.descend(below)?,
+            None => Directory::open(source)?,
+        };
+        let mut tree = Self { files: Vec::new(), bytes: 0, left_out: Vec::new(), source: source.to_owned() };
+        tree.read_directory(&directory, Path::new(""), 0)?;
+        Ok(tree)
+    }
+
+    fn too_much(&self, limit: impl Into<String>) -> ConfigureError {
+        ConfigureError::TooMuch { path: self.source.clone(), limit: limit.into() }
+    }
+
+    fn read_directory(&mut self, directory: &Directory, below: &Path, depth: usize) -> Result<(), ConfigureError> {
+        if depth == DEPTH_LIMIT {
+            return Err(self.too_much(format!("{DEPTH_LIMIT} levels of directories")));
+        }
+        for (name, kind) in directory.entries()? {
+            let path = below.join(&name);
+            match kind {
+                Kind::Directory => self.read_directory(&directory.descend(&name)?, &path, depth + 1)?,
+                Kind::File => {
+                    let read = match directory.read(&name, BYTES_LIMIT - self.bytes) {
+                        Err(FileError::TooLarge { .. }) => return Err(self.too_much(format!("{BYTES_LIMIT} bytes"))),
+                        other => other?,
+                    };
+                    let Some((content, mode)) = read else { continue };
+                    self.bytes += content.len() as u64;
+                    if self.files.len() == FILES_LIMIT {
+                        return Err(self.too_much(format!("{FILES_LIMIT} files")));
+                    }
+                    self.files.push(Entry { path, content, executable: mode & 0o100 != 0 });
+                }
+                Kind::Link | Kind::Other => self.left_out.push(directory.path().join(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it can be copied there: nothing but regular files and directories stands in its way.
+    pub(super) fn check(&self, parent: &Directory, name: &Path) -> Result<(), ConfigureError> {
+        parent.expect_file_or_nothing(&manifest_name(name))?;
+        let top = match parent.descend(name) {
+            Err(error) if error.is_missing() => return Ok(()),
+            other => other?,
+        };
+        for entry in &self.files {
+            let (below, name) = split(&entry.path);
+            match top.descend(below) {
+                Ok(directory) => directory.expect_file_or_nothing(name).map(|_| ())?,
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies it.
+    pub(super) fn copy(
+        &self,
+        parent: &Directory,
+        name: &Path,
+        (file_mode, directory_mode): (u32, u32),
+        report: &mut Report,
+    ) -> Result<(), ConfigureError> {
+        let manifest = manifest_name(name);
+        let earlier = parent.read(&manifest, MANIFEST_LIMIT)?.map(|(bytes, _)| bytes).unwrap_or_default();
+        let top = parent.descend_or_make(name, directory_mode)?;
+        let mut list = String::new();
+        for entry in &self.files {
+            let (below, name) = split(&entry.path);
+            let directory = top.descend_or_make(below, directory_mode)?;
+            // Executable for whoever may read it.
+            let mode = if entry.executable { file_mode | ((file_mode & 0o444) >> 2) } else { file_mode };
+            put(&directory, name, &entry.content, mode, report)?;
+            // A name that is no UTF-8 or holds a line break cannot stand in the list; its file then stays for ever, which harms less.
+            if let Some(path) = entry.path.to_str().filter(|path| !path.contains('\n')) {
+                list.push_str(path);
+                list.push('\n');
+            }
+        }
+        for line in String::from_utf8_lossy(&earlier).lines() {
+            let stale = Path::new(line);
+            if !self.files.iter().any(|entry| entry.path == stale) {
+                take_back(&top, stale, report);
+            }
+        }
+        // Last, so that a run that broke off leaves a list with too much in it rather than too little. The list is no news.
+        if list.as_bytes() != earlier {
+            parent.write(&manifest, list.as_bytes(), 0o644)?;
+        }
+        Ok(())
+    }
+}
+
+fn split(path: &Path) -> (&Path, &Path) {
+    (path.parent().unwrap_or(Path::new("")), path.file_name().map_or(path, Path::new))
+}
+
+/// Removes a file of an earlier run, and the directories that are empty without it. What cannot be removed is left: it was changed by
+/// somebody since, or the list was.
+fn take_back(top: &Directory, stale: &Path, report: &mut Report) {
+    let (below, name) = split(stale);
+    let Ok(directory) = top.descend(below) else { return };
+    if directory.remove(name).unwrap_or(false) {
+        report.removed.push(directory.path().join(name));
+    }
+    let mut path = below;
+    while let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        let gone = top.descend(parent).is_ok_and(|directory| directory.remove_if_empty(Path::new(name)));
+        if !gone {
+            break;
+        }
+        path = parent;
+    }
+}
