@@ -1,0 +1,62 @@
+//! The README's own commands, as somebody would paste them: each `sh` block is run by a shell in an empty directory, with the built
+//! binaries on PATH. Blocks that need a cluster or a key are marked `no-test` there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The `sh` blocks without `no-test`, with the line that each begins on.
+fn blocks(text: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (&mut open, line) {
+            (Some(_), "```") => blocks.extend(open.take()),
+            (Some((_, block)), line) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, "```sh") => open = Some((number + 1, String::new())),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+fn paste(block: &str, dir: &Path) -> Output {
+    // this test's own binary lies in TARGET/debug/deps, the programs one above
+    let bin = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+    let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()))).unwrap();
+    Command::new("sh").arg("-euc").arg(block).current_dir(dir).env("PATH", path).output().unwrap()
+}
+
+#[test]
+fn every_command_of_the_readme_works_as_pasted() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = blocks(&text);
+    assert!(blocks.len() >= 3, "the README has lost its commands");
+    for (line, block) in blocks {
+        let empty = tempfile::tempdir().unwrap();
+        // `make` is typed in the checkout, everything else anywhere
+        let dir = if block.starts_with("make ") { root() } else { empty.path().to_owned() };
+        let output = paste(&block, &dir);
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "README.md line {line}: {block}\n{stdout}\n{stderr}");
+        assert!(!stdout.is_empty(), "README.md line {line} prints nothing: {block}\n{stderr}");
+    }
+}
+
+#[test]
+fn the_demo_shows_a_whole_task() {
+    let output = paste("agent-runner demo", &root());
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    // what the agent says comes first, then the message
+    let message: serde_json::Value = serde_json::from_str(&stdout[stdout.find("\n{\n").unwrap()..]).unwrap();
+    assert_eq!(message["status"], "succeeded");
+    assert_eq!(message["parameters"]["branch"], "demo");
+    assert_eq!(message["parameters"]["commits"], "1");
+    assert_eq!(message["parameters"]["commit"].as_str().unwrap().len(), 40);
+}
