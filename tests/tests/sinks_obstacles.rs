@@ -353,6 +353,7 @@ fn an_event_that_found_no_room_is_taken_back_and_told_once() {
     let warnings = String::from_utf8(output.stdout).unwrap();
     assert!(warnings.lines().count() == 1 && warnings.contains("no room"), "{warnings}");
     let text = fs::read_to_string(path).unwrap();
-    assert_eq!(text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap()).count(), 1, "no half a line: {text}");
+    let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 1, "no half a line: {text}");
     assert!(text.ends_with('\n'));
 }
