@@ -5,13 +5,16 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 STATIC := $(TARGET)/$(HOST)/release/agent-runner
 
+# What `make demo` builds. Tests that have built the whole workspace say so, since cargo chooses other features for one package.
+DEMO_SCOPE ?= --package agent-runner
+
 .PHONY: help demo test bench lint release setup generate
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## Do a whole task on a local repository with a scripted agent: no network, no API key
-	@cargo build --quiet --package agent-runner
+	@cargo build --quiet $(DEMO_SCOPE)
 	@$(TARGET)/debug/agent-runner demo
 
 setup: ## Install what the tests need: npm agents, and as root Debian's git servers and containers

@@ -22,7 +22,8 @@ pub fn runner() -> &'static Path {
     RUNNER.get_or_init(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "agent-runner", "--bin", "agent-runner"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // the whole workspace, as `tests/run` builds it: with fewer packages other features would be chosen, and everything built again
+        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         // what cargo tells this test about its package would make build scripts (ring's) run again, each time
         let told = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for name in told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {

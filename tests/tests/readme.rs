@@ -30,7 +30,7 @@ fn paste(block: &str, dir: &Path) -> Output {
     // this test's own binary lies in TARGET/debug/deps, the programs one above
     let bin = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()))).unwrap();
-    Command::new("sh").arg("-euc").arg(block).current_dir(dir).env("PATH", path).output().unwrap()
+    Command::new("sh").arg("-euc").arg(block).current_dir(dir).env("PATH", path).env("DEMO_SCOPE", "--workspace --bins").output().unwrap()
 }
 
 #[test]
