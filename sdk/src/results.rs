@@ -118,7 +118,11 @@ impl fmt::Display for ResultValue {
         match self {
             Self::Boolean(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
-            Self::Decimal(value) => value.fmt(f),
+            // Sums of floats end in noise; no price list goes below a billionth of a dollar.
+            Self::Decimal(value) => {
+                let text = format!("{value:.9}");
+                f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+            }
             Self::Text(value) => value.fmt(f),
         }
     }
@@ -266,6 +270,12 @@ mod tests {
         let mut results = Results::default();
         assert!(results.claim(key::INPUT_TOKENS, "1").is_err());
         assert!(results.claim(key::PR, "https://forge/pr/1").is_ok());
+    }
+
+    #[test]
+    fn a_sum_of_costs_is_written_without_the_noise_of_floats() {
+        let text = |value: f64| ResultValue::from(value).to_string();
+        assert_eq!([text(0.1 + 0.2), text(0.0140375), text(2.0), text(0.0)], ["0.3", "0.0140375", "2", "0"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::results::key;
+use crate::results::{ResultValue, key};
 
 /// What a run consumed so far.
 ///
@@ -84,7 +84,7 @@ impl Usage {
             key::CACHE_WRITE_TOKENS => self.cache_write_tokens.map(|count| count.to_string()),
             key::OUTPUT_TOKENS => self.output_tokens.map(|count| count.to_string()),
             key::REASONING_TOKENS => self.reasoning_tokens.map(|count| count.to_string()),
-            key::COST_USD => self.cost_usd.map(|cost| cost.to_string()),
+            key::COST_USD => self.cost_usd.map(|cost| ResultValue::from(cost).to_string()),
             key::COST_SOURCE => self.cost_source.map(|source| source.as_str().to_owned()),
             _ => None,
         }

@@ -21,6 +21,7 @@ use agent_sdk::marker::Nonce;
 
 use crate::init::RunnerSide;
 use crate::inputs::Inputs;
+use crate::sinks::marker::fresh_nonce;
 use failure::Failure;
 use journal::Journal;
 use report::Ending;
@@ -80,17 +81,16 @@ fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Ending {
     }
 }
 
-/// A word that nobody can guess.
+/// A word that nobody can guess. Should the kernel refuse (a seccomp profile may), the standard library's hash keys are random too.
 pub(crate) fn nonce() -> Nonce {
-    let mut bytes = [0; 16];
-    // Fails only in a container without /dev. The standard library's hash keys are random too: it asks the kernel by system call.
-    if std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes)).is_err() {
-        use std::hash::{BuildHasher, Hasher};
+    use std::hash::{BuildHasher, Hasher};
+    fresh_nonce().unwrap_or_else(|_| {
+        let mut bytes = [0; 16];
         for half in bytes.chunks_mut(8) {
             half.copy_from_slice(&std::hash::RandomState::new().build_hasher().finish().to_le_bytes());
         }
-    }
-    Nonce::from_random(bytes)
+        Nonce::from_random(bytes)
+    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -38,9 +38,6 @@ pub enum PlaceError {
         /// What the last one answered.
         source: io::Error,
     },
-    /// The kernel gives no random bytes.
-    #[error("no random bytes for the run's nonce: {0}")]
-    NoRandom(io::Error),
 }
 
 impl Place {
@@ -51,7 +48,8 @@ impl Place {
     pub fn make(env: &BTreeMap<OsString, OsString>) -> Result<Self, PlaceError> {
         let given = env.get(OsStr::new("TMPDIR")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let candidates: Vec<PathBuf> = given.into_iter().chain(["/tmp", "/dev/shm"].map(PathBuf::from)).collect();
-        let name = format!("agent-runner-{}", random_hex().map_err(PlaceError::NoRandom)?);
+        // Not guessable, so that nobody can stand in its way in a directory that all may write.
+        let name = format!("agent-runner-{}", super::nonce().as_str());
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for base in &candidates {
             let private_dir = base.join(&name);
@@ -144,14 +142,6 @@ fn home(env: &BTreeMap<OsString, OsString>, private_dir: &Path) -> PathBuf {
 fn is_writable_dir(path: &Path) -> bool {
     let is_dir = std::fs::metadata(path).is_ok_and(|found| found.is_dir() && found.mode() != 0);
     is_dir && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK).is_ok()
-}
-
-/// 16 random bytes as hexadecimal.
-fn random_hex() -> io::Result<String> {
-    use std::io::Read;
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
