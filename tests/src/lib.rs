@@ -2,6 +2,7 @@
 
 pub mod claude;
 pub mod git_servers;
+pub mod paced;
 pub mod probe;
 pub mod pty;
 pub mod repo;

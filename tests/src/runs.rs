@@ -10,7 +10,8 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use agent_conformance::model::Tokens;
 use agent_sdk::termination::TerminationMessage;
@@ -21,7 +22,7 @@ use serde_json::Value;
 use crate::git_servers::{Listener, git_daemon};
 use crate::probe::{self, Running};
 use crate::repo::{Source, git_ok};
-use crate::sandbox::Place;
+use crate::sandbox::{Place, children};
 
 /// A run of the real CLI that takes longer hangs: the longest is done in some ten seconds on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,13 +30,39 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The key that every agent is given: a word that is found wherever it should not be.
 pub const KEY: &str = "sk-ant-the-key-of-the-test";
 
+/// A repository behind a real git server. Many runs may share one.
+#[derive(Debug)]
+pub struct Origin {
+    /// The repository: `main` has three commits.
+    pub source: Source,
+    git: Listener,
+    /// Where it is; dropped last.
+    _directory: tempfile::TempDir,
+}
+
+impl Origin {
+    /// Makes the repository and starts the server.
+    #[must_use]
+    pub fn start() -> Arc<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source::new(directory.path(), "origin.git");
+        let git = git_daemon(&source.root);
+        Arc::new(Self { source, git, _directory: directory })
+    }
+
+    /// The repository's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("git://{}/origin.git", self.git.address())
+    }
+}
+
 /// Everything around one run, in a directory of its own.
 #[derive(Debug)]
 pub struct Scene {
     directory: tempfile::TempDir,
-    /// The repository that is cloned: `main` has three commits.
-    pub source: Source,
-    git: Listener,
+    /// What is cloned.
+    pub origin: Arc<Origin>,
     env: BTreeMap<OsString, OsString>,
     place: Place,
 }
@@ -44,14 +71,18 @@ impl Scene {
     /// A run of an agent on a clone of `main`, on the new branch `work`.
     #[must_use]
     pub fn new(agent: &str, program: &Path, endpoint: &str) -> Self {
+        Self::of(Origin::start(), agent, program, endpoint)
+    }
+
+    /// The same, of a repository that is there.
+    #[must_use]
+    pub fn of(origin: Arc<Origin>, agent: &str, program: &Path, endpoint: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for folder in ["home", "tmp"] {
             fs::create_dir(directory.path().join(folder)).unwrap();
         }
-        let source = Source::new(directory.path(), "origin.git");
-        let git = git_daemon(&source.root);
-        let repo = format!("git://{}/origin.git", git.address());
-        let scene = Self { directory, source, git, env: BTreeMap::new(), place: Place::Plain };
+        let repo = origin.url();
+        let scene = Self { directory, origin, env: BTreeMap::new(), place: Place::Plain };
         let path = std::env::var("PATH").unwrap();
         let inside = |name: &str| scene.path(name).to_str().unwrap().to_owned();
         let variables = [
@@ -109,12 +140,6 @@ impl Scene {
         self.path("workspace")
     }
 
-    /// The repository's URL.
-    #[must_use]
-    pub fn repo(&self) -> String {
-        format!("git://{}/origin.git", self.git.address())
-    }
-
     /// Git's word in the workspace.
     #[must_use]
     pub fn git(&self, args: &[&str]) -> String {
@@ -159,6 +184,19 @@ impl Scene {
     }
 }
 
+/// Looks until something is so.
+///
+/// # Panics
+/// It does not come to be.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "in vain waited for {what}");
+        // Only not to take the processor from what is waited for.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// A runner at work. It is killed if it is dropped.
 #[derive(Debug)]
 pub struct Started<'a> {
@@ -178,9 +216,25 @@ impl Started<'_> {
         kill(self.init(), signal).unwrap();
     }
 
-    /// Waits until a line of stdout begins so.
-    pub fn expect(&mut self, start: &str) -> String {
-        self.running.expect(start)
+    /// Waits until PID 1 of its namespace is there.
+    pub fn wait_for_init(&self) {
+        let sandbox = Pid::from_raw(self.running.child.id().cast_signed());
+        wait_until("the namespace's init", || !children(sandbox).is_empty());
+    }
+
+    /// Ends the container as a runtime does that has waited long enough: PID 1 of the namespace, and with it all the others, by SIGKILL
+    /// from outside. Gives the exit code, and what stands in the termination message's file.
+    #[must_use]
+    pub fn kill_container(self) -> (i32, Vec<u8>) {
+        assert_eq!(self.scene.place, Place::PidOne);
+        let sandbox = Pid::from_raw(self.running.child.id().cast_signed());
+        for init in children(sandbox) {
+            // One that has just ended needs no signal.
+            let _ = kill(init, Signal::SIGKILL);
+        }
+        let (code, _) = self.running.finish_within(PATIENCE);
+        assert_eq!(self.scene.left(), <[String; 0]>::default());
+        (code, self.scene.termination().unwrap_or_default())
     }
 
     /// Waits for the end, and looks at what is left.
