@@ -1,9 +1,12 @@
 //! Fixtures shared by the whole-project tests.
 
+pub mod claude;
 pub mod git_servers;
+pub mod paced;
 pub mod probe;
 pub mod pty;
 pub mod repo;
+pub mod runs;
 pub mod sandbox;
 pub mod sinks;
 pub mod skip;

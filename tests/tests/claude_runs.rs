@@ -1,0 +1,120 @@
+//! The real Claude Code CLI through the runner, in every scenario that ends by itself: how it ended, and what it cost.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeSet;
+
+use agent_conformance::model::builtin;
+use agent_tests::claude::ClaudeRun;
+use agent_tests::probe;
+use agent_tests::runs::{Counted, KEY, Wanted, wanted};
+
+/// Scenarios that end only by a signal or a limit: `claude_signals` has them.
+const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep"];
+
+macro_rules! scenarios {
+    ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {
+        const TRIED: &[&str] = &[$($scenario),*];
+
+        /// Status, reason, exit code, retry and tokens are right in …
+        mod the_outcome_is_right_in {
+            $(#[test]
+            fn $test() {
+                super::play($scenario, super::wanted($status, $reason, $code, $retry));
+            })*
+        }
+    };
+}
+
+// With one retry allowed (AGENT_MAX_RETRIES=1).
+scenarios! {
+    success: "success", "succeeded", "Completed", 0, false;
+    text_only: "text-only", "succeeded", "Completed", 0, false;
+    thinking: "thinking", "succeeded", "Completed", 0, false;
+    tool_fails: "tool-fails", "succeeded", "Completed", 0, false;
+    subagent: "subagent", "succeeded", "Completed", 0, false;
+    mcp_call: "mcp-call", "succeeded", "Completed", 0, false;
+    slow: "slow", "succeeded", "Completed", 0, false;
+    flaky_429: "flaky-429", "succeeded", "Completed", 0, false;
+    flaky_500: "flaky-500", "succeeded", "Completed", 0, false;
+    empty: "empty", "incomplete", "Stalled", 75, true;
+    max_tokens: "max-tokens", "incomplete", "OutputLimit", 80, false;
+    context_too_long: "context-too-long", "incomplete", "ContextWindowExceeded", 80, false;
+    refusal: "refusal", "failed", "Refused", 81, false;
+    quota: "quota", "failed", "QuotaExceeded", 69, false;
+    http_400: "http-400", "failed", "RequestRejected", 1, false;
+    http_401: "http-401", "failed", "AuthenticationFailed", 77, false;
+    http_403: "http-403", "failed", "PermissionDenied", 77, false;
+    http_404: "http-404", "failed", "ModelNotFound", 78, false;
+    http_429: "http-429", "failed", "RateLimited", 75, true;
+    http_429_retry_after: "http-429-retry-after", "failed", "RateLimited", 75, true;
+    http_429_retry_after_hour: "http-429-retry-after-hour", "failed", "RateLimited", 75, true;
+    http_500: "http-500", "failed", "ServerError", 75, true;
+    http_503: "http-503", "failed", "ServerError", 75, true;
+    http_529: "http-529", "failed", "Overloaded", 75, true;
+    late_401: "late-401", "failed", "AuthenticationFailed", 77, false;
+    late_500: "late-500", "failed", "ServerError", 75, true;
+    cut_before_headers: "cut-before-headers", "failed", "NetworkFailed", 75, true;
+    cut_mid_stream: "cut-mid-stream", "failed", "NetworkFailed", 75, true;
+    cut_late: "cut-late", "failed", "NetworkFailed", 75, true;
+    // The CLI says of it what it says of a cut, word for word: that the connection was lost. There is nothing else to read it from.
+    overloaded_mid_stream: "overloaded-mid-stream", "failed", "NetworkFailed", 75, true;
+}
+
+/// Plays a scenario to its end. The tokens are those of the answers that the CLI got whole: it counts no others.
+fn play(scenario: &str, wanted: Wanted<'_>) {
+    let Some(mut run) = ClaudeRun::of(scenario) else { return };
+    if scenario == "mcp-call" {
+        let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
+        run = run.with("AGENT_MCP_SERVERS", servers.to_string());
+    }
+    let ended = run.scene.run();
+    ended.assert(wanted);
+    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
+    assert_eq!(ended.message["usageComplete"], true, "{ended}");
+    assert_eq!((&ended.message["phase"], &ended.message["origin"]), (&"agent".into(), &"agent".into()), "{ended}");
+    let is_committed = ["success", "flaky-429", "flaky-500", "late-401", "late-500", "cut-late"].contains(&scenario);
+    let commit = run.scene.git(&["rev-parse", "HEAD"]);
+    assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
+    assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
+    assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+}
+
+#[test]
+fn every_built_in_scenario_is_tried() {
+    let tried: BTreeSet<&str> = TRIED.iter().chain(ENDLESS).copied().collect();
+    assert_eq!(tried, builtin::names().collect());
+}
+
+#[test]
+fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() {
+    let Some(run) = ClaudeRun::of("success") else { return };
+    let base = run.scene.origin.source.rev("main");
+    let ended = run.scene.run();
+    ended.assert(wanted("succeeded", "Completed", 0, false));
+
+    let scene = &run.scene;
+    assert_eq!(scene.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
+    assert_eq!(scene.git(&["branch", "--show-current"]), "work");
+    let commit = scene.git(&["rev-parse", "HEAD"]);
+    assert_ne!(commit, base);
+    let said = ["branch", "commit", "base-branch", "base-commit", "commits", "files-changed", "insertions", "dirty", "pushed"];
+    let said = said.map(|key| ended.parameter(key).unwrap_or("absent"));
+    assert_eq!(said, ["work", &commit, "main", &base, "1", "1", "1", "false", "false"], "{ended}");
+    // Two answers: 1000 + 200 read + 30 written, and 1200.
+    let exactly = Counted { input: Some(2430), cache_read: Some(200), cache_write: Some(30), output: Some(110) };
+    assert_eq!((ended.tokens(), exactly), (exactly, Counted::billed(run.model.bill().finished)), "{ended}");
+
+    // The whole outcome says the same, and its digest is the message's.
+    let whole = std::fs::read(scene.path("result.json")).unwrap();
+    let whole: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole["usage"]["inputTokens"], 2430, "{whole:#}");
+    // The model was asked with the key, and only it knows it.
+    assert!(run.questions().iter().all(|question| question.saw_key(KEY)), "{}", run.requests());
+    let told = [ended.stdout.join("\n"), ended.stderr.clone(), ended.message.to_string(), whole.to_string()];
+    assert!(told.iter().all(|text| !text.contains(KEY)));
+    // What only this run needed is gone with it.
+    let private = std::fs::read_dir(scene.path("tmp")).unwrap().flatten();
+    let private: Vec<_> = private.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with("agent-runner")).collect();
+    assert!(private.is_empty(), "{private:?}");
+}

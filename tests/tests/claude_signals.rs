@@ -1,0 +1,174 @@
+//! The real Claude Code CLI through the runner, ended by a signal or by a limit: in the middle of a question, and in the middle of a tool.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
+use agent_tests::claude::ClaudeRun;
+use agent_tests::runs::{Counted, Ended, PATIENCE, Started, Wanted, wanted};
+use agent_tests::sandbox::{Place, is_alive};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+const CANCELLED: Wanted<'_> = wanted("cancelled", "Cancelled", 143, true);
+
+/// A tool that does not end by TERM either: it only tells that it got it.
+const DEAF: &str = r"
+say() { exec 3<>/dev/tcp/{{host}}/{{port}}; printf 'POST {{path}}/mark/%s?pid=%s HTTP/1.1\r\nhost: {{host}}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n' $1 $$ >&3; read -r _ <&3; }
+trap 'say told' TERM; say tool; while :; do sleep 1000 & wait; done";
+
+fn mark<'a>(records: &'a [Record], name: &str) -> &'a Record {
+    records.iter().find(|record| matches!(&record.kind, Kind::Mark(mark) if mark == name)).unwrap()
+}
+
+/// Waits until the tool runs; its process id, in its own namespace.
+fn tool(model: &ScriptedModel) -> Pid {
+    let records = model.wait_for_mark("tool", PATIENCE).unwrap();
+    let pid = mark(&records, "tool").path.split_once("?pid=").unwrap().1.to_owned();
+    Pid::from_raw(pid.parse().unwrap())
+}
+
+/// What both kinds of end have in common.
+fn assert_ended_by_signal(run: &ClaudeRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
+    ended.assert(wanted);
+    assert_eq!(ended.message["signal"], signal as i32, "{ended}");
+    assert_eq!(ended.message["origin"], "signal", "{ended}");
+    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
+    let commit = run.scene.git(&["rev-parse", "HEAD"]);
+    assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
+}
+
+/// The one answer that came whole is counted: its prompt exactly, of what was generated at least a part, since the CLI's stream
+/// tells no more before its end.
+fn assert_first_answer_is_counted(run: &ClaudeRun, ended: &Ended) {
+    let (counted, billed) = (ended.tokens(), Counted::billed(run.model.bill().finished));
+    assert_eq!(Counted { output: billed.output, ..counted }, billed, "{}\n{ended}", run.requests());
+    assert!(counted.output.is_some_and(|output| output > 0), "{ended}");
+}
+
+fn ask_and_signal(signal: Signal, scenario: &str, wanted: Wanted<'_>) {
+    for place in Place::all() {
+        let Some(mut run) = ClaudeRun::of(scenario) else { return };
+        run.scene = run.scene.at(place);
+        let started = run.scene.start();
+        run.model.wait_for_question(PATIENCE).unwrap();
+        started.signal(signal);
+        assert_ended_by_signal(&run, &started.finish(), wanted, signal);
+    }
+}
+
+fn run_tool_and_signal(place: Place, signal: Signal, wanted: Wanted<'_>) {
+    let Some(mut run) = ClaudeRun::of("tool-sleep") else { return };
+    run.scene = run.scene.at(place);
+    let started = run.scene.start();
+    let tool = tool(&run.model);
+    if place == Place::Plain {
+        assert!(is_alive(tool));
+    }
+    started.signal(signal);
+    let ended = started.finish();
+    assert_ended_by_signal(&run, &ended, wanted, signal);
+    assert_first_answer_is_counted(&run, &ended);
+    // In a namespace the number is another one; there as here nobody with the run's environment is left.
+    assert!(place != Place::Plain || !is_alive(tool), "{ended}");
+}
+
+#[test]
+fn sigterm_while_the_model_is_asked_cancels_the_run() {
+    ask_and_signal(Signal::SIGTERM, "silence", CANCELLED);
+}
+
+#[test]
+fn sigterm_in_the_middle_of_an_answer_cancels_the_run() {
+    ask_and_signal(Signal::SIGTERM, "silence-mid-stream", CANCELLED);
+}
+
+#[test]
+fn sigint_while_the_model_is_asked_cancels_the_run_with_its_own_code() {
+    ask_and_signal(Signal::SIGINT, "silence", wanted("cancelled", "Cancelled", 130, true));
+}
+
+#[test]
+fn sigterm_while_a_tool_runs_ends_the_tool_too() {
+    for place in Place::all() {
+        run_tool_and_signal(place, Signal::SIGTERM, CANCELLED);
+    }
+}
+
+#[test]
+fn sigint_while_a_tool_runs_ends_the_tool_too() {
+    run_tool_and_signal(Place::Plain, Signal::SIGINT, wanted("cancelled", "Cancelled", 130, true));
+}
+
+#[test]
+fn a_second_sigterm_drops_what_is_left_of_the_grace() {
+    let scenario = Scenario::builtin("tool-sleep").unwrap().with("command", DEAF).unwrap();
+    // An end that waited for the grace would be a failure of the test by its patience.
+    let Some(run) = ClaudeRun::playing(scenario).map(|run| run.with("AGENT_GRACE", "1h")) else { return };
+    let started = run.scene.start();
+    let tool = tool(&run.model);
+    started.signal(Signal::SIGTERM);
+    run.model.wait_for_mark("told", PATIENCE).unwrap();
+    assert!(is_alive(tool));
+    started.signal(Signal::SIGTERM);
+    let ended = started.finish();
+    assert_ended_by_signal(&run, &ended, CANCELLED, Signal::SIGTERM);
+    assert_first_answer_is_counted(&run, &ended);
+    assert!(!is_alive(tool), "{ended}");
+}
+
+/// Runs into a limit.
+fn limit(scenario: &str, variable: &str, value: &str, meanwhile: impl FnOnce(&ClaudeRun, &Started<'_>)) -> Option<(ClaudeRun, Ended)> {
+    let run = ClaudeRun::of(scenario)?.with(variable, value);
+    let started = run.scene.start();
+    meanwhile(&run, &started);
+    let ended = started.finish();
+    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
+    Some((run, ended))
+}
+
+#[test]
+fn the_limit_of_turns_ends_the_run_with_all_its_tokens() {
+    let Some((run, ended)) = limit("loop", "AGENT_MAX_TURNS", "3", |_, _| ()) else { return };
+    ended.assert(wanted("incomplete", "TurnLimit", 80, false));
+    assert_eq!(run.questions().len(), 3, "{}", run.requests());
+    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{ended}");
+    assert_eq!(ended.parameter("turns"), Some("3"), "{ended}");
+}
+
+#[test]
+fn the_limit_of_cost_ends_the_run_with_all_its_tokens() {
+    let Some((run, ended)) = limit("loop", "AGENT_MAX_COST_USD", "0.01", |_, _| ()) else { return };
+    ended.assert(wanted("incomplete", "CostLimit", 80, false));
+    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{ended}");
+    let cost: f64 = ended.parameter("cost-usd").unwrap().parse().unwrap();
+    assert!(cost > 0.01, "{ended}");
+}
+
+#[test]
+fn the_limit_of_generated_tokens_ends_the_run() {
+    let Some((_, ended)) = limit("loop", "AGENT_MAX_OUTPUT_TOKENS", "2", |_, _| ()) else { return };
+    ended.assert(wanted("incomplete", "TokenLimit", 80, false));
+    assert_eq!(ended.message["origin"], "runner", "{ended}");
+    assert!(ended.tokens().output.is_some_and(|output| output > 2), "{ended}");
+}
+
+#[test]
+fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
+    let mut pid = None;
+    let wait = |run: &ClaudeRun, _: &Started<'_>| pid = Some(tool(&run.model));
+    // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
+    let Some((run, ended)) = limit("tool-sleep", "AGENT_TIMEOUT", "20s", wait) else { return };
+    ended.assert(wanted("timed-out", "DeadlineExceeded", 124, true));
+    assert_eq!(ended.message["origin"], "runner", "{ended}");
+    assert_first_answer_is_counted(&run, &ended);
+    assert!(!is_alive(pid.unwrap()), "{ended}");
+}
+
+#[test]
+fn silence_ends_a_run_whose_model_never_answers() {
+    for scenario in ["silence", "silence-mid-stream"] {
+        let Some((_, ended)) = limit(scenario, "AGENT_SILENCE_TIMEOUT", "8s", |_, _| ()) else { return };
+        ended.assert(wanted("timed-out", "SilenceTimeout", 124, true));
+        assert_eq!(ended.message["origin"], "runner", "{ended}");
+    }
+}
