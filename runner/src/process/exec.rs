@@ -20,8 +20,8 @@ use super::{
 };
 use crate::init::RunnerSide;
 
-/// Read at once. A quarter of the pipe: large enough that the calls do not count, small enough to stay in the cache.
-const CHUNK: usize = 256 << 10;
+/// Read at once: as much as one buffer of our own output holds, so that a chunk is forwarded in one piece.
+const CHUNK: usize = crate::stream::output::BUFFER;
 
 /// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
