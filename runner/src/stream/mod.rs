@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Masking stands first, so that whatever is read from the stream later (events, the answer, error texts) is masked too.
-//! Memory is bounded at each step: a chunk, a line, a handful of buffers. [`Follower`](follow::Follower) is pure: it is pushed bytes
-//! and a time and says what to write. The run's own follower (`run/follower.rs`) feeds it from a running agent, [`capture`](filter::capture)
-//! from stdin, [`replay`](filter::replay) from a recorded stream.
+//! Memory is bounded at each step: a chunk, a line, a handful of buffers. [`Follower`] is pure: it is pushed bytes
+//! and a time and says what to write. The run's own follower (`run/follower.rs`) feeds it from a running agent, [`capture`]
+//! from stdin, [`replay`] from a recorded stream.
 
 pub mod clean;
 pub mod condense;
