@@ -33,7 +33,7 @@ pub fn run(args: &VersionArgs) -> ExitCode {
         return super::print(&format!("{}\n", serde_json::to_string(&versions).unwrap_or_default()));
     }
     let mut text = format!("agent-runner {}\nAgent Image Interface {}\n", versions.runner, agent_sdk::INTERFACE_VERSION);
-    for (agent, tried) in &versions.agents {
+    for (agent, tried) in versions.agents.iter().filter(|(_, tried)| !tried.is_empty()) {
         text.push_str(&format!("{agent}: tried with {}\n", tried.join(", ")));
     }
     super::print(&text)

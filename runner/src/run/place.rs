@@ -10,6 +10,7 @@ use agent_sdk::agent::{RepositoryFile, Surroundings};
 use agent_sdk::marker::Nonce;
 
 use crate::inputs::settings::{NONCE, SETTINGS, TASK_FILE};
+use crate::sinks::{Claims, ResultsDir};
 
 /// Which file mode a directory of this run has: nobody else looks in.
 const PRIVATE: u32 = 0o700;
@@ -25,6 +26,7 @@ const RESULTS: &str = "results";
 pub struct Place {
     private_dir: PathBuf,
     home: PathBuf,
+    results: Option<ResultsDir>,
 }
 
 /// No place could be made.
@@ -56,9 +58,12 @@ impl Place {
             match std::fs::DirBuilder::new().mode(PRIVATE).create(&private_dir) {
                 Ok(()) => {
                     let home = home(env, &private_dir);
+                    let results = private_dir.join(RESULTS);
                     // If this fails, what the agent wants to leave there fails, and says so.
-                    let _ = std::fs::DirBuilder::new().mode(PRIVATE).create(private_dir.join(RESULTS));
-                    return Ok(Self { private_dir, home });
+                    let _ = std::fs::DirBuilder::new().mode(PRIVATE).create(&results);
+                    // Now, while it is empty: what is there already would not count as left by the agent.
+                    let results = ResultsDir::prepare(results, None).ok();
+                    return Ok(Self { private_dir, home, results });
                 }
                 Err(error) => last = error,
             }
@@ -71,6 +76,12 @@ impl Place {
     #[must_use]
     pub fn results_dir(&self) -> PathBuf {
         self.private_dir.join(RESULTS)
+    }
+
+    /// What the agent left there.
+    #[must_use]
+    pub fn claims(&self) -> Claims {
+        self.results.as_ref().map(ResultsDir::read_claims).unwrap_or_default()
     }
 
     /// What an agent's plan is made from.

@@ -16,7 +16,7 @@ use super::limits::Stop;
 use super::place::Place;
 use super::verdict::{self, Evidence};
 use crate::inputs::Inputs;
-use crate::sinks::{Claims, ResultsDir};
+use crate::sinks::Claims;
 use crate::workspace::Prepared;
 use crate::workspace::facts::{Base, facts};
 
@@ -211,10 +211,7 @@ fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
     let marked = Claims { values: markers.values.clone().into_iter().collect(), warnings: Vec::new() };
     let mut warnings = marked.apply(&mut journal.results);
     if end.task.sinks.results_dir.is_none() {
-        match ResultsDir::prepare(end.place.results_dir(), None) {
-            Ok(left) => warnings.extend(left.read_claims().apply(&mut journal.results)),
-            Err(error) => warnings.push(error.warning()),
-        }
+        warnings.extend(end.place.claims().apply(&mut journal.results));
     }
     warnings.into_iter().for_each(|warning| journal.warn(warning));
     journal.take_claims(&end.work.dir);
@@ -222,12 +219,18 @@ fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
 
 /// What a person reads at the end of the log.
 pub fn say(outcome: &Outcome) {
-    let commit = outcome.results.get(key::COMMIT).filter(|result| result.voucher == Voucher::Fact).map(|result| result.value.to_string());
-    let hint = outcome.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
-    let what = format!("{} ({}): {}{hint}", outcome.status.as_str(), outcome.reason.as_str(), outcome.message);
+    let commit = outcome
+        .results
+        .get(key::COMMIT)
+        .filter(|result| result.voucher == Voucher::Fact)
+        .map(|result| format!(", commit {}", result.value));
+    let (status, reason, code) = (outcome.status.as_str(), outcome.reason.as_str(), outcome.exit_code);
+    let commit = commit.unwrap_or_default();
+    let message = &outcome.message;
     if outcome.reason == Reason::Completed {
-        tracing::info!(exit_code = outcome.exit_code, commit, "{what}");
+        tracing::info!("{status} ({reason}, exit code {code}{commit}): {message}");
     } else {
-        tracing::error!(exit_code = outcome.exit_code, commit, "{what}");
+        let hint = outcome.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
+        tracing::error!("{status} ({reason}, exit code {code}{commit}): {message}{hint}");
     }
 }
