@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
 
-use crate::runs::Scene;
+use crate::runs::{Origin, Scene};
 use crate::skip::skip;
 
 /// The CLI's native binary. `None`, said loudly, if it is not installed; where `AGENT_TESTS_NO_SKIP` is set that is a failure.
@@ -51,10 +52,16 @@ impl ClaudeRun {
     /// With any scenario.
     #[must_use]
     pub fn playing(scenario: Scenario) -> Option<Self> {
+        Self::on(&Origin::start(), scenario)
+    }
+
+    /// On a repository of the test's own.
+    #[must_use]
+    pub fn on(origin: &Arc<Origin>, scenario: Scenario) -> Option<Self> {
         let program = binary()?;
         let model = ScriptedModel::start(scenario).unwrap();
         // The CLI itself repeats for three minutes.
-        let scene = Scene::new("claude", &program, &model.base_url()).with("AGENT_MAX_RETRIES", "1");
+        let scene = Scene::of(origin.clone(), "claude", &program, &model.base_url()).with("AGENT_MAX_RETRIES", "1");
         Some(Self { model, scene })
     }
 

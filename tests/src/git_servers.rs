@@ -205,14 +205,14 @@ fn serve_http<S: Read + Write>(stream: &mut BufReader<S>, root: &Path, behaviour
     }
 }
 
-struct HttpRequest {
-    method: String,
-    target: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+pub(crate) struct HttpRequest {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
-fn read_request(stream: &mut impl BufRead) -> Option<HttpRequest> {
+pub(crate) fn read_request(stream: &mut impl BufRead) -> Option<HttpRequest> {
     let mut line = String::new();
     stream.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
@@ -229,7 +229,7 @@ fn read_request(stream: &mut impl BufRead) -> Option<HttpRequest> {
     Some(HttpRequest { method, target, headers, body })
 }
 
-fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len()).into_bytes();
     out.extend_from_slice(body);
     out

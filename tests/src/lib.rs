@@ -2,6 +2,7 @@
 
 pub mod claude;
 pub mod git_servers;
+pub mod http_mcp;
 pub mod paced;
 pub mod probe;
 pub mod pty;

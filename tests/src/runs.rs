@@ -44,8 +44,16 @@ impl Origin {
     /// Makes the repository and starts the server.
     #[must_use]
     pub fn start() -> Arc<Self> {
+        Self::with(|_| ())
+    }
+
+    /// With more in the repository: what `change` commits is pushed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&Source)) -> Arc<Self> {
         let directory = tempfile::tempdir().unwrap();
         let source = Source::new(directory.path(), "origin.git");
+        change(&source);
+        source.push();
         let git = git_daemon(&source.root);
         Arc::new(Self { source, git, _directory: directory })
     }

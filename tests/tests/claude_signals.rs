@@ -40,7 +40,8 @@ fn assert_ended_by_signal(run: &ClaudeRun, ended: &Ended, wanted: Wanted<'_>, si
 /// The one answer that came whole is counted: its prompt exactly, of what was generated at least a part, since the CLI's stream
 /// tells no more before its end.
 fn assert_first_answer_is_counted(run: &ClaudeRun, ended: &Ended) {
-    let (counted, billed) = (ended.tokens(), Counted::billed(run.model.bill().finished));
+    let first = run.questions()[0].billed.clone().filter(|charge| charge.finished).expect("the first answer came whole");
+    let (counted, billed) = (ended.tokens(), Counted::billed(first.tokens));
     assert_eq!(Counted { output: billed.output, ..counted }, billed, "{}\n{ended}", run.requests());
     assert!(counted.output.is_some_and(|output| output > 0), "{ended}");
 }

@@ -23,6 +23,8 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     // What only the text tells: the status is missing, or says less.
     ReasonPattern { http_status: None, text: "repeated 529 overloaded", reason: Reason::Overloaded },
     ReasonPattern { http_status: None, text: "unable to connect to api", reason: Reason::NetworkFailed },
+    // Broken in the middle of an answer. It calls that a `server_error`, though no server said anything.
+    ReasonPattern { http_status: None, text: "connection to the api was lost", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "request timed out", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "billing_error", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "prompt_too_long", reason: Reason::ContextWindowExceeded },
