@@ -150,7 +150,9 @@ impl Source {
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)? })
+        // SAFETY: an `OwnedFd` is open, is always the same descriptor, and closes it only when it is dropped, which is after the
+        // `AsyncFd` that owns it has deregistered it.
+        Ok(Self { fd: unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? } })
     }
 
     /// Reads into the buffer's free capacity.
