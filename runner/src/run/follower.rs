@@ -197,14 +197,11 @@ impl<'a> RunFollower<'a> {
         self.stream.finish(SystemTime::now(), &mut rest);
         self.look();
         self.last_byte = rest.last().copied().or(self.last_byte);
-        send(&mut self.stdout, rest).await;
+        let deadline = tokio::time::Instant::now() + FLUSH_LIMIT;
+        close(&mut self.stdout, rest, deadline).await;
         let mut rest = Vec::new();
         self.complaints.finish(&mut rest);
-        send(&mut self.stderr, rest).await;
-        let deadline = tokio::time::Instant::now() + FLUSH_LIMIT;
-        for output in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
-            output.flush(deadline).await;
-        }
+        close(&mut self.stderr, rest, deadline).await;
         self.write_events();
         // Nobody scans any more; what takes its place is empty.
         let scanner = std::mem::replace(&mut *locked(&self.markers), MarkerScanner::native(&self.nonce));
@@ -273,10 +270,7 @@ impl SetupFollower {
         let mut rest = Vec::new();
         self.stdout.finish(&mut rest);
         self.stderr.finish(&mut rest);
-        send(&mut self.output, rest).await;
-        if let Some(output) = &mut self.output {
-            output.flush(tokio::time::Instant::now() + FLUSH_LIMIT).await;
-        }
+        close(&mut self.output, rest, tokio::time::Instant::now() + FLUSH_LIMIT).await;
     }
 }
 
@@ -303,11 +297,15 @@ async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>
     }
 }
 
-async fn send(output: &mut Option<Output>, bytes: Vec<u8>) {
-    let Some(output) = output.as_mut().filter(|_| !bytes.is_empty()) else { return };
-    let mut buffer = output.buffer().await;
-    buffer.extend_from_slice(&bytes);
-    output.send(buffer);
+/// The last bytes of an output, and its flush; neither waits for a reader beyond the deadline.
+async fn close(output: &mut Option<Output>, bytes: Vec<u8>, deadline: tokio::time::Instant) {
+    let Some(output) = output.as_mut() else { return };
+    if !bytes.is_empty() {
+        let Ok(mut buffer) = tokio::time::timeout_at(deadline, output.buffer()).await else { return };
+        buffer.extend_from_slice(&bytes);
+        output.send(buffer);
+    }
+    output.flush(deadline).await;
 }
 
 /// One of our own outputs; `None` if it is closed, or no thread can be had: then the agent goes on without a log.
