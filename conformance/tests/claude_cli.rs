@@ -27,18 +27,8 @@ struct Wanted {
     questions: usize,
 }
 
-const fn wanted(
-    scenario: &'static str,
-    exit: i32,
-    api_error: Option<u64>,
-    questions: usize,
-) -> Wanted {
-    Wanted {
-        scenario,
-        exit,
-        api_error,
-        questions,
-    }
+const fn wanted(scenario: &'static str, exit: i32, api_error: Option<u64>, questions: usize) -> Wanted {
+    Wanted { scenario, exit, api_error, questions }
 }
 
 macro_rules! scenarios_that_end {
@@ -109,59 +99,27 @@ fn is_question(record: &&Record) -> bool {
 }
 
 fn shown(model: &ScriptedModel) -> String {
-    model
-        .requests()
-        .iter()
-        .map(|record| format!("{record}\n"))
-        .collect()
+    model.requests().iter().map(|record| format!("{record}\n")).collect()
 }
 
-fn play(
-    wanted: &Wanted,
-    change: impl FnOnce(Claude) -> Claude,
-) -> Option<(ScriptedModel, Claude, Ended)> {
+fn play(wanted: &Wanted, change: impl FnOnce(Claude) -> Claude) -> Option<(ScriptedModel, Claude, Ended)> {
     let model = start(wanted.scenario);
     let claude = change(Claude::new(&model.base_url())?);
     let ended = claude.run(|_| {});
     let seen = shown(&model);
     let scenario = wanted.scenario;
-    assert_eq!(
-        ended.status.code(),
-        Some(wanted.exit),
-        "{scenario}: {:#}\n{seen}",
-        ended.result()
-    );
-    assert_eq!(
-        ended.result()["api_error_status"].as_u64(),
-        wanted.api_error,
-        "{scenario}: {:#}\n{seen}",
-        ended.result()
-    );
+    assert_eq!(ended.status.code(), Some(wanted.exit), "{scenario}: {:#}\n{seen}", ended.result());
+    assert_eq!(ended.result()["api_error_status"].as_u64(), wanted.api_error, "{scenario}: {:#}\n{seen}", ended.result());
     let records = model.requests();
-    assert_eq!(
-        records.iter().filter(is_question).count(),
-        wanted.questions,
-        "{scenario}:\n{seen}"
-    );
-    assert!(
-        records.iter().all(|record| record.kind != Kind::Unknown),
-        "{scenario}:\n{seen}"
-    );
-    assert_eq!(
-        ended.reported(),
-        billed(&model.bill()),
-        "{scenario}: its tokens are not the bill's\n{seen}"
-    );
+    assert_eq!(records.iter().filter(is_question).count(), wanted.questions, "{scenario}:\n{seen}");
+    assert!(records.iter().all(|record| record.kind != Kind::Unknown), "{scenario}:\n{seen}");
+    assert_eq!(ended.reported(), billed(&model.bill()), "{scenario}: its tokens are not the bill's\n{seen}");
     Some((model, claude, ended))
 }
 
 #[test]
 fn every_built_in_scenario_is_tried() {
-    let mut tried: Vec<&str> = WANTED
-        .iter()
-        .map(|wanted| wanted.scenario)
-        .chain(ENDLESS.iter().copied())
-        .collect();
+    let mut tried: Vec<&str> = WANTED.iter().map(|wanted| wanted.scenario).chain(ENDLESS.iter().copied()).collect();
     let mut all: Vec<&str> = builtin::names().collect();
     tried.sort_unstable();
     all.sort_unstable();
@@ -170,25 +128,15 @@ fn every_built_in_scenario_is_tried() {
 
 /// What a scenario needs beside the model, to be what its name says.
 fn as_the_scenario_needs(scenario: &str) -> impl FnOnce(Claude) -> Claude {
-    let config =
-        serde_json::json!({"mcpServers": {"probe": {"command": env!("CARGO_BIN_EXE_echo-mcp")}}});
+    let config = serde_json::json!({"mcpServers": {"probe": {"command": env!("CARGO_BIN_EXE_echo-mcp")}}});
     let has_server = scenario == "mcp-call";
     move |claude| {
-        if has_server {
-            claude
-                .argument("--mcp-config")
-                .argument(&config.to_string())
-        } else {
-            claude
-        }
+        if has_server { claude.argument("--mcp-config").argument(&config.to_string()) } else { claude }
     }
 }
 
 fn the(scenario: &str) -> &'static Wanted {
-    WANTED
-        .iter()
-        .find(|wanted| wanted.scenario == scenario)
-        .unwrap()
+    WANTED.iter().find(|wanted| wanted.scenario == scenario).unwrap()
 }
 
 /// Sends the signal and, once the CLI has gone, checks its exit code.
@@ -204,36 +152,24 @@ fn the_commit_that_the_scenario_asks_for_is_made() {
     let Some((model, claude, ended)) = play(the("success"), |claude| claude) else {
         return;
     };
-    assert_eq!(
-        claude.git(&["log", "-1", "--format=%s by %an"]),
-        "scripted change by Scripted Model"
-    );
+    assert_eq!(claude.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
     assert_eq!(ended.result()["result"], "Done: the change is committed.");
     let records = model.requests();
     assert_eq!(records[0].kind, Kind::Probe);
     assert!(records[1].saw_key("sk-of-the-test"));
     assert_eq!(records[1].credentials[0].carrier, "x-api-key");
-    assert!(
-        records[2].mentions("scripted change"),
-        "the tool's output is in the next question"
-    );
+    assert!(records[2].mentions("scripted change"), "the tool's output is in the next question");
 }
 
 #[test]
 fn a_command_of_the_tests_own_runs_in_the_tool() {
-    let scenario = Scenario::builtin("success")
-        .unwrap()
-        .with("command", "echo $((6 * 7)) > answer")
-        .unwrap();
+    let scenario = Scenario::builtin("success").unwrap().with("command", "echo $((6 * 7)) > answer").unwrap();
     let model = ScriptedModel::start(scenario).unwrap();
     let Some(claude) = Claude::new(&model.base_url()) else {
         return;
     };
     assert!(claude.run(|_| {}).status.success());
-    assert_eq!(
-        std::fs::read_to_string(claude.repository().join("answer")).unwrap(),
-        "42\n"
-    );
+    assert_eq!(std::fs::read_to_string(claude.repository().join("answer")).unwrap(), "42\n");
 }
 
 #[test]
@@ -241,16 +177,8 @@ fn an_mcp_tool_is_offered_called_and_answered() {
     let Some((model, ..)) = play(the("mcp-call"), as_the_scenario_needs("mcp-call")) else {
         return;
     };
-    let questions: Vec<Record> = model
-        .requests()
-        .into_iter()
-        .filter(|record| record.is_question())
-        .collect();
-    assert!(
-        questions[0].tools.contains(&"mcp__probe__echo".into()),
-        "{:?}",
-        questions[0].tools
-    );
+    let questions: Vec<Record> = model.requests().into_iter().filter(|record| record.is_question()).collect();
+    assert!(questions[0].tools.contains(&"mcp__probe__echo".into()), "{:?}", questions[0].tools);
     assert!(questions[1].mentions("echo: hello from the scripted model"));
 }
 
@@ -260,10 +188,7 @@ fn a_sub_agents_tokens_are_in_the_cli_s_total_and_on_the_bill() {
         return;
     };
     let records = model.requests();
-    let sub: Vec<&Record> = records
-        .iter()
-        .filter(|record| matches!(record.kind, Kind::Subagent(_)))
-        .collect();
+    let sub: Vec<&Record> = records.iter().filter(|record| matches!(record.kind, Kind::Subagent(_))).collect();
     assert_eq!(sub.len(), 1);
     assert!(sub[0].billed.as_ref().unwrap().tokens.output_tokens > 0);
 }
@@ -278,20 +203,14 @@ fn an_unfinished_answer_is_on_the_bill_and_not_in_the_cli_s_total() {
         assert!(bill.unfinished > 0, "{}", shown(&model));
         let reported = ended.reported();
         let reported_input = reported.input + reported.cache_read + reported.cache_write;
-        assert!(
-            bill.total.input_tokens > reported_input,
-            "{scenario}: {}",
-            shown(&model)
-        );
+        assert!(bill.total.input_tokens > reported_input, "{scenario}: {}", shown(&model));
     }
 }
 
 #[test]
 fn a_loop_is_ended_by_the_turn_limit() {
     let endless = wanted("loop", 1, None, 3);
-    let Some((_, _, ended)) = play(&endless, |claude| {
-        claude.argument("--max-turns").argument("3")
-    }) else {
+    let Some((_, _, ended)) = play(&endless, |claude| claude.argument("--max-turns").argument("3")) else {
         return;
     };
     assert_eq!(ended.result()["subtype"], "error_max_turns");
@@ -311,25 +230,14 @@ fn a_signal_can_be_sent_exactly_while_the_model_is_asked() {
             return;
         };
         let ended = signalled(&claude, Signal::SIGTERM, || {
-            let is_there =
-                |record: &Record| record.is_question() && record.billed.is_some() == is_billed;
-            model
-                .wait_for(|records| records.iter().any(is_there), PATIENCE)
-                .unwrap();
+            let is_there = |record: &Record| record.is_question() && record.billed.is_some() == is_billed;
+            model.wait_for(|records| records.iter().any(is_there), PATIENCE).unwrap();
         });
         assert_eq!(ended.status.code(), Some(143));
-        let is_left = |records: &[Record]| {
-            records
-                .iter()
-                .filter(is_question)
-                .all(|record| record.state == State::Left)
-        };
+        let is_left = |records: &[Record]| records.iter().filter(is_question).all(|record| record.state == State::Left);
         model.wait_for(is_left, PATIENCE).unwrap();
         let bill = model.bill();
-        assert_eq!(
-            (bill.answers, bill.unfinished),
-            (usize::from(is_billed), usize::from(is_billed))
-        );
+        assert_eq!((bill.answers, bill.unfinished), (usize::from(is_billed), usize::from(is_billed)));
     }
 }
 
@@ -342,14 +250,8 @@ fn a_signal_can_be_sent_exactly_while_a_tool_runs() {
     let mut tool = None;
     let ended = signalled(&claude, Signal::SIGTERM, || {
         let records = model.wait_for_mark("tool", PATIENCE).unwrap();
-        let mark = records
-            .iter()
-            .find(|record| matches!(record.kind, Kind::Mark(_)))
-            .unwrap();
-        tool = mark
-            .path
-            .split_once("?pid=")
-            .map(|(_, pid)| Pid::from_raw(pid.parse().unwrap()));
+        let mark = records.iter().find(|record| matches!(record.kind, Kind::Mark(_))).unwrap();
+        tool = mark.path.split_once("?pid=").map(|(_, pid)| Pid::from_raw(pid.parse().unwrap()));
     });
     assert_eq!(ended.status.code(), Some(143));
     assert_eq!(model.requests().iter().filter(is_question).count(), 1);
@@ -363,22 +265,12 @@ fn a_prompt_of_a_mebibyte_arrives_whole() {
     let Some(claude) = Claude::new(&model.base_url()) else {
         return;
     };
-    let prompt: String = (0..)
-        .map(|line| format!("line {line} ü\n"))
-        .take(90_000)
-        .collect();
+    let prompt: String = (0..).map(|line| format!("line {line} ü\n")).take(90_000).collect();
     assert!(prompt.len() > 1 << 20);
     let claude = claude.prompt(prompt.clone());
     assert!(claude.run(|_| {}).status.success());
-    let question = model
-        .requests()
-        .into_iter()
-        .find(Record::is_question)
-        .unwrap();
-    assert!(
-        question.mentions(prompt.trim_end()),
-        "the prompt is not whole in the request"
-    );
+    let question = model.requests().into_iter().find(Record::is_question).unwrap();
+    assert!(question.mentions(prompt.trim_end()), "the prompt is not whole in the request");
 }
 
 #[test]
@@ -390,25 +282,12 @@ fn a_resumed_session_plays_its_run_s_script_from_the_start() {
     let ended = first.run(|_| {});
     let session = ended.result()["session_id"].as_str().unwrap().to_owned();
     let change = |claude: Claude| {
-        claude
-            .variable("ANTHROPIC_BASE_URL", &model.run_url("tool-fails", "second"))
-            .argument("--resume")
-            .argument(&session)
+        claude.variable("ANTHROPIC_BASE_URL", &model.run_url("tool-fails", "second")).argument("--resume").argument(&session)
     };
     let second = change(first);
     let ended = second.run(|_| {});
-    assert_eq!(
-        ended.result()["result"],
-        "The command failed.",
-        "{}",
-        shown(&model)
-    );
-    let rounds: Vec<usize> = model
-        .requests_of("second")
-        .iter()
-        .filter(is_question)
-        .map(|record| record.round)
-        .collect();
+    assert_eq!(ended.result()["result"], "The command failed.", "{}", shown(&model));
+    let rounds: Vec<usize> = model.requests_of("second").iter().filter(is_question).map(|record| record.round).collect();
     assert_eq!(rounds, [0, 1]);
     assert_eq!(ended.reported(), billed(&model.bill_of("second")));
 }

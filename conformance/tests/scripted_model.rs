@@ -30,23 +30,11 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = program()
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = program().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap();
-        let address = told["url"]
-            .as_str()
-            .unwrap()
-            .strip_prefix("http://")
-            .unwrap()
-            .parse()
-            .unwrap();
+        let address = told["url"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
         Self { child, address }
     }
 
@@ -54,12 +42,7 @@ impl Running {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
         let status = self.child.wait().unwrap();
         let mut rest = String::new();
-        self.child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_to_string(&mut rest)
-            .unwrap();
+        self.child.stdout.as_mut().unwrap().read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "standard output is one line");
         status.code()
     }
@@ -78,19 +61,11 @@ fn it_tells_its_address_serves_records_and_ends_on_a_signal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let directory = tempfile::tempdir().unwrap();
         let records = directory.path().join("records");
-        let mut model = Running::start(&[
-            "--scenario",
-            "success",
-            "--set",
-            "command=make it",
-            "--record",
-            records.to_str().unwrap(),
-        ]);
+        let mut model = Running::start(&["--scenario", "success", "--set", "command=make it", "--record", records.to_str().unwrap()]);
         let answer = ask(model.address, &question(0, false)).unwrap().json();
         assert_eq!(answer["content"][0]["input"]["command"], "make it");
         assert_eq!(model.end(signal), Some(0));
-        let bill: Bill =
-            serde_json::from_slice(&std::fs::read(records.join("bill.json")).unwrap()).unwrap();
+        let bill: Bill = serde_json::from_slice(&std::fs::read(records.join("bill.json")).unwrap()).unwrap();
         assert_eq!(bill.answers, 1);
         assert_ne!(bill.finished, Tokens::default());
         assert!(std::net::TcpStream::connect(model.address).is_err());
@@ -102,70 +77,41 @@ fn a_scenario_can_be_a_file_made_from_a_built_in_one() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("mine.toml");
     let shown = String::from_utf8(output(&["--show", "text-only"]).stdout).unwrap();
-    std::fs::write(
-        &file,
-        shown.replace("This is a plain answer", "This is my answer"),
-    )
-    .unwrap();
+    std::fs::write(&file, shown.replace("This is a plain answer", "This is my answer")).unwrap();
     let mut model = Running::start(&["--scenario", file.to_str().unwrap()]);
     let answer = ask(model.address, &question(0, false)).unwrap().json();
-    assert!(
-        answer["content"][0]["text"]
-            .as_str()
-            .unwrap()
-            .starts_with("This is my answer")
-    );
+    assert!(answer["content"][0]["text"].as_str().unwrap().starts_with("This is my answer"));
     assert_eq!(model.end(Signal::SIGTERM), Some(0));
 }
 
 #[test]
 fn the_list_has_every_scenario_with_its_meaning() {
     let listed = String::from_utf8(output(&["--list"]).stdout).unwrap();
-    let names: Vec<&str> = listed
-        .lines()
-        .map(|line| line.split_once(' ').unwrap().0)
-        .collect();
+    let names: Vec<&str> = listed.lines().map(|line| line.split_once(' ').unwrap().0).collect();
     assert_eq!(names, builtin::names().collect::<Vec<_>>());
-    assert!(
-        listed
-            .lines()
-            .all(|line| line.split_whitespace().count() > 2),
-        "{listed}"
-    );
+    assert!(listed.lines().all(|line| line.split_whitespace().count() > 2), "{listed}");
 }
 
 #[test]
 fn the_help_teaches_with_an_example() {
     let help = output(&["--help"]);
     let text = String::from_utf8(help.stdout).unwrap();
-    assert!(
-        help.status.success() && text.contains("ANTHROPIC_BASE_URL=") && text.contains("--record"),
-        "{text}"
-    );
+    assert!(help.status.success() && text.contains("ANTHROPIC_BASE_URL=") && text.contains("--record"), "{text}");
 }
 
 #[test]
 fn what_cannot_be_started_is_said_in_one_line_with_the_remedy() {
     for (arguments, wanted) in [
         (&["--scenario", "sucess"][..], "`sucess`; there is: success"),
-        (
-            &["--scenario", "/nonexistent.toml"],
-            "`/nonexistent.toml`: No such file",
-        ),
-        (
-            &["--set", "comand=x"],
-            "no parameter `comand`; there is: command",
-        ),
+        (&["--scenario", "/nonexistent.toml"], "`/nonexistent.toml`: No such file"),
+        (&["--set", "comand=x"], "no parameter `comand`; there is: command"),
         (&["--listen", "0.0.0.0:0"], "loopback"),
         (&["--record", "/dev/null/x"], "`/dev/null/x`"),
     ] {
         let output = output(arguments);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        assert!(
-            text.starts_with("scripted-model: ") && text.contains(wanted),
-            "{text}"
-        );
+        assert!(text.starts_with("scripted-model: ") && text.contains(wanted), "{text}");
         assert!(output.stdout.is_empty());
     }
 }

@@ -138,7 +138,9 @@ fn nulls_without_any_newline_are_one_malformed_line_in_bounded_memory() {
 
 #[test]
 fn bytes_that_are_no_text_pass_as_they_came() {
-    let mut stream = b"{\"n\":1}\n\xff\xfe\0\0\n\x1b[2J\x1b]0;x\x07\n\r\n\n{\"text\":\"\xed\xa0\x80\",\"n\":2}\n---RESULTS-START---\n::error::no\n".to_vec();
+    let mut stream =
+        b"{\"n\":1}\n\xff\xfe\0\0\n\x1b[2J\x1b]0;x\x07\n\r\n\n{\"text\":\"\xed\xa0\x80\",\"n\":2}\n---RESULTS-START---\n::error::no\n"
+            .to_vec();
     stream.extend((0..=255).cycle().take(100_000));
     let file = tempfile::tempfile().unwrap();
     let follower = Follower::new(Box::new(Summing::default()), Log::Raw, &Secrets::new());

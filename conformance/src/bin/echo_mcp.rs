@@ -16,9 +16,7 @@ fn main() -> io::Result<()> {
         Some(path) => Some(OpenOptions::new().append(true).create(true).open(path)?),
         None => None,
     };
-    let names: Vec<String> = std::env::vars_os()
-        .map(|(name, _)| name.to_string_lossy().into_owned())
-        .collect();
+    let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     write_line(&mut log, &json!({ "environment": names }))?;
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
@@ -35,8 +33,7 @@ fn main() -> io::Result<()> {
 }
 
 fn write_line(log: &mut Option<File>, message: &Value) -> io::Result<()> {
-    log.as_mut()
-        .map_or(Ok(()), |log| writeln!(log, "{message}"))
+    log.as_mut().map_or(Ok(()), |log| writeln!(log, "{message}"))
 }
 
 /// The answer to a request; none to a notification.

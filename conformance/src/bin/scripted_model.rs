@@ -80,10 +80,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     if let Some(name) = &arguments.show {
-        let text = builtin::text(name).ok_or_else(|| ScenarioError::Unknown {
-            name: name.clone(),
-            known: builtin::names().collect(),
-        })?;
+        let text = builtin::text(name).ok_or_else(|| ScenarioError::Unknown { name: name.clone(), known: builtin::names().collect() })?;
         return Ok(out.write_all(text.as_bytes())?);
     }
     let mut scenario = Scenario::read(&arguments.scenario)?;
@@ -95,21 +92,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(directory) = &arguments.record {
         builder = builder.record_to(directory);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _guard = runtime.enter();
     // Before the address is told: whoever knows it may send the signal at once.
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let model = builder.start()?;
-    writeln!(
-        out,
-        "{}",
-        serde_json::json!({"url": model.base_url(), "scenario": name})
-    )?;
+    writeln!(out, "{}", serde_json::json!({"url": model.base_url(), "scenario": name}))?;
     out.flush()?;
     runtime.block_on(async {
         tokio::select! {

@@ -27,9 +27,7 @@ impl Protocol for Anthropic {
             (&Method::HEAD, "" | "/") => Some(Call::Probe),
             (&Method::POST, "/v1/messages") => Some(read_body(body, read_ask)),
             (&Method::POST, "/v1/messages/count_tokens") => {
-                Some(read_body(body, |request| Call::CountTokens {
-                    model: text_of(&request["model"]),
-                }))
+                Some(read_body(body, |request| Call::CountTokens { model: text_of(&request["model"]) }))
             }
             _ => None,
         }
@@ -38,62 +36,30 @@ impl Protocol for Anthropic {
     fn stream(&self, answer: &Answer) -> Vec<Piece> {
         let at_start = usage_at_start(answer.usage);
         let message = message(answer, &[], Value::Null, at_start);
-        let mut pieces = vec![Piece {
-            bytes: event("message_start", json!({"message": message})),
-            told: Some(Told {
-                usage: at_start,
-                last: false,
-            }),
-        }];
+        let mut pieces =
+            vec![Piece { bytes: event("message_start", json!({"message": message})), told: Some(Told { usage: at_start, last: false }) }];
         let silent = |bytes| Piece { bytes, told: None };
         pieces.push(silent(event("ping", json!({}))));
         for (index, said) in answer.content.iter().enumerate() {
             let (empty, deltas) = block_events(answer, index, said);
-            pieces.push(silent(event(
-                "content_block_start",
-                json!({"index": index, "content_block": empty}),
-            )));
-            pieces.extend(deltas.into_iter().map(|delta| {
-                silent(event(
-                    "content_block_delta",
-                    json!({"index": index, "delta": delta}),
-                ))
-            }));
+            pieces.push(silent(event("content_block_start", json!({"index": index, "content_block": empty}))));
+            pieces.extend(deltas.into_iter().map(|delta| silent(event("content_block_delta", json!({"index": index, "delta": delta})))));
             pieces.push(silent(event("content_block_stop", json!({"index": index}))));
         }
         let delta = json!({"stop_reason": stop_reason(answer.stop), "stop_sequence": null});
         let usage = json!({"output_tokens": answer.usage.output});
         pieces.push(Piece {
             bytes: event("message_delta", json!({"delta": delta, "usage": usage})),
-            told: Some(Told {
-                usage: answer.usage,
-                last: true,
-            }),
+            told: Some(Told { usage: answer.usage, last: true }),
         });
         pieces.push(silent(event("message_stop", json!({}))));
         pieces
     }
 
     fn whole(&self, answer: &Answer) -> Piece {
-        let content: Vec<Value> = answer
-            .content
-            .iter()
-            .enumerate()
-            .map(|(index, said)| whole_block(answer, index, said))
-            .collect();
-        let message = message(
-            answer,
-            &content,
-            json!(stop_reason(answer.stop)),
-            answer.usage,
-        );
-        Piece {
-            bytes: message.to_string().into(),
-            told: Some(Told {
-                usage: answer.usage,
-                last: true,
-            }),
-        }
+        let content: Vec<Value> = answer.content.iter().enumerate().map(|(index, said)| whole_block(answer, index, said)).collect();
+        let message = message(answer, &content, json!(stop_reason(answer.stop)), answer.usage);
+        Piece { bytes: message.to_string().into(), told: Some(Told { usage: answer.usage, last: true }) }
     }
 
     fn token_count(&self, tokens: u64) -> Bytes {
@@ -106,9 +72,7 @@ impl Protocol for Anthropic {
                 let message = status.message.clone().unwrap_or_else(|| default_message(status.code).into());
                 Some((status.code, message))
             }
-            Fault::ContextLength(length) => {
-                Some((400, format!("prompt is too long: {} tokens > {} maximum", length.tokens, length.limit)))
-            }
+            Fault::ContextLength(length) => Some((400, format!("prompt is too long: {} tokens > {} maximum", length.tokens, length.limit))),
             Fault::Credit(_) => Some((
                 400,
                 "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade \
@@ -121,16 +85,11 @@ impl Protocol for Anthropic {
 
     fn error(&self, status: u16, message: &str, request_id: &str) -> Bytes {
         let error = json!({"type": error_type(status), "message": message});
-        json!({"type": "error", "error": error, "request_id": request_id})
-            .to_string()
-            .into()
+        json!({"type": "error", "error": error, "request_id": request_id}).to_string().into()
     }
 
     fn overloaded_event(&self) -> Bytes {
-        event(
-            "error",
-            json!({"error": {"type": error_type(529), "message": default_message(529)}}),
-        )
+        event("error", json!({"error": {"type": error_type(529), "message": default_message(529)}}))
     }
 }
 
@@ -147,23 +106,12 @@ fn read_ask(request: &Value) -> Call {
         return Call::Malformed("messages: Field required".into());
     };
     let user_messages = || messages.iter().filter(|message| message["role"] == "user");
-    let tools = request["tools"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let tools = request["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
     Call::Ask(Ask {
         model: text_of(&request["model"]),
         stream: request["stream"] == true,
-        tools: tools
-            .iter()
-            .map(|tool| OfferedTool {
-                name: text_of(&tool["name"]),
-                schema: tool["input_schema"].clone(),
-            })
-            .collect(),
-        rounds: user_messages()
-            .filter(|message| has_tool_result(message))
-            .count(),
+        tools: tools.iter().map(|tool| OfferedTool { name: text_of(&tool["name"]), schema: tool["input_schema"].clone() }).collect(),
+        rounds: user_messages().filter(|message| has_tool_result(message)).count(),
         first_prompt: user_messages().next().map(message_text).unwrap_or_default(),
         max_output: request["max_tokens"].as_u64(),
     })
@@ -178,10 +126,7 @@ fn message_text(message: &Value) -> String {
     match &message["content"] {
         Value::String(text) => text.clone(),
         Value::Array(blocks) => {
-            let texts: Vec<&str> = blocks
-                .iter()
-                .filter_map(|block| block["text"].as_str())
-                .collect();
+            let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
             texts.join("\n")
         }
         _ => String::new(),
@@ -194,11 +139,7 @@ fn text_of(value: &Value) -> String {
 
 /// What `message_start` says: the prompt is known, and the model has just begun.
 fn usage_at_start(usage: Usage) -> Usage {
-    Usage {
-        output: usage.output.min(1),
-        reasoning: 0,
-        ..usage
-    }
+    Usage { output: usage.output.min(1), reasoning: 0, ..usage }
 }
 
 fn message(answer: &Answer, content: &[Value], stop_reason: Value, usage: Usage) -> Value {
@@ -240,28 +181,19 @@ fn whole_block(answer: &Answer, index: usize, said: &Said) -> Value {
 fn block_events(answer: &Answer, index: usize, said: &Said) -> (Value, Vec<Value>) {
     match said {
         Said::Text(text) => {
-            let deltas = parts_of(text)
-                .map(|part| json!({"type": "text_delta", "text": part}))
-                .collect();
+            let deltas = parts_of(text).map(|part| json!({"type": "text_delta", "text": part})).collect();
             (json!({"type": "text", "text": ""}), deltas)
         }
         Said::Thinking(text) => {
-            let mut deltas: Vec<Value> = parts_of(text)
-                .map(|part| json!({"type": "thinking_delta", "thinking": part}))
-                .collect();
+            let mut deltas: Vec<Value> = parts_of(text).map(|part| json!({"type": "thinking_delta", "thinking": part})).collect();
             deltas.push(json!({"type": "signature_delta", "signature": signature(answer)}));
-            (
-                json!({"type": "thinking", "thinking": "", "signature": ""}),
-                deltas,
-            )
+            (json!({"type": "thinking", "thinking": "", "signature": ""}), deltas)
         }
         Said::Call { name, input } => {
             let text = input.to_string();
             // The first delta of a tool call is empty on the real wire, too.
-            let deltas = std::iter::once("")
-                .chain(parts_of(&text))
-                .map(|part| json!({"type": "input_json_delta", "partial_json": part}))
-                .collect();
+            let deltas =
+                std::iter::once("").chain(parts_of(&text)).map(|part| json!({"type": "input_json_delta", "partial_json": part})).collect();
             let start = json!({"type": "tool_use", "id": tool_use_id(answer, index), "name": name, "input": {}});
             (start, deltas)
         }
@@ -328,22 +260,10 @@ mod tests {
     use super::*;
 
     fn answer(content: Vec<Said>, usage: Usage) -> Answer {
-        Answer {
-            id: "abc_1".into(),
-            model: "claude-x".into(),
-            content,
-            stop: Stop::ToolUse,
-            usage,
-        }
+        Answer { id: "abc_1".into(), model: "claude-x".into(), content, stop: Stop::ToolUse, usage }
     }
 
-    const USAGE: Usage = Usage {
-        input: 1000,
-        output: 50,
-        cache_read: 200,
-        cache_write: 30,
-        reasoning: 10,
-    };
+    const USAGE: Usage = Usage { input: 1000, output: 50, cache_read: 200, cache_write: 30, reasoning: 10 };
 
     /// Takes the bytes apart exactly as they must be framed: `event: NAME\ndata: JSON\n\n`, nothing between or after.
     fn events(pieces: &[Piece]) -> Vec<(String, Value)> {
@@ -351,16 +271,9 @@ mod tests {
             .iter()
             .map(|piece| {
                 let text = std::str::from_utf8(&piece.bytes).unwrap();
-                let (name, data) = text
-                    .strip_prefix("event: ")
-                    .unwrap()
-                    .split_once("\ndata: ")
-                    .unwrap();
+                let (name, data) = text.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
                 let data = data.strip_suffix("\n\n").unwrap();
-                assert!(
-                    !data.contains('\n'),
-                    "a line break would end the data: {data}"
-                );
+                assert!(!data.contains('\n'), "a line break would end the data: {data}");
                 (name.to_owned(), serde_json::from_str(data).unwrap())
             })
             .collect()
@@ -368,10 +281,7 @@ mod tests {
 
     #[test]
     fn text_and_a_tool_call_stream_as_these_events() {
-        let call = Said::Call {
-            name: "Bash".into(),
-            input: json!({"command": "git commit\n-m 'ü'"}),
-        };
+        let call = Said::Call { name: "Bash".into(), input: json!({"command": "git commit\n-m 'ü'"}) };
         let pieces = Anthropic.stream(&answer(vec![Said::Text("Hi".into()), call], USAGE));
         let usage = json!({"input_tokens": 1000, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 200,
             "output_tokens": 1, "service_tier": "standard"});
@@ -408,22 +318,8 @@ mod tests {
         let pieces = Anthropic.stream(&answer(vec![Said::Thinking("hm".into())], USAGE));
         let told: Vec<Option<Told>> = pieces.iter().map(|piece| piece.told).collect();
         let first = told[0].unwrap();
-        assert_eq!(
-            (
-                first.usage.input,
-                first.usage.cache_read,
-                first.usage.output,
-                first.last
-            ),
-            (1000, 200, 1, false)
-        );
-        assert_eq!(
-            told[told.len() - 2],
-            Some(Told {
-                usage: USAGE,
-                last: true
-            })
-        );
+        assert_eq!((first.usage.input, first.usage.cache_read, first.usage.output, first.last), (1000, 200, 1, false));
+        assert_eq!(told[told.len() - 2], Some(Told { usage: USAGE, last: true }));
         assert_eq!(told.iter().flatten().count(), 2);
     }
 
@@ -434,13 +330,7 @@ mod tests {
         assert_eq!(message["content"], json!([{"type": "text", "text": "Hi"}]));
         assert_eq!(message["usage"]["output_tokens"], 50);
         assert_eq!(message["stop_reason"], "tool_use");
-        assert_eq!(
-            piece.told,
-            Some(Told {
-                usage: USAGE,
-                last: true
-            })
-        );
+        assert_eq!(piece.told, Some(Told { usage: USAGE, last: true }));
     }
 
     #[test]
@@ -453,23 +343,15 @@ mod tests {
             {"role": "user", "content": [{"type": "text", "text": "note"}, {"type": "tool_result"}]},
             {"role": "user", "content": "go on"},
         ]});
-        let Call::Ask(ask) = read_ask(&request) else {
-            panic!("not an ask")
-        };
+        let Call::Ask(ask) = read_ask(&request) else { panic!("not an ask") };
         assert_eq!((ask.rounds, ask.first_prompt.as_str()), (2, "do\nit"));
     }
 
     #[test]
     fn a_body_that_is_no_request_is_malformed_and_says_why() {
-        for (body, wanted) in [
-            ("{", "JSON"),
-            ("{}", "model"),
-            (r#"{"model":"m"}"#, "messages"),
-        ] {
+        for (body, wanted) in [("{", "JSON"), ("{}", "model"), (r#"{"model":"m"}"#, "messages")] {
             let call = Anthropic.read(&Method::POST, "/v1/messages", body.as_bytes());
-            let Some(Call::Malformed(message)) = call else {
-                panic!("{call:?}")
-            };
+            let Some(Call::Malformed(message)) = call else { panic!("{call:?}") };
             assert!(message.contains(wanted), "{message}");
         }
         assert_eq!(Anthropic.read(&Method::GET, "/v1/models", b""), None);

@@ -22,14 +22,9 @@ impl Archive {
     /// Makes the directory, if need be. One that has records in it is refused: two servers' records would mix.
     pub fn open(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        let archive = Self {
-            directory: directory.to_path_buf(),
-        };
+        let archive = Self { directory: directory.to_path_buf() };
         if archive.path("bill.json").exists() {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "it holds the records of another server",
-            ));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it holds the records of another server"));
         }
         archive.replace("bill.json", &to_json(&Bill::default()))?;
         Ok(archive)
@@ -59,10 +54,7 @@ impl Archive {
     /// The model goes on without its archive, as a run goes on without a sink; whoever reads it must be told.
     fn report(&self, result: io::Result<()>) {
         if let Err(error) = result {
-            eprintln!(
-                "scripted-model: cannot write records to `{}`: {error}",
-                self.directory.display()
-            );
+            eprintln!("scripted-model: cannot write records to `{}`: {error}", self.directory.display());
         }
     }
 }

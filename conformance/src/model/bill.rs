@@ -88,10 +88,7 @@ impl Bill {
     /// Adds up what `records` were billed.
     pub fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut bill = Self::default();
-        for charge in records
-            .into_iter()
-            .filter_map(|record| record.billed.as_ref())
-        {
+        for charge in records.into_iter().filter_map(|record| record.billed.as_ref()) {
             bill.add(charge);
         }
         bill
@@ -114,70 +111,26 @@ mod tests {
     use super::*;
 
     fn charge(model: &str, usage: Usage, finished: bool) -> Charge {
-        Charge {
-            model: model.into(),
-            tokens: usage.into(),
-            finished,
-        }
+        Charge { model: model.into(), tokens: usage.into(), finished }
     }
 
     #[test]
     fn input_tokens_include_what_the_cache_read_and_wrote() {
-        let usage = Usage {
-            input: 1000,
-            output: 50,
-            cache_read: 200,
-            cache_write: 30,
-            reasoning: 10,
-        };
+        let usage = Usage { input: 1000, output: 50, cache_read: 200, cache_write: 30, reasoning: 10 };
         assert_eq!(
             Tokens::from(usage),
-            Tokens {
-                input_tokens: 1230,
-                cache_read_tokens: 200,
-                cache_write_tokens: 30,
-                output_tokens: 50,
-                reasoning_tokens: 10,
-            }
+            Tokens { input_tokens: 1230, cache_read_tokens: 200, cache_write_tokens: 30, output_tokens: 50, reasoning_tokens: 10 }
         );
     }
 
     #[test]
     fn a_cut_answer_counts_in_the_total_and_not_in_what_finished() {
         let mut bill = Bill::default();
-        bill.add(&charge(
-            "big",
-            Usage {
-                input: 10,
-                output: 4,
-                ..Usage::default()
-            },
-            true,
-        ));
-        bill.add(&charge(
-            "big",
-            Usage {
-                input: 10,
-                output: 1,
-                cache_read: 5,
-                ..Usage::default()
-            },
-            false,
-        ));
-        bill.add(&charge(
-            "small",
-            Usage {
-                input: 7,
-                output: 3,
-                ..Usage::default()
-            },
-            true,
-        ));
+        bill.add(&charge("big", Usage { input: 10, output: 4, ..Usage::default() }, true));
+        bill.add(&charge("big", Usage { input: 10, output: 1, cache_read: 5, ..Usage::default() }, false));
+        bill.add(&charge("small", Usage { input: 7, output: 3, ..Usage::default() }, true));
         assert_eq!((bill.total.input_tokens, bill.total.output_tokens), (32, 8));
-        assert_eq!(
-            (bill.finished.input_tokens, bill.finished.output_tokens),
-            (17, 7)
-        );
+        assert_eq!((bill.finished.input_tokens, bill.finished.output_tokens), (17, 7));
         assert_eq!((bill.answers, bill.unfinished), (3, 1));
         assert_eq!(bill.by_model["big"].input_tokens, 25);
         assert_eq!(bill.by_model["small"].output_tokens, 3);

@@ -52,10 +52,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The TOML of one.
 pub fn text(name: &str) -> Option<&'static str> {
-    SCENARIOS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, text)| *text)
+    SCENARIOS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 #[cfg(test)]
@@ -69,8 +66,7 @@ mod tests {
     #[test]
     fn each_can_be_played_under_its_own_name_and_says_what_it_is() {
         for name in names() {
-            let scenario =
-                Scenario::builtin(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let scenario = Scenario::builtin(name).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(scenario.name, name);
             assert!(!scenario.about.is_empty(), "{name} has no `about`");
         }
@@ -81,15 +77,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let files: BTreeSet<String> = std::fs::read_dir(folder)
             .unwrap()
-            .map(|entry| {
-                entry
-                    .unwrap()
-                    .file_name()
-                    .into_string()
-                    .unwrap()
-                    .trim_end_matches(".toml")
-                    .to_owned()
-            })
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap().trim_end_matches(".toml").to_owned())
             .collect();
         assert_eq!(files, names().map(str::to_owned).collect());
     }

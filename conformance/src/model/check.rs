@@ -11,47 +11,21 @@ pub fn faults(scenario: &Scenario) -> Vec<String> {
     let mut faults = Vec::new();
     let speakable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if scenario.name.is_empty() || !scenario.name.chars().all(speakable) {
-        faults.push(format!(
-            "name `{}`: letters, digits, `-`, `_`, `.` only, for it stands in paths",
-            scenario.name
-        ));
+        faults.push(format!("name `{}`: letters, digits, `-`, `_`, `.` only, for it stands in paths", scenario.name));
     }
-    for name in scenario
-        .parameters
-        .keys()
-        .filter(|name| template::RESERVED.contains(&name.as_str()))
-    {
-        faults.push(format!(
-            "parameters.{name}: the server sets this name itself"
-        ));
+    for name in scenario.parameters.keys().filter(|name| template::RESERVED.contains(&name.as_str())) {
+        faults.push(format!("parameters.{name}: the server sets this name itself"));
     }
     check_usage("auxiliary", &scenario.auxiliary.usage, &mut faults);
-    check_template(
-        scenario,
-        "auxiliary.text",
-        &scenario.auxiliary.text,
-        &mut faults,
-    );
+    check_template(scenario, "auxiliary.text", &scenario.auxiliary.text, &mut faults);
     check_turns(scenario, "turns", &scenario.turns, &mut faults);
     for (index, subagent) in scenario.subagents.iter().enumerate() {
         let place = format!("subagents[{index}]");
         if subagent.prompt.is_empty() {
-            faults.push(format!(
-                "{place}.prompt: empty, so it would take the main conversation for the sub-agent's"
-            ));
+            faults.push(format!("{place}.prompt: empty, so it would take the main conversation for the sub-agent's"));
         }
-        check_template(
-            scenario,
-            &format!("{place}.prompt"),
-            &subagent.prompt,
-            &mut faults,
-        );
-        check_turns(
-            scenario,
-            &format!("{place}.turns"),
-            &subagent.turns,
-            &mut faults,
-        );
+        check_template(scenario, &format!("{place}.prompt"), &subagent.prompt, &mut faults);
+        check_turns(scenario, &format!("{place}.turns"), &subagent.turns, &mut faults);
     }
     faults
 }
@@ -64,16 +38,12 @@ fn check_turns(scenario: &Scenario, place: &str, turns: &[Turn], faults: &mut Ve
         let place = format!("{place}[{index}]");
         match (&turn.reply, &turn.fault) {
             (None, None) => faults.push(format!("{place}: has neither a `reply` nor a `fault`")),
-            (Some(_), Some(_)) => faults.push(format!(
-                "{place}: has a `reply` and a `fault`; make it two turns"
-            )),
+            (Some(_), Some(_)) => faults.push(format!("{place}: has a `reply` and a `fault`; make it two turns")),
             (Some(reply), None) => check_reply(scenario, &place, reply, faults),
             (None, Some(fault)) => check_fault(scenario, &place, fault, faults),
         }
         if turn.times == Some(0) {
-            faults.push(format!(
-                "{place}.times: 0 would never be played; leave the turn out"
-            ));
+            faults.push(format!("{place}.times: 0 would never be played; leave the turn out"));
         }
         if turn.times.is_some() && turn.forever {
             faults.push(format!("{place}: has both `times` and `forever`"));
@@ -82,14 +52,10 @@ fn check_turns(scenario: &Scenario, place: &str, turns: &[Turn], faults: &mut Ve
             faults.push(format!("{place}.delivery.pace.bytes: 0 would never end; for that use an interrupt by `silence`"));
         }
         if turn.fault.is_some() && turn.delivery.interrupt.is_some() {
-            faults.push(format!(
-                "{place}.delivery.interrupt: only a `reply` can be interrupted"
-            ));
+            faults.push(format!("{place}.delivery.interrupt: only a `reply` can be interrupted"));
         }
         if turn.forever && index + 1 < turns.len() {
-            faults.push(format!(
-                "{place}.forever: the turns after it are never played"
-            ));
+            faults.push(format!("{place}.forever: the turns after it are never played"));
         }
     }
 }
@@ -97,23 +63,15 @@ fn check_turns(scenario: &Scenario, place: &str, turns: &[Turn], faults: &mut Ve
 fn check_reply(scenario: &Scenario, place: &str, reply: &Reply, faults: &mut Vec<String>) {
     check_usage(&format!("{place}.reply"), &reply.usage, faults);
     if reply.stop == Some(Stop::ToolUse) && !reply.calls() {
-        faults.push(format!(
-            "{place}.reply.stop: `tool-use`, and no tool is called"
-        ));
+        faults.push(format!("{place}.reply.stop: `tool-use`, and no tool is called"));
     }
     for (index, block) in reply.content.iter().enumerate() {
         let place = format!("{place}.reply.content[{index}]");
         let empty = Value::Null;
         let (texts, input): (Vec<&str>, &Value) = match block {
-            Block::Text(text)
-            | Block::Thinking(text)
-            | Block::Shell(text)
-            | Block::Subagent(text) => (vec![text], &empty),
+            Block::Text(text) | Block::Thinking(text) | Block::Shell(text) | Block::Subagent(text) => (vec![text], &empty),
             Block::Tool(call) => (vec![&call.name], &call.input),
-            Block::Mcp(call) => (
-                vec![&call.tool, call.server.as_deref().unwrap_or("")],
-                &call.input,
-            ),
+            Block::Mcp(call) => (vec![&call.tool, call.server.as_deref().unwrap_or("")], &call.input),
         };
         for text in texts {
             check_template(scenario, &place, text, faults);
@@ -121,44 +79,29 @@ fn check_reply(scenario: &Scenario, place: &str, reply: &Reply, faults: &mut Vec
         if !input.is_null() && !input.is_object() {
             faults.push(format!("{place}.input: must be an object"));
         }
-        template::each_string(input, &mut |text| {
-            check_template(scenario, &place, text, faults)
-        });
+        template::each_string(input, &mut |text| check_template(scenario, &place, text, faults));
     }
 }
 
 fn check_fault(scenario: &Scenario, place: &str, fault: &Fault, faults: &mut Vec<String>) {
     if let Fault::Status(status) = fault {
         if !(400..=599).contains(&status.code) {
-            faults.push(format!(
-                "{place}.fault.status.code: {} is not an error; 400 to 599",
-                status.code
-            ));
+            faults.push(format!("{place}.fault.status.code: {} is not an error; 400 to 599", status.code));
         }
-        check_template(
-            scenario,
-            place,
-            status.message.as_deref().unwrap_or(""),
-            faults,
-        );
+        check_template(scenario, place, status.message.as_deref().unwrap_or(""), faults);
     }
 }
 
 fn check_usage(place: &str, usage: &Usage, faults: &mut Vec<String>) {
     if usage.reasoning > usage.output {
-        faults.push(format!(
-            "{place}.usage: reasoning {} is more than the output {} that it is a part of",
-            usage.reasoning, usage.output
-        ));
+        faults.push(format!("{place}.usage: reasoning {} is more than the output {} that it is a part of", usage.reasoning, usage.output));
     }
 }
 
 fn check_template(scenario: &Scenario, place: &str, text: &str, faults: &mut Vec<String>) {
     for name in template::names(text) {
         if !scenario.parameters.contains_key(name) && !template::RESERVED.contains(&name) {
-            faults.push(format!(
-                "{place}: `{{{{{name}}}}}` is no parameter of this scenario"
-            ));
+            faults.push(format!("{place}: `{{{{{name}}}}}` is no parameter of this scenario"));
         }
     }
 }

@@ -28,12 +28,7 @@ pub struct Entry {
 impl Entry {
     /// The answering of the ledger's request `index`, billed to `model`.
     pub fn new(ledger: Arc<Ledger>, index: usize, model: String) -> Self {
-        Self {
-            ledger,
-            index,
-            model,
-            settled: false,
-        }
+        Self { ledger, index, model, settled: false }
     }
 
     /// The answer begins, with this status.
@@ -50,11 +45,7 @@ impl Entry {
     }
 
     fn sent(&self, bytes: usize, told: Option<Told>) {
-        let charge = told.map(|told| Charge {
-            model: self.model.clone(),
-            tokens: told.usage.into(),
-            finished: told.last,
-        });
+        let charge = told.map(|told| Charge { model: self.model.clone(), tokens: told.usage.into(), finished: told.last });
         self.ledger.change(self.index, |record| {
             record.sent += bytes;
             record.billed = charge.or(record.billed.take());
@@ -91,11 +82,7 @@ pub enum Ending {
 }
 
 /// The pieces that are sent of an interrupted answer, and how it ends then.
-pub fn interrupted(
-    pieces: Vec<Piece>,
-    interrupt: Interrupt,
-    overloaded: Option<Bytes>,
-) -> (Vec<Piece>, Ending) {
+pub fn interrupted(pieces: Vec<Piece>, interrupt: Interrupt, overloaded: Option<Bytes>) -> (Vec<Piece>, Ending) {
     let mut kept = match interrupt.at {
         Place::Headers => Vec::new(),
         Place::Start if pieces.len() > 1 => pieces.into_iter().take(1).collect(),
@@ -110,10 +97,7 @@ pub fn interrupted(
         (Means::Silence, _) => Ending::Silence,
         (Means::Overloaded, Some(bytes)) => {
             // An event can only stand after a whole one.
-            if kept
-                .last()
-                .is_some_and(|last| !last.bytes.ends_with(b"\n\n"))
-            {
+            if kept.last().is_some_and(|last| !last.bytes.ends_with(b"\n\n")) {
                 kept.pop();
             }
             kept.push(Piece { bytes, told: None });
@@ -130,10 +114,7 @@ fn first_half(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut kept = Vec::new();
     for piece in pieces {
         if piece.bytes.len() > left {
-            kept.push(Piece {
-                bytes: piece.bytes.slice(..left),
-                told: None,
-            });
+            kept.push(Piece { bytes: piece.bytes.slice(..left), told: None });
             break;
         }
         left -= piece.bytes.len();
@@ -148,15 +129,9 @@ pub fn paced(pieces: Vec<Piece>, pace: Pace) -> Vec<Piece> {
     for piece in pieces {
         let mut rest = piece.bytes;
         while rest.len() > pace.bytes {
-            parts.push(Piece {
-                bytes: rest.split_to(pace.bytes),
-                told: None,
-            });
+            parts.push(Piece { bytes: rest.split_to(pace.bytes), told: None });
         }
-        parts.push(Piece {
-            bytes: rest,
-            told: piece.told,
-        });
+        parts.push(Piece { bytes: rest, told: piece.told });
     }
     parts
 }
@@ -186,13 +161,7 @@ impl std::error::Error for CutHere {}
 impl Script {
     /// The body that sends `pieces` for `entry`.
     pub fn new(pieces: Vec<Piece>, ending: Ending, pause: Option<Duration>, entry: Entry) -> Self {
-        Self {
-            pieces: pieces.into(),
-            ending,
-            wait: pause.map(|pause| (pause, Box::pin(sleep(pause)))),
-            entry: Some(entry),
-            flushed: false,
-        }
+        Self { pieces: pieces.into(), ending, wait: pause.map(|pause| (pause, Box::pin(sleep(pause)))), entry: Some(entry), flushed: false }
     }
 
     /// A short answer outside the script. It counts as answered at once: hyper does not ask for a body's pieces where
@@ -200,13 +169,7 @@ impl Script {
     pub fn whole(piece: Piece, entry: Entry) -> Self {
         entry.sent(piece.bytes.len(), piece.told);
         entry.settle(State::Answered);
-        Self {
-            pieces: VecDeque::from([piece]),
-            ending: Ending::Whole,
-            wait: None,
-            entry: None,
-            flushed: false,
-        }
+        Self { pieces: VecDeque::from([piece]), ending: Ending::Whole, wait: None, entry: None, flushed: false }
     }
 
     fn settle(&mut self, state: State) {
@@ -220,10 +183,7 @@ impl Body for Script {
     type Data = Bytes;
     type Error = CutHere;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutHere>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutHere>>> {
         let this = self.get_mut();
         if let Some((pause, wait)) = this.wait.as_mut().filter(|_| !this.pieces.is_empty()) {
             ready!(wait.as_mut().poll(cx));
@@ -269,15 +229,7 @@ mod tests {
     use super::*;
 
     fn pieces(texts: &[&'static str]) -> Vec<Piece> {
-        let told = |output| {
-            Some(Told {
-                usage: Usage {
-                    output,
-                    ..Usage::default()
-                },
-                last: output > 0,
-            })
-        };
+        let told = |output| Some(Told { usage: Usage { output, ..Usage::default() }, last: output > 0 });
         let last = texts.len() - 1;
         texts
             .iter()
@@ -296,45 +248,23 @@ mod tests {
     }
 
     fn text(pieces: &[Piece]) -> String {
-        pieces
-            .iter()
-            .map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned())
-            .collect::<Vec<_>>()
-            .join("|")
+        pieces.iter().map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned()).collect::<Vec<_>>().join("|")
     }
 
     #[test]
     fn an_answer_can_be_cut_at_every_place() {
-        for (at, wanted) in [
-            (Place::Headers, ""),
-            (Place::Start, "one\n\n"),
-            (Place::Middle, "one\n\n|tw"),
-            (Place::End, "one\n\n|two\n\n"),
-        ] {
-            let (kept, ending) = interrupted(
-                pieces(&["one\n\n", "two\n\n", "end\n\n"]),
-                Interrupt { at, by: Means::Cut },
-                None,
-            );
-            assert_eq!(
-                (text(&kept).as_str(), ending),
-                (wanted, Ending::Cut),
-                "{at:?}"
-            );
+        for (at, wanted) in
+            [(Place::Headers, ""), (Place::Start, "one\n\n"), (Place::Middle, "one\n\n|tw"), (Place::End, "one\n\n|two\n\n")]
+        {
+            let (kept, ending) = interrupted(pieces(&["one\n\n", "two\n\n", "end\n\n"]), Interrupt { at, by: Means::Cut }, None);
+            assert_eq!((text(&kept).as_str(), ending), (wanted, Ending::Cut), "{at:?}");
         }
     }
 
     #[test]
     fn half_of_a_single_piece_tells_no_price() {
         for at in [Place::Start, Place::Middle, Place::End] {
-            let (kept, _) = interrupted(
-                pieces(&["abcdef"]),
-                Interrupt {
-                    at,
-                    by: Means::Silence,
-                },
-                None,
-            );
+            let (kept, _) = interrupted(pieces(&["abcdef"]), Interrupt { at, by: Means::Silence }, None);
             assert_eq!(text(&kept), "abc");
             assert!(kept.iter().all(|piece| piece.told.is_none()));
         }
@@ -342,30 +272,14 @@ mod tests {
 
     #[test]
     fn an_error_event_stands_after_whole_events_only() {
-        let interrupt = Interrupt {
-            at: Place::Middle,
-            by: Means::Overloaded,
-        };
-        let (kept, ending) = interrupted(
-            pieces(&["one\n\n", "two\n\n", "end\n\n"]),
-            interrupt,
-            Some("err\n\n".into()),
-        );
-        assert_eq!(
-            (text(&kept).as_str(), ending),
-            ("one\n\n|err\n\n", Ending::Whole)
-        );
+        let interrupt = Interrupt { at: Place::Middle, by: Means::Overloaded };
+        let (kept, ending) = interrupted(pieces(&["one\n\n", "two\n\n", "end\n\n"]), interrupt, Some("err\n\n".into()));
+        assert_eq!((text(&kept).as_str(), ending), ("one\n\n|err\n\n", Ending::Whole));
     }
 
     #[test]
     fn paced_pieces_are_the_same_bytes_and_tell_the_price_at_the_same_byte() {
-        let parts = paced(
-            pieces(&["abcdefg", "hi"]),
-            Pace {
-                bytes: 3,
-                every_ms: 0,
-            },
-        );
+        let parts = paced(pieces(&["abcdefg", "hi"]), Pace { bytes: 3, every_ms: 0 });
         assert_eq!(text(&parts), "abc|def|g|hi");
         let told: Vec<bool> = parts.iter().map(|part| part.told.is_some()).collect();
         assert_eq!(told, [false, false, true, true]);

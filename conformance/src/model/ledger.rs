@@ -29,12 +29,7 @@ impl Ledger {
     /// An empty one; with an archive, every change is written there, too.
     pub fn new(archive: Option<Archive>) -> Arc<Self> {
         let (records, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self {
-            records,
-            changed,
-            started: Instant::now(),
-            archive,
-        })
+        Arc::new(Self { records, changed, started: Instant::now(), archive })
     }
 
     /// Since the server's start.
@@ -68,25 +63,12 @@ impl Ledger {
     }
 
     /// Waits until `is_reached` holds for the requests; returns them.
-    pub fn wait_for(
-        &self,
-        mut is_reached: impl FnMut(&[Record]) -> bool,
-        timeout: Duration,
-    ) -> Result<Vec<Record>, WaitError> {
-        let (records, result) = self
-            .changed
-            .wait_timeout_while(self.lock(), timeout, |records| !is_reached(records))
-            .unwrap_or_else(PoisonError::into_inner);
+    pub fn wait_for(&self, mut is_reached: impl FnMut(&[Record]) -> bool, timeout: Duration) -> Result<Vec<Record>, WaitError> {
+        let (records, result) =
+            self.changed.wait_timeout_while(self.lock(), timeout, |records| !is_reached(records)).unwrap_or_else(PoisonError::into_inner);
         if result.timed_out() {
-            let seen = records
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n");
-            return Err(WaitError {
-                waited: timeout,
-                seen,
-            });
+            let seen = records.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            return Err(WaitError { waited: timeout, seen });
         }
         Ok(records.clone())
     }

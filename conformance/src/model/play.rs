@@ -27,14 +27,9 @@ impl Used {
     /// The index of the turn that answers a request of this [`round`](Self::round); counts its use.
     pub fn next_turn(&mut self, turns: &[Turn], round: usize) -> usize {
         let candidates = turns_of_round(turns, round);
-        let fresh = candidates
-            .iter()
-            .copied()
-            .find(|&index| self.uses(index, round) < turns[index].times.unwrap_or(1));
+        let fresh = candidates.iter().copied().find(|&index| self.uses(index, round) < turns[index].times.unwrap_or(1));
         // The last of a round goes on: a client that asks again after a tool call has not seen it, and gets it again.
-        let index = fresh
-            .or(candidates.last().copied())
-            .unwrap_or(turns.len() - 1);
+        let index = fresh.or(candidates.last().copied()).unwrap_or(turns.len() - 1);
         *self.uses.entry((index, round)).or_default() += 1;
         index
     }
@@ -50,11 +45,7 @@ fn turns_of_round(turns: &[Turn], round: usize) -> Vec<usize> {
     let mut first = 0_usize;
     for (index, turn) in turns.iter().enumerate() {
         if turn.advances() {
-            let count = if turn.forever {
-                usize::MAX
-            } else {
-                turn.times.unwrap_or(1) as usize
-            };
+            let count = if turn.forever { usize::MAX } else { turn.times.unwrap_or(1) as usize };
             let end = first.saturating_add(count);
             if (first..end).contains(&round) {
                 found.push(index);
@@ -73,15 +64,8 @@ mod tests {
     use super::*;
 
     fn reply(block: Block) -> Turn {
-        let reply = Reply {
-            content: vec![block],
-            usage: Usage::default(),
-            stop: None,
-        };
-        Turn {
-            reply: Some(reply),
-            ..Turn::default()
-        }
+        let reply = Reply { content: vec![block], usage: Usage::default(), stop: None };
+        Turn { reply: Some(reply), ..Turn::default() }
     }
 
     fn tool() -> Turn {
@@ -93,19 +77,12 @@ mod tests {
     }
 
     fn fault(times: u32) -> Turn {
-        Turn {
-            fault: Some(Fault::Close(Nothing {})),
-            times: Some(times),
-            ..Turn::default()
-        }
+        Turn { fault: Some(Fault::Close(Nothing {})), times: Some(times), ..Turn::default() }
     }
 
     fn played(turns: &[Turn], rounds: &[usize]) -> Vec<usize> {
         let mut used = Used::default();
-        rounds
-            .iter()
-            .map(|&round| used.next_turn(turns, round))
-            .collect()
+        rounds.iter().map(|&round| used.next_turn(turns, round)).collect()
     }
 
     #[test]
@@ -115,39 +92,24 @@ mod tests {
 
     #[test]
     fn faults_come_first_and_so_many_times() {
-        assert_eq!(
-            played(
-                &[fault(2), tool(), fault(1), text()],
-                &[0, 0, 0, 0, 1, 1, 1]
-            ),
-            [0, 0, 1, 1, 2, 3, 3]
-        );
+        assert_eq!(played(&[fault(2), tool(), fault(1), text()], &[0, 0, 0, 0, 1, 1, 1]), [0, 0, 1, 1, 2, 3, 3]);
     }
 
     #[test]
     fn a_tool_call_with_times_is_one_round_each() {
-        let thrice = Turn {
-            times: Some(3),
-            ..tool()
-        };
+        let thrice = Turn { times: Some(3), ..tool() };
         assert_eq!(played(&[thrice, text()], &[0, 1, 2, 3]), [0, 0, 0, 1]);
     }
 
     #[test]
     fn a_resumed_session_starts_at_round_0() {
         let mut used = Used::default();
-        assert_eq!(
-            [3, 3, 4, 5, 1].map(|rounds| used.round(rounds)),
-            [0, 0, 1, 2, 0]
-        );
+        assert_eq!([3, 3, 4, 5, 1].map(|rounds| used.round(rounds)), [0, 0, 1, 2, 0]);
     }
 
     #[test]
     fn a_loop_never_ends() {
-        let endless = Turn {
-            forever: true,
-            ..tool()
-        };
+        let endless = Turn { forever: true, ..tool() };
         assert_eq!(played(&[tool(), endless], &[0, 1, 2, 1000]), [0, 1, 1, 1]);
     }
 

@@ -16,14 +16,7 @@ use sha2::{Digest, Sha256};
 use super::bill::Charge;
 
 /// Headers whose value is a secret, in the protocols that are spoken and around them.
-const SECRET_HEADERS: &[&str] = &[
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-];
+const SECRET_HEADERS: &[&str] = &["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 /// Query parameters whose value is a secret; Gemini's protocol has `key`.
 const SECRET_PARAMETERS: &[&str] = &["key", "api_key", "access_token"];
 
@@ -149,9 +142,7 @@ impl Record {
             match value {
                 Value::String(string) => string.contains(text),
                 Value::Array(items) => items.iter().any(|item| any(item, text)),
-                Value::Object(fields) => fields
-                    .iter()
-                    .any(|(key, field)| key.contains(text) || any(field, text)),
+                Value::Object(fields) => fields.iter().any(|(key, field)| key.contains(text) || any(field, text)),
                 _ => false,
             }
         }
@@ -160,19 +151,14 @@ impl Record {
 
     /// A header's value, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(header, _)| header == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether this key was anywhere in the request: as a credential, or in clear in path, headers or body.
     pub fn saw_key(&self, key: &str) -> bool {
         let digest = sha256(key);
         let in_clear = |text: &str| text.contains(key);
-        self.credentials
-            .iter()
-            .any(|credential| credential.sha256 == digest)
+        self.credentials.iter().any(|credential| credential.sha256 == digest)
             || in_clear(&self.path)
             || self.headers.iter().any(|(_, value)| in_clear(value))
             || self.body_has(key.as_bytes())
@@ -192,11 +178,7 @@ impl Record {
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.at.as_secs_f64();
-        write!(
-            f,
-            "{:>3} {seconds:8.3}s {} {} {:?}",
-            self.index, self.method, self.path, self.kind
-        )?;
+        write!(f, "{:>3} {seconds:8.3}s {} {} {:?}", self.index, self.method, self.path, self.kind)?;
         if self.is_question() {
             write!(f, " round {} turn {:?}", self.round, self.turn)?;
         }
@@ -204,20 +186,11 @@ impl fmt::Display for Record {
         if let Some(status) = self.status {
             write!(f, " {status}")?;
         }
-        if let Some(Charge {
-            tokens, finished, ..
-        }) = &self.billed
-        {
+        if let Some(Charge { tokens, finished, .. }) = &self.billed {
             let (input, output) = (tokens.input_tokens, tokens.output_tokens);
-            write!(
-                f,
-                ", billed {input}/{output}{}",
-                if *finished { "" } else { " unfinished" }
-            )?;
+            write!(f, ", billed {input}/{output}{}", if *finished { "" } else { " unfinished" })?;
         }
-        self.note
-            .as_ref()
-            .map_or(Ok(()), |note| write!(f, " ({note})"))
+        self.note.as_ref().map_or(Ok(()), |note| write!(f, " ({note})"))
     }
 }
 
@@ -249,11 +222,7 @@ pub fn keep_path(path_and_query: &str, credentials: &mut Vec<Credential>) -> Str
         .map(|parameter| match parameter.split_once('=') {
             Some((name, secret)) if SECRET_PARAMETERS.contains(&name) => {
                 let digest = sha256(secret);
-                credentials.push(Credential {
-                    carrier: format!("?{name}"),
-                    scheme: None,
-                    sha256: digest.clone(),
-                });
+                credentials.push(Credential { carrier: format!("?{name}"), scheme: None, sha256: digest.clone() });
                 format!("{name}=sha256:{digest}")
             }
             _ => parameter.to_owned(),
@@ -264,38 +233,24 @@ pub fn keep_path(path_and_query: &str, credentials: &mut Vec<Credential>) -> Str
 
 fn keep_secret(carrier: &str, value: &str, credentials: &mut Vec<Credential>) -> String {
     let (scheme, secret) = match value.split_once(' ') {
-        Some((scheme, secret)) if carrier.ends_with("authorization") => {
-            (Some(scheme), secret.trim_start())
-        }
+        Some((scheme, secret)) if carrier.ends_with("authorization") => (Some(scheme), secret.trim_start()),
         _ => (None, value),
     };
     let digest = sha256(secret);
-    credentials.push(Credential {
-        carrier: carrier.into(),
-        scheme: scheme.map(str::to_owned),
-        sha256: digest.clone(),
-    });
-    scheme.map_or_else(
-        || format!("sha256:{digest}"),
-        |scheme| format!("{scheme} sha256:{digest}"),
-    )
+    credentials.push(Credential { carrier: carrier.into(), scheme: scheme.map(str::to_owned), sha256: digest.clone() });
+    scheme.map_or_else(|| format!("sha256:{digest}"), |scheme| format!("{scheme} sha256:{digest}"))
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    needle.is_empty()
-        || haystack
-            .windows(needle.len())
-            .any(|window| window == needle)
+    needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -306,10 +261,7 @@ pub(super) mod tests {
     pub fn record() -> Record {
         Record {
             index: 0,
-            run: Run {
-                scenario: "success".into(),
-                name: "default".into(),
-            },
+            run: Run { scenario: "success".into(), name: "default".into() },
             at: Duration::ZERO,
             ended_at: None,
             method: "POST".into(),
@@ -339,17 +291,11 @@ pub(super) mod tests {
         let (kept, mut credentials) = keep_headers(&headers);
         let path = keep_path("/v1/x?alt=sse&key=sk-secret-3", &mut credentials);
         assert!(!format!("{kept:?}{credentials:?}{path}").contains("secret"));
-        let carriers: Vec<&str> = credentials
-            .iter()
-            .map(|credential| credential.carrier.as_str())
-            .collect();
+        let carriers: Vec<&str> = credentials.iter().map(|credential| credential.carrier.as_str()).collect();
         assert_eq!(carriers, ["authorization", "x-api-key", "?key"]);
         assert_eq!(credentials[0].scheme.as_deref(), Some("Bearer"));
         // Of another program: printf %s sk-secret-2 | sha256sum
-        assert_eq!(
-            credentials[1].sha256,
-            "e6d8ce65fc0d51119256d7a232a8592fee6a501beae149be7472357b4d26f4de"
-        );
+        assert_eq!(credentials[1].sha256, "e6d8ce65fc0d51119256d7a232a8592fee6a501beae149be7472357b4d26f4de");
         assert!(kept.contains(&("anthropic-version".into(), "2023-06-01".into())));
     }
 }

@@ -75,16 +75,8 @@ pub struct Auxiliary {
 impl Default for Auxiliary {
     fn default() -> Self {
         // 7/3 is small and odd, so that it stands out in a sum that should not contain it, or lacks it.
-        let usage = Usage {
-            input: 7,
-            output: 3,
-            ..Usage::default()
-        };
-        Self {
-            rule: AuxiliaryRule::NoTools,
-            text: "Scripted".into(),
-            usage,
-        }
+        let usage = Usage { input: 7, output: 3, ..Usage::default() };
+        Self { rule: AuxiliaryRule::NoTools, text: "Scripted".into(), usage }
     }
 }
 
@@ -347,11 +339,7 @@ impl Reply {
 
     /// Why it ends, said or derived.
     pub fn stop(&self) -> Stop {
-        self.stop.unwrap_or(if self.calls() {
-            Stop::ToolUse
-        } else {
-            Stop::EndTurn
-        })
+        self.stop.unwrap_or(if self.calls() { Stop::ToolUse } else { Stop::EndTurn })
     }
 }
 
@@ -359,11 +347,7 @@ impl Turn {
     /// Whether the conversation is expected to go to its next round by this turn.
     pub fn advances(&self) -> bool {
         let whole = self.delivery.interrupt.is_none();
-        whole
-            && self
-                .reply
-                .as_ref()
-                .is_some_and(|reply| reply.calls() && reply.stop() == Stop::ToolUse)
+        whole && self.reply.as_ref().is_some_and(|reply| reply.calls() && reply.stop() == Stop::ToolUse)
     }
 }
 
@@ -414,25 +398,19 @@ pub enum ScenarioError {
 
 fn hint_names<T: fmt::Display>(known: &[T]) -> String {
     let names: Vec<String> = known.iter().map(ToString::to_string).collect();
-    if names.is_empty() {
-        "; it has none".into()
-    } else {
-        format!("; there is: {}", names.join(", "))
-    }
+    if names.is_empty() { "; it has none".into() } else { format!("; there is: {}", names.join(", ")) }
 }
 
 impl Scenario {
     /// Parses and checks a scenario in TOML.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self =
-            toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
+        let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Toml(error.to_string()))?;
         scenario.checked()
     }
 
     /// Parses and checks a scenario in JSON.
     pub fn from_json(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self =
-            serde_json::from_str(text).map_err(|error| ScenarioError::Json(error.to_string()))?;
+        let scenario: Self = serde_json::from_str(text).map_err(|error| ScenarioError::Json(error.to_string()))?;
         scenario.checked()
     }
 
@@ -440,10 +418,7 @@ impl Scenario {
     pub fn builtin(name: &str) -> Result<Self, ScenarioError> {
         match builtin::text(name) {
             Some(text) => Self::from_toml(text),
-            None => Err(ScenarioError::Unknown {
-                name: name.into(),
-                known: builtin::names().collect(),
-            }),
+            None => Err(ScenarioError::Unknown { name: name.into(), known: builtin::names().collect() }),
         }
     }
 
@@ -453,18 +428,8 @@ impl Scenario {
             return Self::builtin(name_or_path);
         }
         let path = Path::new(name_or_path);
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            Self::from_json(&text)
-        } else {
-            Self::from_toml(&text)
-        }
+        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: path.to_path_buf(), source })?;
+        if path.extension().is_some_and(|extension| extension == "json") { Self::from_json(&text) } else { Self::from_toml(&text) }
     }
 
     /// Sets a parameter that the scenario has.
@@ -474,11 +439,9 @@ impl Scenario {
                 value.clone_into(slot);
                 Ok(self)
             }
-            None => Err(ScenarioError::NoSuchParameter {
-                scenario: self.name,
-                name: name.into(),
-                known: self.parameters.into_keys().collect(),
-            }),
+            None => {
+                Err(ScenarioError::NoSuchParameter { scenario: self.name, name: name.into(), known: self.parameters.into_keys().collect() })
+            }
         }
     }
 
@@ -486,14 +449,7 @@ impl Scenario {
     /// the parsers and [`ScriptedModel::start`](super::ScriptedModel::start) do.
     pub fn checked(self) -> Result<Self, ScenarioError> {
         let faults = check::faults(&self);
-        if faults.is_empty() {
-            Ok(self)
-        } else {
-            Err(ScenarioError::Senseless {
-                name: self.name,
-                faults,
-            })
-        }
+        if faults.is_empty() { Ok(self) } else { Err(ScenarioError::Senseless { name: self.name, faults }) }
     }
 }
 
@@ -508,9 +464,7 @@ mod tests {
     "#;
 
     fn error_of(toml: &str) -> String {
-        Scenario::from_toml(toml)
-            .expect_err("must not parse")
-            .to_string()
+        Scenario::from_toml(toml).expect_err("must not parse").to_string()
     }
 
     #[test]
@@ -520,104 +474,50 @@ mod tests {
         assert_eq!(Scenario::from_json(&json).unwrap(), from_toml);
         let reply = from_toml.turns[0].reply.as_ref().unwrap();
         assert_eq!(reply.content, [Block::Text("Hello.".into())]);
-        assert_eq!(
-            (
-                reply.usage.input,
-                reply.usage.output,
-                reply.usage.cache_read
-            ),
-            (11, 5, 0)
-        );
+        assert_eq!((reply.usage.input, reply.usage.output, reply.usage.cache_read), (11, 5, 0));
         assert_eq!(reply.stop(), Stop::EndTurn);
     }
 
     #[test]
     fn an_unknown_field_is_named_wherever_it_stands() {
         let places = [
-            (
-                r#"name = "minimal""#,
-                "name = \"minimal\"\nwrongtop = 1",
-                "wrongtop",
-            ),
-            (
-                "usage = { input = 11",
-                "usage = { wronguse = 1, input = 11",
-                "wronguse",
-            ),
+            (r#"name = "minimal""#, "name = \"minimal\"\nwrongtop = 1", "wrongtop"),
+            ("usage = { input = 11", "usage = { wronguse = 1, input = 11", "wronguse"),
             ("reply = {", "reply = { wrongreply = 1, ", "wrongreply"),
-            (
-                "{ text = \"Hello.\" }",
-                "{ wrongblock = \"Hello.\" }",
-                "wrongblock",
-            ),
+            ("{ text = \"Hello.\" }", "{ wrongblock = \"Hello.\" }", "wrongblock"),
             ("[[turns]]", "[[turns]]\nwrongturn = 1", "wrongturn"),
-            (
-                "[[turns]]",
-                "[[turns]]\ndelivery = { wrongway = 1 }",
-                "wrongway",
-            ),
-            (
-                "[[turns]]",
-                "[auxiliary]\nwrongaux = 1\n[[turns]]",
-                "wrongaux",
-            ),
-            (
-                "[[turns]]",
-                "[[turns]]\nfault = { status = { code = 500, wrongstatus = 1 } }\n[[turns]]",
-                "wrongstatus",
-            ),
-            (
-                "[[turns]]",
-                "[[turns]]\nfault = { silence = { wrongsilence = 1 } }\n[[turns]]",
-                "wrongsilence",
-            ),
+            ("[[turns]]", "[[turns]]\ndelivery = { wrongway = 1 }", "wrongway"),
+            ("[[turns]]", "[auxiliary]\nwrongaux = 1\n[[turns]]", "wrongaux"),
+            ("[[turns]]", "[[turns]]\nfault = { status = { code = 500, wrongstatus = 1 } }\n[[turns]]", "wrongstatus"),
+            ("[[turns]]", "[[turns]]\nfault = { silence = { wrongsilence = 1 } }\n[[turns]]", "wrongsilence"),
         ];
         for (from, to, wrong) in places {
             let text = MINIMAL.replacen(from, to, 1);
             assert_ne!(text, MINIMAL, "`{from}` is not in the example");
             let error = error_of(&text);
-            assert!(
-                error.contains(&format!("`{wrong}`")),
-                "does not name `{wrong}`: {error}"
-            );
+            assert!(error.contains(&format!("`{wrong}`")), "does not name `{wrong}`: {error}");
         }
     }
 
     #[test]
     fn an_unknown_field_in_json_is_named() {
-        let error = Scenario::from_json(r#"{"name": "x", "turn": []}"#)
-            .expect_err("unknown")
-            .to_string();
+        let error = Scenario::from_json(r#"{"name": "x", "turn": []}"#).expect_err("unknown").to_string();
         assert!(error.contains("`turn`"), "{error}");
     }
 
     #[test]
     fn a_parameter_can_be_set_only_if_the_scenario_has_it() {
-        let scenario = Scenario::builtin("success")
-            .unwrap()
-            .with("command", "true")
-            .unwrap();
+        let scenario = Scenario::builtin("success").unwrap().with("command", "true").unwrap();
         assert_eq!(scenario.parameters["command"], "true");
-        let error = scenario
-            .with("comand", "true")
-            .expect_err("no such parameter")
-            .to_string();
-        assert!(
-            error.contains("`comand`") && error.contains("there is: command"),
-            "{error}"
-        );
+        let error = scenario.with("comand", "true").expect_err("no such parameter").to_string();
+        assert!(error.contains("`comand`") && error.contains("there is: command"), "{error}");
     }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = Scenario::read("sucess").expect_err("unknown").to_string();
-        assert!(
-            error.contains("`sucess`") && error.contains("success"),
-            "{error}"
-        );
-        let error = Scenario::read("/nonexistent/x.toml")
-            .expect_err("unreadable")
-            .to_string();
+        assert!(error.contains("`sucess`") && error.contains("success"), "{error}");
+        let error = Scenario::read("/nonexistent/x.toml").expect_err("unreadable").to_string();
         assert!(error.contains("/nonexistent/x.toml"), "{error}");
     }
 }

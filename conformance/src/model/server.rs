@@ -42,9 +42,7 @@ pub enum StartError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// Anybody who can reach the port could spend a test's answers.
-    #[error(
-        "will not listen on `{0}`: a scripted model listens on loopback addresses only, as 127.0.0.1:0"
-    )]
+    #[error("will not listen on `{0}`: a scripted model listens on loopback addresses only, as 127.0.0.1:0")]
     NotLoopback(SocketAddr),
     /// The address is not free.
     #[error("cannot listen on `{address}`")]
@@ -100,43 +98,24 @@ impl Builder {
             return Err(StartError::NotLoopback(self.listen));
         }
         let archive = match self.archive {
-            Some(directory) => Some(
-                Archive::open(&directory)
-                    .map_err(|source| StartError::Archive { directory, source })?,
-            ),
+            Some(directory) => Some(Archive::open(&directory).map_err(|source| StartError::Archive { directory, source })?),
             None => None,
         };
-        let fail = |source| StartError::Listen {
-            address: self.listen,
-            source,
-        };
+        let fail = |source| StartError::Listen { address: self.listen, source };
         let listener = TcpListener::bind(self.listen).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
 
         let ledger = Ledger::new(archive);
         let default = self.scenarios[0].name.clone();
-        let server = Arc::new(Server {
-            stage: Stage::new(address, self.scenarios)?,
-            default,
-            ledger: Arc::clone(&ledger),
-            nonce: nonce(),
-        });
+        let server = Arc::new(Server { stage: Stage::new(address, self.scenarios)?, default, ledger: Arc::clone(&ledger), nonce: nonce() });
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("scripted-model".into())
             .spawn(move || runtime.block_on(serve(listener, server, stopped)))
             .map_err(StartError::Thread)?;
-        Ok(ScriptedModel {
-            address,
-            ledger,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(ScriptedModel { address, ledger, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -157,11 +136,7 @@ impl ScriptedModel {
 
     /// As [`start`](Self::start), with more to say.
     pub fn builder(scenario: Scenario) -> Builder {
-        Builder {
-            scenarios: vec![scenario],
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            archive: None,
-        }
+        Builder { scenarios: vec![scenario], listen: (Ipv4Addr::LOCALHOST, 0).into(), archive: None }
     }
 
     /// Where it listens.
@@ -203,11 +178,7 @@ impl ScriptedModel {
 
     /// Waits, without polling, until `is_reached` holds for the requests; returns them. `is_reached` is called with the
     /// ledger locked: it must not ask this model for anything.
-    pub fn wait_for(
-        &self,
-        is_reached: impl FnMut(&[Record]) -> bool,
-        timeout: Duration,
-    ) -> Result<Vec<Record>, WaitError> {
+    pub fn wait_for(&self, is_reached: impl FnMut(&[Record]) -> bool, timeout: Duration) -> Result<Vec<Record>, WaitError> {
         self.ledger.wait_for(is_reached, timeout)
     }
 
@@ -235,9 +206,7 @@ impl Drop for ScriptedModel {
 
 /// Distinguishes this server's ids from those that an earlier server left in a conversation that is resumed here.
 fn nonce() -> String {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{:012x}", since_epoch.as_nanos() & 0xffff_ffff_ffff)
 }
 
@@ -266,8 +235,7 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot:
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             let service = service_fn(|request| Arc::clone(&server).respond(request));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // It ends with an error when a scenario cuts it and when a client goes; both are in the ledger.
             let _ = connection.await;
         });
@@ -298,12 +266,8 @@ impl Server {
 
         let scenario = self.stage.scenario(&run.scenario);
         let path = rest.split('?').next().unwrap_or("");
-        let known = PROTOCOLS
-            .iter()
-            .find_map(|speaks| Some((*speaks, speaks.read(&head.method, path, &body)?)));
-        let (protocol, call) = known.map_or((PROTOCOLS[0], None), |(protocol, call)| {
-            (protocol, Some(call))
-        });
+        let known = PROTOCOLS.iter().find_map(|speaks| Some((*speaks, speaks.read(&head.method, path, &body)?)));
+        let (protocol, call) = known.map_or((PROTOCOLS[0], None), |(protocol, call)| (protocol, Some(call)));
         let mut record = Record {
             index: 0,
             run: run.clone(),
@@ -341,10 +305,7 @@ impl Server {
                     record.note = Some(error.to_string());
                     Plan::error(404, error.to_string())
                 }
-                (Some(call), Ok(scenario)) => {
-                    self.stage
-                        .plan(&scenario, &prefix, protocol, call, &mut record)
-                }
+                (Some(call), Ok(scenario)) => self.stage.plan(&scenario, &prefix, protocol, call, &mut record),
             }
         };
         let model = record.model.clone().unwrap_or_default();
@@ -353,36 +314,19 @@ impl Server {
         self.perform(plan, protocol, entry, index).await
     }
 
-    async fn perform(
-        &self,
-        plan: Plan,
-        protocol: &dyn Protocol,
-        entry: Entry,
-        index: usize,
-    ) -> Answered {
+    async fn perform(&self, plan: Plan, protocol: &dyn Protocol, entry: Entry, index: usize) -> Answered {
         let id = format!("{}_{index}", self.nonce);
         match plan {
             Plan::Plain(status, bytes) => {
                 entry.begin(status);
                 let length = bytes.len();
                 let piece = Piece { bytes, told: None };
-                let head = Response::builder()
-                    .status(status)
-                    .header("content-type", "application/json");
+                let head = Response::builder().status(status).header("content-type", "application/json");
                 // A response without content must not announce any.
-                let head = if status == 204 {
-                    head
-                } else {
-                    head.header("content-length", length)
-                };
+                let head = if status == 204 { head } else { head.header("content-length", length) };
                 Ok(finish(head, Script::whole(piece, entry)))
             }
-            Plan::Error {
-                status,
-                message,
-                retry_after,
-                delay,
-            } => {
+            Plan::Error { status, message, retry_after, delay } => {
                 tokio::time::sleep(delay).await;
                 entry.begin(status);
                 let id = format!("req_{id}");
@@ -395,10 +339,7 @@ impl Server {
                 if let Some(seconds) = retry_after {
                     head = head.header("retry-after", seconds);
                 }
-                Ok(finish(
-                    head,
-                    Script::whole(Piece { bytes, told: None }, entry),
-                ))
+                Ok(finish(head, Script::whole(Piece { bytes, told: None }, entry)))
             }
             Plan::Close { delay } => {
                 tokio::time::sleep(delay).await;
@@ -406,27 +347,17 @@ impl Server {
                 Err(CutHere)
             }
             Plan::Silence => std::future::pending().await,
-            Plan::Reply {
-                mut answer,
-                stream,
-                delivery,
-            } => {
+            Plan::Reply { mut answer, stream, delivery } => {
                 tokio::time::sleep(Duration::from_millis(delivery.delay_ms)).await;
                 entry.begin(200);
                 answer.id.clone_from(&id);
-                let mut head = Response::builder()
-                    .status(200)
-                    .header("request-id", format!("req_{id}"));
+                let mut head = Response::builder().status(200).header("request-id", format!("req_{id}"));
                 let pieces = if stream {
-                    head = head
-                        .header("content-type", "text/event-stream")
-                        .header("cache-control", "no-cache");
+                    head = head.header("content-type", "text/event-stream").header("cache-control", "no-cache");
                     protocol.stream(&answer)
                 } else {
                     let piece = protocol.whole(&answer);
-                    head = head
-                        .header("content-type", "application/json")
-                        .header("content-length", piece.bytes.len());
+                    head = head.header("content-type", "application/json").header("content-length", piece.bytes.len());
                     vec![piece]
                 };
                 let overloaded = stream.then(|| protocol.overloaded_event());
@@ -435,10 +366,7 @@ impl Server {
                     None => (pieces, Ending::Whole),
                 };
                 let (pieces, pause) = match delivery.pace {
-                    Some(pace) => (
-                        paced(pieces, pace),
-                        Some(Duration::from_millis(pace.every_ms)),
-                    ),
+                    Some(pace) => (paced(pieces, pace), Some(Duration::from_millis(pace.every_ms))),
                     None => (pieces, None),
                 };
                 Ok(finish(head, Script::new(pieces, ending, pause, entry)))
@@ -456,20 +384,10 @@ fn split_path(path: &str, default: &str) -> (String, Run, String) {
             let name = name.split('?').next().unwrap_or(name);
             let prefix = format!("/s/{scenario}/{name}");
             let rest = path[prefix.len()..].to_owned();
-            let run = Run {
-                scenario: scenario.into(),
-                name: name.into(),
-            };
+            let run = Run { scenario: scenario.into(), name: name.into() };
             (prefix, run, if rest.is_empty() { "/".into() } else { rest })
         }
-        _ => (
-            String::new(),
-            Run {
-                scenario: default.into(),
-                name: DEFAULT_RUN.into(),
-            },
-            path.to_owned(),
-        ),
+        _ => (String::new(), Run { scenario: default.into(), name: DEFAULT_RUN.into() }, path.to_owned()),
     }
 }
 
@@ -495,6 +413,5 @@ async fn read_whole(mut body: Incoming) -> (Bytes, bool) {
 
 fn finish(head: hyper::http::response::Builder, body: Script) -> Response<Script> {
     // The parts are all ours and well-formed; the builder only fails for names and values that are not.
-    head.body(body)
-        .unwrap_or_else(|_| unreachable!("status and headers are well-formed"))
+    head.body(body).unwrap_or_else(|_| unreachable!("status and headers are well-formed"))
 }

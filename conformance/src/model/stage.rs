@@ -11,9 +11,7 @@ use hyper::body::Bytes;
 use super::play::Used;
 use super::protocol::{Answer, Ask, Call, Protocol, Said};
 use super::record::{Kind, Record, Run};
-use super::scenario::{
-    AuxiliaryRule, Block, Delivery, Fault, Reply, Scenario, ScenarioError, Stop, Turn,
-};
+use super::scenario::{AuxiliaryRule, Block, Delivery, Fault, Reply, Scenario, ScenarioError, Stop, Turn};
 use super::{template, tools};
 
 /// The scripts, and how far each run has come in them.
@@ -29,20 +27,10 @@ type Conversation = Option<String>;
 
 impl Stage {
     /// A stage on the server at `address`; these scenarios take precedence over built-in ones of the same name.
-    pub fn new(
-        address: SocketAddr,
-        scenarios: impl IntoIterator<Item = Scenario>,
-    ) -> Result<Self, ScenarioError> {
-        let checked: Result<Vec<Scenario>, ScenarioError> =
-            scenarios.into_iter().map(Scenario::checked).collect();
-        let named = checked?
-            .into_iter()
-            .map(|scenario| (scenario.name.clone(), Arc::new(scenario)));
-        Ok(Self {
-            address,
-            scenarios: named.collect(),
-            used: Mutex::default(),
-        })
+    pub fn new(address: SocketAddr, scenarios: impl IntoIterator<Item = Scenario>) -> Result<Self, ScenarioError> {
+        let checked: Result<Vec<Scenario>, ScenarioError> = scenarios.into_iter().map(Scenario::checked).collect();
+        let named = checked?.into_iter().map(|scenario| (scenario.name.clone(), Arc::new(scenario)));
+        Ok(Self { address, scenarios: named.collect(), used: Mutex::default() })
     }
 
     /// The scenario of that name.
@@ -54,14 +42,7 @@ impl Stage {
     }
 
     /// Decides what is answered, and enters into the record what was understood.
-    pub fn plan(
-        &self,
-        scenario: &Scenario,
-        prefix: &str,
-        protocol: &'static dyn Protocol,
-        call: Call,
-        record: &mut Record,
-    ) -> Plan {
+    pub fn plan(&self, scenario: &Scenario, prefix: &str, protocol: &'static dyn Protocol, call: Call, record: &mut Record) -> Plan {
         let ask = match call {
             Call::Ask(ask) => ask,
             Call::Probe => {
@@ -81,24 +62,16 @@ impl Stage {
             }
         };
         let values = self.values(scenario, prefix, &ask);
-        let is_auxiliary = scenario.auxiliary.rule == AuxiliaryRule::NoTools
-            && (ask.tools.is_empty() || ask.max_output == Some(1));
+        let is_auxiliary = scenario.auxiliary.rule == AuxiliaryRule::NoTools && (ask.tools.is_empty() || ask.max_output == Some(1));
         record.model = Some(ask.model.clone());
         record.tools = ask.tools.iter().map(|tool| tool.name.clone()).collect();
         if is_auxiliary {
             record.kind = Kind::Auxiliary;
             let auxiliary = &scenario.auxiliary;
-            let reply = Reply {
-                content: vec![Block::Text(auxiliary.text.clone())],
-                usage: auxiliary.usage,
-                stop: None,
-            };
+            let reply = Reply { content: vec![Block::Text(auxiliary.text.clone())], usage: auxiliary.usage, stop: None };
             return reply_plan(&reply, &Delivery::default(), &ask, &values, record);
         }
-        let subagent = scenario.subagents.iter().find(|subagent| {
-            ask.first_prompt
-                .contains(&template::fill(&subagent.prompt, &values))
-        });
+        let subagent = scenario.subagents.iter().find(|subagent| ask.first_prompt.contains(&template::fill(&subagent.prompt, &values)));
         let turns = subagent.map_or(&scenario.turns, |subagent| &subagent.turns);
         let conversation = subagent.map(|subagent| subagent.name.clone());
         record.kind = conversation.clone().map_or(Kind::Main, Kind::Subagent);
@@ -111,16 +84,8 @@ impl Stage {
         record.turn = Some(index);
         let turn = &turns[index];
         match turn {
-            Turn {
-                fault: Some(fault),
-                delivery,
-                ..
-            } => fault_plan(fault, delivery, protocol, &values),
-            Turn {
-                reply: Some(reply),
-                delivery,
-                ..
-            } => reply_plan(reply, delivery, &ask, &values, record),
+            Turn { fault: Some(fault), delivery, .. } => fault_plan(fault, delivery, protocol, &values),
+            Turn { reply: Some(reply), delivery, .. } => reply_plan(reply, delivery, &ask, &values, record),
             // `checked` refuses it.
             Turn { .. } => Plan::error(500, "the scenario has an empty turn".into()),
         }
@@ -133,16 +98,10 @@ impl Stage {
             ("path", prefix.to_owned()),
             ("model", ask.model.clone()),
         ];
-        let mut values: BTreeMap<String, String> = own
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let mut values: BTreeMap<String, String> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         // A parameter's default may use the server's own names, and no other parameter.
-        let parameters: Vec<(String, String)> = scenario
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.clone(), template::fill_reserved(value, &values)))
-            .collect();
+        let parameters: Vec<(String, String)> =
+            scenario.parameters.iter().map(|(name, value)| (name.clone(), template::fill_reserved(value, &values))).collect();
         values.extend(parameters);
         values
     }
@@ -184,22 +143,11 @@ pub enum Plan {
 impl Plan {
     /// An HTTP error with no more to it.
     pub fn error(status: u16, message: String) -> Self {
-        Self::Error {
-            status,
-            message,
-            retry_after: None,
-            delay: Duration::ZERO,
-        }
+        Self::Error { status, message, retry_after: None, delay: Duration::ZERO }
     }
 }
 
-fn reply_plan(
-    reply: &Reply,
-    delivery: &Delivery,
-    ask: &Ask,
-    values: &BTreeMap<String, String>,
-    record: &mut Record,
-) -> Plan {
+fn reply_plan(reply: &Reply, delivery: &Delivery, ask: &Ask, values: &BTreeMap<String, String>, record: &mut Record) -> Plan {
     let mut content = Vec::new();
     for block in &reply.content {
         // What is missing is said in the conversation and in the record: a test that looks at either sees why nothing ran.
@@ -214,26 +162,11 @@ fn reply_plan(
         stop => stop,
     };
     let model = ask.model.clone();
-    let answer = Answer {
-        id: String::new(),
-        model,
-        content,
-        stop,
-        usage: reply.usage,
-    };
-    Plan::Reply {
-        answer,
-        stream: ask.stream,
-        delivery: delivery.clone(),
-    }
+    let answer = Answer { id: String::new(), model, content, stop, usage: reply.usage };
+    Plan::Reply { answer, stream: ask.stream, delivery: delivery.clone() }
 }
 
-fn fault_plan(
-    fault: &Fault,
-    delivery: &Delivery,
-    protocol: &dyn Protocol,
-    values: &BTreeMap<String, String>,
-) -> Plan {
+fn fault_plan(fault: &Fault, delivery: &Delivery, protocol: &dyn Protocol, values: &BTreeMap<String, String>) -> Plan {
     let delay = Duration::from_millis(delivery.delay_ms);
     match protocol.fault(fault) {
         Some((status, message)) => {
@@ -241,12 +174,7 @@ fn fault_plan(
                 Fault::Status(status) => status.retry_after,
                 _ => None,
             };
-            Plan::Error {
-                status,
-                message: template::fill(&message, values),
-                retry_after,
-                delay,
-            }
+            Plan::Error { status, message: template::fill(&message, values), retry_after, delay }
         }
         None if matches!(fault, Fault::Silence(_)) => Plan::Silence,
         None => Plan::Close { delay },
@@ -259,44 +187,26 @@ fn say(block: &Block, ask: &Ask, values: &BTreeMap<String, String>) -> Result<Sa
     let (chosen, wanted) = match block {
         Block::Text(text) => return Ok(Said::Text(filled(text))),
         Block::Thinking(text) => return Ok(Said::Thinking(filled(text))),
-        Block::Shell(command) => (
-            tools::shell_call(&ask.tools, &filled(command)),
-            "for shell commands".into(),
-        ),
-        Block::Subagent(prompt) => (
-            tools::subagent_call(&ask.tools, &filled(prompt)),
-            "for sub-agents".into(),
-        ),
+        Block::Shell(command) => (tools::shell_call(&ask.tools, &filled(command)), "for shell commands".into()),
+        Block::Subagent(prompt) => (tools::subagent_call(&ask.tools, &filled(prompt)), "for sub-agents".into()),
         Block::Tool(call) => {
             let name = filled(&call.name);
             let input = template::fill_value(&call.input, values);
-            (
-                tools::named_call(&ask.tools, &name, &input),
-                format!("`{name}`"),
-            )
+            (tools::named_call(&ask.tools, &name, &input), format!("`{name}`"))
         }
         Block::Mcp(call) => {
             let mut call = call.clone();
             call.tool = filled(&call.tool);
             call.server = call.server.as_deref().map(filled);
             call.input = template::fill_value(&call.input, values);
-            (
-                tools::mcp_call(&ask.tools, &call),
-                format!("`{}` of an MCP server", call.tool),
-            )
+            (tools::mcp_call(&ask.tools, &call), format!("`{}` of an MCP server", call.tool))
         }
     };
     match chosen {
-        Some(call) => Ok(Said::Call {
-            name: call.name,
-            input: call.input,
-        }),
+        Some(call) => Ok(Said::Call { name: call.name, input: call.input }),
         None => {
             let offered: Vec<&str> = ask.tools.iter().map(|tool| tool.name.as_str()).collect();
-            Err(format!(
-                "no tool {wanted} is offered; there are: {}",
-                offered.join(", ")
-            ))
+            Err(format!("no tool {wanted} is offered; there are: {}", offered.join(", ")))
         }
     }
 }

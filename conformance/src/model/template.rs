@@ -50,12 +50,7 @@ pub fn fill_value(value: &Value, values: &BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) => Value::String(fill(text, values)),
         Value::Array(items) => items.iter().map(|item| fill_value(item, values)).collect(),
-        Value::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|(key, field)| (key.clone(), fill_value(field, values)))
-                .collect(),
-        ),
+        Value::Object(fields) => Value::Object(fields.iter().map(|(key, field)| (key.clone(), fill_value(field, values))).collect()),
         plain => plain.clone(),
     }
 }
@@ -87,9 +82,7 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
             return Some(Piece::Name(name));
         }
         // Every `{` is tried, not every `{{`: the name of `{{{x}}}` starts at the second brace.
-        let end = (1..rest.len())
-            .find(|&at| rest.as_bytes()[at] == b'{' && name_at_start(&rest[at..]).is_some())
-            .unwrap_or(rest.len());
+        let end = (1..rest.len()).find(|&at| rest.as_bytes()[at] == b'{' && name_at_start(&rest[at..]).is_some()).unwrap_or(rest.len());
         let (text, after) = rest.split_at(end);
         rest = after;
         Some(Piece::Text(text))
@@ -108,10 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -122,10 +112,7 @@ mod tests {
 
     #[test]
     fn a_value_is_not_a_template() {
-        assert_eq!(
-            fill("{{a}}{{b}}", &values(&[("a", "{{b}}"), ("b", "{{a}}")])),
-            "{{b}}{{a}}"
-        );
+        assert_eq!(fill("{{a}}{{b}}", &values(&[("a", "{{b}}"), ("b", "{{a}}")])), "{{b}}{{a}}");
     }
 
     #[test]

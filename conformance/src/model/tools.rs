@@ -31,26 +31,14 @@ type ShellInput = fn(&str) -> Value;
 /// Seen in the requests of the agents named at each line.
 const SHELLS: &[(&str, ShellInput)] = &[
     // Claude Code
-    (
-        "Bash",
-        |command| json!({"command": command, "description": "a command of the scripted model"}),
-    ),
+    ("Bash", |command| json!({"command": command, "description": "a command of the scripted model"})),
     // OpenCode
-    (
-        "bash",
-        |command| json!({"command": command, "description": "a command of the scripted model"}),
-    ),
+    ("bash", |command| json!({"command": command, "description": "a command of the scripted model"})),
     // Gemini CLI
-    (
-        "run_shell_command",
-        |command| json!({"command": command, "description": "a command of the scripted model"}),
-    ),
+    ("run_shell_command", |command| json!({"command": command, "description": "a command of the scripted model"})),
     // Codex
     ("exec_command", |command| json!({"cmd": command})),
-    (
-        "shell",
-        |command| json!({"command": ["bash", "-lc", command]}),
-    ),
+    ("shell", |command| json!({"command": ["bash", "-lc", command]})),
 ];
 
 /// Tools that start a sub-agent: Claude Code (two names), OpenCode, Gemini CLI.
@@ -58,37 +46,22 @@ const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent"];
 
 /// The call that runs `command`.
 pub fn shell_call(offered: &[OfferedTool], command: &str) -> Option<Chosen> {
-    let known = SHELLS
-        .iter()
-        .find(|(name, _)| offered.iter().any(|tool| tool.name == *name));
+    let known = SHELLS.iter().find(|(name, _)| offered.iter().any(|tool| tool.name == *name));
     if let Some((name, input)) = known {
-        return Some(Chosen {
-            name: (*name).into(),
-            input: input(command),
-        });
+        return Some(Chosen { name: (*name).into(), input: input(command) });
     }
     // A tool that asks for a string `command` (or `cmd`) and for nothing else that it could not do without.
     offered.iter().find_map(|tool| {
-        let field = ["command", "cmd"]
-            .into_iter()
-            .find(|field| tool.schema["properties"][field]["type"] == "string")?;
-        let required = tool.schema["required"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let field = ["command", "cmd"].into_iter().find(|field| tool.schema["properties"][field]["type"] == "string")?;
+        let required = tool.schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
         let only_this = required.iter().all(|name| name == field);
-        only_this.then(|| Chosen {
-            name: tool.name.clone(),
-            input: json!({ field: command }),
-        })
+        only_this.then(|| Chosen { name: tool.name.clone(), input: json!({ field: command }) })
     })
 }
 
 /// The call that gives `prompt` to a sub-agent.
 pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Option<Chosen> {
-    let name = SUBAGENTS
-        .iter()
-        .find(|name| offered.iter().any(|tool| tool.name == **name))?;
+    let name = SUBAGENTS.iter().find(|name| offered.iter().any(|tool| tool.name == **name))?;
     let input = match *name {
         "invoke_agent" => json!({"agent_name": "generalist", "prompt": prompt}),
         "task" => {
@@ -98,10 +71,7 @@ pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Option<Chosen> {
             json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general-purpose"})
         }
     };
-    Some(Chosen {
-        name: (*name).into(),
-        input,
-    })
+    Some(Chosen { name: (*name).into(), input })
 }
 
 /// The call of an MCP server's tool.
@@ -109,34 +79,16 @@ pub fn mcp_call(offered: &[OfferedTool], call: &McpCall) -> Option<Chosen> {
     let server = call.server.as_deref().unwrap_or("");
     let found = offered.iter().find(|tool| {
         let prefix = tool.name.strip_suffix(&call.tool);
-        prefix
-            .is_some_and(|prefix| prefix.ends_with(['_', '.', '-', '/']) && prefix.contains(server))
+        prefix.is_some_and(|prefix| prefix.ends_with(['_', '.', '-', '/']) && prefix.contains(server))
     })?;
-    let input = if call.input.is_null() {
-        json!({})
-    } else {
-        call.input.clone()
-    };
-    Some(Chosen {
-        name: found.name.clone(),
-        input,
-    })
+    let input = if call.input.is_null() { json!({}) } else { call.input.clone() };
+    Some(Chosen { name: found.name.clone(), input })
 }
 
 /// The call of the tool of that very name.
 pub fn named_call(offered: &[OfferedTool], name: &str, input: &Value) -> Option<Chosen> {
-    let input = if input.is_null() {
-        json!({})
-    } else {
-        input.clone()
-    };
-    offered
-        .iter()
-        .any(|tool| tool.name == name)
-        .then(|| Chosen {
-            name: name.into(),
-            input,
-        })
+    let input = if input.is_null() { json!({}) } else { input.clone() };
+    offered.iter().any(|tool| tool.name == name).then(|| Chosen { name: name.into(), input })
 }
 
 #[cfg(test)]
@@ -144,13 +96,7 @@ mod tests {
     use super::*;
 
     fn offer(names: &[&str]) -> Vec<OfferedTool> {
-        names
-            .iter()
-            .map(|name| OfferedTool {
-                name: (*name).into(),
-                schema: json!({}),
-            })
-            .collect()
+        names.iter().map(|name| OfferedTool { name: (*name).into(), schema: json!({}) }).collect()
     }
 
     #[test]
@@ -163,52 +109,29 @@ mod tests {
             ("shell", "/command/2"),
         ] {
             let chosen = shell_call(&offer(&["Read", name, "Write"]), "make").expect(name);
-            assert_eq!(
-                (chosen.name.as_str(), chosen.input.pointer(pointer)),
-                (name, Some(&json!("make")))
-            );
+            assert_eq!((chosen.name.as_str(), chosen.input.pointer(pointer)), (name, Some(&json!("make"))));
         }
     }
 
     #[test]
     fn an_unknown_shell_tool_is_found_by_its_schema() {
-        let schema = |required: &[&str]| json!({"properties": {"cmd": {"type": "string"}, "host": {"type": "string"}}, "required": required});
+        let schema =
+            |required: &[&str]| json!({"properties": {"cmd": {"type": "string"}, "host": {"type": "string"}}, "required": required});
         let mut offered = offer(&["look"]);
-        offered.push(OfferedTool {
-            name: "remote".into(),
-            schema: schema(&["cmd", "host"]),
-        });
+        offered.push(OfferedTool { name: "remote".into(), schema: schema(&["cmd", "host"]) });
         assert_eq!(shell_call(&offered, "make"), None);
-        offered.push(OfferedTool {
-            name: "run".into(),
-            schema: schema(&["cmd"]),
-        });
+        offered.push(OfferedTool { name: "run".into(), schema: schema(&["cmd"]) });
         let chosen = shell_call(&offered, "make").unwrap();
-        assert_eq!(
-            (chosen.name.as_str(), chosen.input),
-            ("run", json!({"cmd": "make"}))
-        );
+        assert_eq!((chosen.name.as_str(), chosen.input), ("run", json!({"cmd": "make"})));
     }
 
     #[test]
     fn an_mcp_tool_is_found_behind_any_agents_prefix_and_not_by_half_a_word() {
-        let call = |server: Option<&str>| McpCall {
-            tool: "echo".into(),
-            server: server.map(str::to_owned),
-            input: Value::Null,
-        };
+        let call = |server: Option<&str>| McpCall { tool: "echo".into(), server: server.map(str::to_owned), input: Value::Null };
         for name in ["mcp__probe__echo", "mcp_probe_echo", "probe_echo"] {
-            assert_eq!(
-                mcp_call(&offer(&["Bash", name]), &call(Some("probe")))
-                    .expect(name)
-                    .name,
-                name
-            );
+            assert_eq!(mcp_call(&offer(&["Bash", name]), &call(Some("probe"))).expect(name).name, name);
         }
         assert_eq!(mcp_call(&offer(&["mcp__probe__reecho"]), &call(None)), None);
-        assert_eq!(
-            mcp_call(&offer(&["mcp__other__echo"]), &call(Some("probe"))),
-            None
-        );
+        assert_eq!(mcp_call(&offer(&["mcp__other__echo"]), &call(Some("probe"))), None);
     }
 }

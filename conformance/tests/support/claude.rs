@@ -16,28 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The CLI's native binary. `None`, said on stderr, if it is not installed; with AGENT_TESTS_NO_SKIP set that is a failure.
 pub fn binary() -> Option<PathBuf> {
-    let modules = std::env::var_os("AGENT_TESTS_NODE_MODULES").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/agents/node_modules"),
-        PathBuf::from,
-    );
+    let modules = std::env::var_os("AGENT_TESTS_NODE_MODULES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/agents/node_modules"), PathBuf::from);
     let cpu = match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",
         other => other,
     };
-    let package = |libc: &str| {
-        modules.join(format!(
-            "@anthropic-ai/claude-code-linux-{cpu}{libc}/claude"
-        ))
-    };
-    let found = [package(""), package("-musl")]
-        .into_iter()
-        .find(|path| path.is_file());
+    let package = |libc: &str| modules.join(format!("@anthropic-ai/claude-code-linux-{cpu}{libc}/claude"));
+    let found = [package(""), package("-musl")].into_iter().find(|path| path.is_file());
     if found.is_none() {
-        let why = format!(
-            "the Claude Code CLI is not in `{}`; `npm ci --prefix tests/agents` installs it",
-            modules.display()
-        );
+        let why = format!("the Claude Code CLI is not in `{}`; `npm ci --prefix tests/agents` installs it", modules.display());
         assert!(std::env::var_os("AGENT_TESTS_NO_SKIP").is_none(), "{why}");
         eprintln!("SKIPPED: {why}");
     }
@@ -94,29 +83,10 @@ impl Claude {
             ("IS_SANDBOX", "1".into()),
             ("GIT_CONFIG_NOSYSTEM", "1".into()),
         ];
-        let environment = environment
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        let claude = Self {
-            directory,
-            binary,
-            arguments: Vec::new(),
-            environment,
-            prompt: "Please do it.".into(),
-        };
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let claude = Self { directory, binary, arguments: Vec::new(), environment, prompt: "Please do it.".into() };
         claude.git(&["init", "--quiet", "--initial-branch=main"]);
-        claude.git(&[
-            "-c",
-            "user.name=t",
-            "-c",
-            "user.email=t@example.invalid",
-            "commit",
-            "-q",
-            "--allow-empty",
-            "-m",
-            "start",
-        ]);
+        claude.git(&["-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-q", "--allow-empty", "-m", "start"]);
         Some(claude)
     }
 
@@ -147,20 +117,13 @@ impl Claude {
             .env("HOME", self.directory.path().join("home"))
             .output()
             .expect("git runs");
-        assert!(
-            output.status.success(),
-            "git {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Runs it to its end; `meanwhile` is called with its process id when it has started.
     pub fn run(&self, meanwhile: impl FnOnce(u32)) -> Ended {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let child = self.spawn().await;
             meanwhile(child.id().expect("it was not waited for yet"));
@@ -169,10 +132,7 @@ impl Claude {
             let stdout = String::from_utf8(output.stdout).expect("its stream is UTF-8");
             Ended {
                 status: output.status,
-                events: stdout
-                    .lines()
-                    .map(|line| serde_json::from_str(line).expect("a line is JSON"))
-                    .collect(),
+                events: stdout.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect(),
                 stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             }
         })
@@ -180,13 +140,7 @@ impl Claude {
 
     async fn spawn(&self) -> Child {
         let mut child = Command::new(&self.binary)
-            .args([
-                "--dangerously-skip-permissions",
-                "--output-format",
-                "stream-json",
-                "--verbose",
-                "-p",
-            ])
+            .args(["--dangerously-skip-permissions", "--output-format", "stream-json", "--verbose", "-p"])
             .args(&self.arguments)
             .current_dir(self.repository())
             .env_clear()
@@ -209,26 +163,15 @@ impl Ended {
     /// The stream's last word.
     pub fn result(&self) -> &Value {
         let last = self.events.last().unwrap_or(&Value::Null);
-        assert_eq!(
-            last["type"], "result",
-            "no result; stderr: {}; stream: {:#?}",
-            self.stderr, self.events
-        );
+        assert_eq!(last["type"], "result", "no result; stderr: {}; stream: {:#?}", self.stderr, self.events);
         last
     }
 
     /// The sum of `modelUsage`, which, unlike `usage`, includes sub-agents.
     pub fn reported(&self) -> Reported {
-        let models = self.result()["modelUsage"]
-            .as_object()
-            .expect("modelUsage")
-            .values();
+        let models = self.result()["modelUsage"].as_object().expect("modelUsage").values();
         models.fold(Reported::default(), |sum, model| {
-            let tokens = |name: &str| {
-                model[name]
-                    .as_u64()
-                    .unwrap_or_else(|| panic!("no {name} in {model}"))
-            };
+            let tokens = |name: &str| model[name].as_u64().unwrap_or_else(|| panic!("no {name} in {model}"));
             Reported {
                 input: sum.input + tokens("inputTokens"),
                 cache_read: sum.cache_read + tokens("cacheReadInputTokens"),

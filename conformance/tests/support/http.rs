@@ -20,10 +20,7 @@ pub struct Seen {
 
 impl Seen {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(header, _)| header == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     pub fn json(&self) -> Value {
@@ -34,11 +31,8 @@ impl Seen {
     pub fn events(&self) -> Vec<Value> {
         let text = String::from_utf8_lossy(&self.body).into_owned();
         let (whole, _) = text.rsplit_once("\n\n").unwrap_or(("", ""));
-        let data = whole
-            .split("\n\n")
-            .filter_map(|event| event.split_once("\ndata: "));
-        data.map(|(_, data)| serde_json::from_str(data).expect("an event's data is JSON"))
-            .collect()
+        let data = whole.split("\n\n").filter_map(|event| event.split_once("\ndata: "));
+        data.map(|(_, data)| serde_json::from_str(data).expect("an event's data is JSON")).collect()
     }
 }
 
@@ -49,20 +43,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn start(
-        address: SocketAddr,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Self {
+    pub fn start(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).expect("the model listens");
         // Only so that a test of a server that hangs fails in the end.
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         head += &format!("content-length: {}\r\n", body.len());
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
@@ -70,10 +55,7 @@ impl Exchange {
         head += "\r\n";
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body).unwrap();
-        Self {
-            stream,
-            raw: Vec::new(),
-        }
+        Self { stream, raw: Vec::new() }
     }
 
     /// Reads until the server closes. `None` if it closed without a byte.
@@ -97,10 +79,7 @@ impl Exchange {
             }
             let mut buffer = [0; 4096];
             let count = self.stream.read(&mut buffer).expect("more of the body");
-            assert_ne!(
-                count, 0,
-                "the server closed before {length} bytes of the body"
-            );
+            assert_ne!(count, 0, "the server closed before {length} bytes of the body");
             self.raw.extend_from_slice(&buffer[..count]);
         }
     }
@@ -115,36 +94,17 @@ impl Exchange {
 }
 
 fn parse(raw: &[u8]) -> Seen {
-    let end = raw
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .expect("whole headers");
+    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").expect("whole headers");
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
-    let headers: Vec<(String, String)> = lines
-        .map(|line| line.split_once(": ").expect("a header"))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
-    let mut seen = Seen {
-        status,
-        headers,
-        body: raw[end + 4..].to_vec(),
-        is_whole: false,
-    };
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers: Vec<(String, String)> =
+        lines.map(|line| line.split_once(": ").expect("a header")).map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    let mut seen = Seen { status, headers, body: raw[end + 4..].to_vec(), is_whole: false };
     if seen.header("transfer-encoding") == Some("chunked") {
         (seen.body, seen.is_whole) = unchunk(&seen.body);
     } else {
-        let length = seen
-            .header("content-length")
-            .map_or(0, |length| length.parse().unwrap());
+        let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
         seen.is_whole = seen.body.len() == length;
     }
     seen
@@ -193,11 +153,5 @@ pub fn ask(address: SocketAddr, question: &Value) -> Option<Seen> {
 /// Asks.
 pub fn start(address: SocketAddr, question: &Value) -> Exchange {
     let body = question.to_string();
-    Exchange::start(
-        address,
-        "POST",
-        "/v1/messages?beta=true",
-        &[("x-api-key", "sk-of-the-test")],
-        body.as_bytes(),
-    )
+    Exchange::start(address, "POST", "/v1/messages?beta=true", &[("x-api-key", "sk-of-the-test")], body.as_bytes())
 }

@@ -21,13 +21,19 @@ pub fn run(side: RunnerSide, args: &DemoArgs) -> u8 {
     let dir = std::env::temp_dir().join(format!("agent-runner-demo-{}", std::process::id()));
     let code = match prepare(&dir) {
         Ok(inputs) => {
-            eprintln!("A repository was made in {}. agent-runner now does what it would do in a container:\n", dir.join("origin").display());
+            eprintln!(
+                "A repository was made in {}. agent-runner now does what it would do in a container:\n",
+                dir.join("origin").display()
+            );
             let code = run::run(side, &Order { inputs, extent: Extent::Agent });
             show(&dir, args.keep);
             code
         }
         Err(error) => {
-            super::complain(&format!("the demo cannot prepare `{}`: {error}", dir.display()), Some("set TMPDIR to a directory that can be written"));
+            super::complain(
+                &format!("the demo cannot prepare `{}`: {error}", dir.display()),
+                Some("set TMPDIR to a directory that can be written"),
+            );
             73
         }
     };

@@ -71,11 +71,15 @@ pub fn run(settings: SettingFlags) -> ExitCode {
 
 fn check_place(given: &Inputs, findings: &mut Findings) {
     let pid_one = std::process::id() == 1;
-    findings.add(Finding::Good, format!("agent-runner {}, pid {}{}", crate::VERSION, std::process::id(), if pid_one { " (PID 1)" } else { "" }));
+    findings.add(
+        Finding::Good,
+        format!("agent-runner {}, pid {}{}", crate::VERSION, std::process::id(), if pid_one { " (PID 1)" } else { "" }),
+    );
     match Place::make(&given.env) {
         Ok(place) => {
             let surroundings = place.surroundings(&given.env, Path::new("/"), Path::new("/"), BTreeMap::new());
-            findings.add(Finding::Good, format!("private files: {}", surroundings.private_dir.parent().unwrap_or(Path::new("/")).display()));
+            findings
+                .add(Finding::Good, format!("private files: {}", surroundings.private_dir.parent().unwrap_or(Path::new("/")).display()));
             let own_home = given.variable("HOME").is_some_and(|home| Path::new(home) == surroundings.home);
             if own_home {
                 findings.add(Finding::Good, format!("HOME can be written: {}", surroundings.home.display()));
@@ -124,7 +128,8 @@ fn check_programs(task: &Task, findings: &mut Findings) {
         None if needed => findings.add(Finding::Wrong, format!("{program} is not on PATH: {why}")),
         None => findings.add(Finding::Lacking, format!("{program} is not on PATH: {why}")),
     };
-    let ssh = task.workspace.repo.as_deref().is_some_and(|repo| repo.starts_with("ssh://") || (repo.contains('@') && !repo.contains("://")));
+    let ssh =
+        task.workspace.repo.as_deref().is_some_and(|repo| repo.starts_with("ssh://") || (repo.contains('@') && !repo.contains("://")));
     need("git", task.workspace.submodules || task.workspace.lfs || task.workspace.filter.is_some(), "the agent commits and pushes with it");
     if ssh {
         need("ssh", true, "the repository is reached by ssh");
@@ -139,7 +144,12 @@ fn check_programs(task: &Task, findings: &mut Findings) {
 
 fn check_files(task: &Task, findings: &mut Findings) {
     let git = &task.git;
-    let files = [("AGENT_TOKEN_FILE", &git.token_file), ("AGENT_SSH_KEY_FILE", &git.ssh_key_file), ("AGENT_KNOWN_HOSTS_FILE", &git.known_hosts_file), ("AGENT_CA_BUNDLE_FILE", &git.ca_bundle_file)];
+    let files = [
+        ("AGENT_TOKEN_FILE", &git.token_file),
+        ("AGENT_SSH_KEY_FILE", &git.ssh_key_file),
+        ("AGENT_KNOWN_HOSTS_FILE", &git.known_hosts_file),
+        ("AGENT_CA_BUNDLE_FILE", &git.ca_bundle_file),
+    ];
     for (name, path) in files {
         let Some(path) = path else { continue };
         match std::fs::File::open(path) {

@@ -96,9 +96,10 @@ impl Inputs {
             let value = self.env.get(std::ffi::OsStr::new(setting.variable))?;
             (!value.is_empty()).then(|| (setting, setting.variable.to_owned(), value.to_str()))
         });
-        let argument = SETTINGS.iter().filter(|setting| setting.variable == "AGENT_PROMPT").filter_map(|setting| {
-            Some((setting, "the argument".to_owned(), Some(self.prompt_argument.as_deref()?)))
-        });
+        let argument = SETTINGS
+            .iter()
+            .filter(|setting| setting.variable == "AGENT_PROMPT")
+            .filter_map(|setting| Some((setting, "the argument".to_owned(), Some(self.prompt_argument.as_deref()?))));
         let from_flags = SETTINGS.iter().filter_map(|setting| {
             let value = self.flags.get(setting.variable)?;
             Some((setting, format!("--{}", setting.flag()), Some(value.as_str())))

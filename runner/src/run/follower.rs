@@ -41,7 +41,14 @@ impl Watch {
     /// For a run that started then; its agent starts now.
     #[must_use]
     pub fn new(started: Instant) -> Self {
-        Self { started, last_output: Cell::new(Instant::now()), ended_at: Cell::new(None), stop: Cell::new(None), blocked: Cell::new(false), changed: Notify::new() }
+        Self {
+            started,
+            last_output: Cell::new(Instant::now()),
+            ended_at: Cell::new(None),
+            stop: Cell::new(None),
+            blocked: Cell::new(false),
+            changed: Notify::new(),
+        }
     }
 
     /// When the run started.
@@ -254,7 +261,11 @@ impl SetupFollower {
     /// For a command that starts now.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
-        Self { stdout: PlainFollower::new(secrets), stderr: PlainFollower::new(secrets), output: output("setup", std::io::stderr().as_fd()) }
+        Self {
+            stdout: PlainFollower::new(secrets),
+            stderr: PlainFollower::new(secrets),
+            output: output("setup", std::io::stderr().as_fd()),
+        }
     }
 
     /// It has ended.

@@ -64,7 +64,12 @@ fn main() {
     let env = |command: &mut Command, home: &str| {
         let home = dir.path().join(home);
         std::fs::create_dir_all(&home).expect("a home");
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home).env("STAMPS", &stamps).current_dir(&work);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home)
+            .env("STAMPS", &stamps)
+            .current_dir(&work);
     };
     let bare = || {
         let mut command = Command::new(sibling("stamp_agent"));
@@ -75,7 +80,12 @@ fn main() {
         let mut command = Command::new("tini");
         command.args(["-s", "-g", "--", "bash"]).arg(&script);
         env(&mut command, "peer");
-        command.env("INSTRUCTIONS", "Be brief.").env("MCP", MCP).env("SETUP", SETUP).env("AGENT", sibling("stamp_agent")).env("FILTER", sibling("line_filter"));
+        command
+            .env("INSTRUCTIONS", "Be brief.")
+            .env("MCP", MCP)
+            .env("SETUP", SETUP)
+            .env("AGENT", sibling("stamp_agent"))
+            .env("FILTER", sibling("line_filter"));
         command
     };
     let ours = || {
@@ -100,5 +110,9 @@ fn main() {
         println!("  {name:<31} {:8.2} + {:6.2} = {:8.2}", of(which, |t| t.0), of(which, |t| t.1), of(which, |t| t.0 + t.1));
     }
     let total = |which: usize| of(which, |t| t.0 + t.1);
-    println!("  the peer takes {:.1} times as long as agent-runner; agent-runner adds {:.2} ms over bare exec", total(1) / total(2), total(2) - total(0));
+    println!(
+        "  the peer takes {:.1} times as long as agent-runner; agent-runner adds {:.2} ms over bare exec",
+        total(1) / total(2),
+        total(2) - total(0)
+    );
 }

@@ -113,7 +113,8 @@ fn measure(shape: &str, mib: usize, filter: &[String]) -> io::Result<Run> {
     if bytes < wanted {
         return Err(io::Error::other(format!("only {bytes} of {wanted} bytes came through")));
     }
-    let cpu = [used.ru_utime, used.ru_stime].map(|part| Duration::new(part.tv_sec.unsigned_abs(), part.tv_usec.unsigned_abs() as u32 * 1000));
+    let cpu =
+        [used.ru_utime, used.ru_stime].map(|part| Duration::new(part.tv_sec.unsigned_abs(), part.tv_usec.unsigned_abs() as u32 * 1000));
     Ok(Run { bytes, time, cpu: cpu[0] + cpu[1], peak_kib: used.ru_maxrss })
 }
 
