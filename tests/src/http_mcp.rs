@@ -1,86 +1,113 @@
-//! An MCP server by streamable HTTP on loopback, with one tool, `echo`, that answers with the text it got; it keeps the headers it saw.
+//! An MCP server by streamable HTTP on loopback, with one tool, that remembers the headers of what it was asked.
 //!
-//! The protocol is <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>, as far as a server needs it that only answers.
+//! The transport is <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#streamable-http>, in its smallest
+//! form: each POST is answered with one JSON object.
 
-#![allow(clippy::unwrap_used, reason = "a fixture: whatever is unexpected here is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
-use std::collections::BTreeMap;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::git_servers::{HttpRequest, Listener, answer, read_request};
-
-/// The server; gone when dropped.
-#[derive(Debug)]
-pub struct HttpMcp {
-    listener: Listener,
-    seen: Arc<Mutex<Vec<Call>>>,
+/// One request: its headers, names in lower case, and its JSON-RPC message.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Lines `name: value`.
+    pub headers: Vec<String>,
+    /// The message; null if there was none.
+    pub message: Value,
 }
 
-/// One request.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// The JSON-RPC method; empty for requests without a body.
-    pub method: String,
-    /// The headers, their names in lower case.
-    pub headers: BTreeMap<String, String>,
+/// A running server; its threads end with the test's process.
+#[derive(Debug)]
+pub struct HttpMcp {
+    url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl HttpMcp {
-    /// Starts it.
+    /// Starts it on a free port.
     #[must_use]
     pub fn start() -> Self {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = seen.clone();
-        let listener = Listener::start(move |stream| {
-            let mut stream = BufReader::new(stream);
-            while let Some(request) = read_request(&mut stream) {
-                let answer = respond(request, &log);
-                let Ok(()) = stream.get_mut().write_all(&answer) else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let memory = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let memory = Arc::clone(&memory);
+                // A client that breaks off is no failure of the test.
+                std::thread::spawn(move || drop(serve(stream, &memory)));
             }
         });
-        Self { listener, seen }
+        Self { url, asked }
     }
 
     /// Its URL.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}/mcp", self.listener.address())
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
-    /// What it was asked so far.
+    /// What it was asked.
     #[must_use]
-    pub fn seen(&self) -> Vec<Call> {
-        self.seen.lock().unwrap().clone()
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
     }
 }
 
-fn respond(request: HttpRequest, log: &Mutex<Vec<Call>>) -> Vec<u8> {
-    let message: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    let method = message["method"].as_str().unwrap_or_default().to_owned();
-    log.lock().unwrap().push(Call { method: method.clone(), headers: request.headers });
-    if request.method != "POST" {
-        // No stream of the server's own, and no sessions to end.
-        return answer("405 Method Not Allowed", "", b"");
+fn serve(stream: TcpStream, memory: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    loop {
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            head.push(line.trim().to_owned());
+        }
+        let headers: Vec<String> = head[1..]
+            .iter()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| format!("{}: {}", name.to_ascii_lowercase(), value.trim()))
+            .collect();
+        let length = headers.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let message: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        memory.lock().unwrap().push(Asked { headers, message: message.clone() });
+        let answer = answer(&message).map(|answer| answer.to_string()).unwrap_or_default();
+        let status = match (head[0].starts_with("POST "), answer.is_empty()) {
+            (false, _) => "405 Method Not Allowed",
+            (true, true) => "202 Accepted",
+            (true, false) => "200 OK",
+        };
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}", answer.len())?;
     }
-    let Some(id) = message.get("id") else { return answer("202 Accepted", "", b"") };
-    let parameters = &message["params"];
-    let result = match method.as_str() {
+}
+
+fn answer(message: &Value) -> Option<Value> {
+    let id = message.get("id")?;
+    let result = match message["method"].as_str()? {
         "initialize" => json!({
-            "protocolVersion": parameters["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "http-mcp", "version": "1"},
+            "protocolVersion": message["params"]["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "http-mcp", "version": "1"},
         }),
         "tools/list" => json!({"tools": [{
-            "name": "echo", "description": "Answers with the text that it is given.",
-            "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+            "name": "weather",
+            "description": "Tells the weather.",
+            "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
         }]}),
-        "tools/call" => {
-            let text = parameters["arguments"]["text"].as_str().unwrap_or_default();
-            json!({"content": [{"type": "text", "text": format!("over http: {text}")}]})
-        }
+        "tools/call" => json!({"content": [{"type": "text", "text": "it rains by http"}]}),
         _ => json!({}),
     };
-    let body = json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string();
-    answer("200 OK", "Content-Type: application/json\r\n", body.as_bytes())
+    Some(json!({"jsonrpc": "2.0", "id": id, "result": result}))
 }

@@ -1,6 +1,7 @@
 //! Fixtures shared by the whole-project tests.
 
 pub mod claude;
+pub mod claude_stage;
 pub mod git_servers;
 pub mod http_mcp;
 pub mod paced;

@@ -1,121 +1,194 @@
-//! What the real Claude Code CLI makes of a task's configuration: seen in the requests that the model gets.
+//! What a task configures reaches the real Claude Code, and through it the model: seen in the model's requests.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::fs;
-
-use agent_conformance::model::Scenario;
-use agent_tests::claude::ClaudeRun;
+use agent_conformance::model::{Record, Scenario, ScriptedModel};
+use agent_tests::claude_stage::{Claude, questions, spy};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
-use agent_tests::runs::{KEY, Origin, Wanted, wanted};
 use serde_json::{Value, json};
 
-const COMPLETED: Wanted<'_> = wanted("succeeded", "Completed", 0, false);
+fn model(scenario: &str) -> ScriptedModel {
+    ScriptedModel::start(Scenario::builtin(scenario).unwrap()).unwrap()
+}
 
-const INSTRUCTIONS: &str = "The instructions of the platform are blue-heron-41.";
-const REPOSITORY: &str = "The instructions of the repository are red-kite-52.";
-const SKILL: &str = "Use this for anything about grey-gull-63.";
-const SUB_AGENT: &str = "Asks about green-finch-74.";
+const SKILL: &str = "---\nname: NAME\ndescription: DESCRIPTION\n---\nDo it.\n";
 
-fn write(path: &std::path::Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
+fn described(name: &str, description: &str) -> String {
+    SKILL.replace("NAME", name).replace("DESCRIPTION", description)
+}
+
+/// The texts of the user's message that is the prompt: the last ones before the model first speaks.
+fn prompt_of(question: &Record) -> String {
+    let body = question.json();
+    let messages = body["messages"].as_array().unwrap().iter().filter(|message| message["role"] == "user");
+    let texts = messages.flat_map(|message| match &message["content"] {
+        Value::String(text) => vec![text.clone()],
+        content => content.as_array().unwrap().iter().filter_map(|block| block["text"].as_str().map(str::to_owned)).collect(),
+    });
+    texts.filter(|text| !text.starts_with("<system-reminder>")).last().unwrap()
 }
 
 #[test]
-fn instructions_skills_sub_agents_and_mcp_tools_are_in_the_model_s_requests() {
-    let origin = Origin::with(|source| drop(source.commit("CLAUDE.md", &format!("{REPOSITORY}\n"))));
-    let Some(mut run) = ClaudeRun::on(&origin, Scenario::builtin("mcp-call").unwrap().with("server", "probe").unwrap()) else { return };
-    let remote = HttpMcp::start();
-    let (plugins, log) = (run.scene.path("plugins"), run.scene.path("echo-mcp.log"));
-    write(&plugins.join("birds/skills/gulls/SKILL.md"), &format!("---\nname: gulls\ndescription: {SKILL}\n---\nLook up.\n"));
-    write(&plugins.join("birds/agents/finch.md"), &format!("---\nname: finch\ndescription: {SUB_AGENT}\n---\nYou ask.\n"));
-    let servers = json!({"mcpServers": {
-        "probe": {"command": probe::program("echo-mcp"), "args": [], "env": {"ECHO_MCP_LOG": log}},
-        "remote": {"type": "http", "url": remote.url(), "headers": {"Authorization": "Bearer of-the-mcp-server", "X-Probe": "a b"}},
-    }});
-    run = run.with("AGENT_INSTRUCTIONS", INSTRUCTIONS).with("AGENT_PLUGIN_DIR", &plugins).with("AGENT_MCP_SERVERS", servers.to_string());
-    let ended = run.scene.run();
-    ended.assert(COMPLETED);
+fn instructions_skills_and_sub_agents_of_task_and_repository_are_in_the_first_question() {
+    let model = model("text-only");
+    let Some(claude) = Claude::new(&model) else { return };
+    claude.file("CLAUDE.md", "REPOSITORY-SAYS\n@docs/more.md\n");
+    claude.file("docs/more.md", "REPOSITORY-IMPORTS\n");
+    claude.file("AGENTS.md", "AGENTS-SAYS\n");
+    claude.file(".claude/skills/mend/SKILL.md", &described("mend", "REPOSITORY-SKILL"));
+    claude.home_file(".claude/CLAUDE.md", "USER-SAYS\n");
+    claude.other_file("plugins/kit/skills/sew/SKILL.md", &described("sew", "PLUGIN-SKILL"));
+    claude.other_file("plugins/kit/agents/tailor.md", &described("tailor", "PLUGIN-AGENT"));
+    let plugins = claude.path("plugins");
+    let claude = claude.variable("AGENT_INSTRUCTIONS", "TASK-SAYS").variable("AGENT_PLUGIN_DIR", plugins);
+    let ended = claude.run();
+    ended.expect_success();
+    let first = &questions(&model)[0];
+    for told in ["REPOSITORY-SAYS", "REPOSITORY-IMPORTS", "USER-SAYS", "TASK-SAYS", "REPOSITORY-SKILL", "PLUGIN-SKILL", "PLUGIN-AGENT"] {
+        assert!(first.mentions(told), "{told}");
+    }
+    // Beside a CLAUDE.md it would be told twice where one imports the other.
+    assert!(!first.mentions("AGENTS-SAYS"));
+    let init = ended.events.iter().find(|event| event["subtype"] == "init").unwrap();
+    assert!(init["skills"].as_array().unwrap().contains(&json!("kit:sew")), "{init}");
+    assert!(init["agents"].as_array().unwrap().contains(&json!("kit:tailor")), "{init}");
+    assert_eq!(std::fs::read_to_string(claude.path("home/.claude/CLAUDE.md")).unwrap(), "USER-SAYS\n");
+}
 
-    let questions = run.questions();
-    for text in [INSTRUCTIONS, REPOSITORY, SKILL, SUB_AGENT, "birds:gulls", "birds:finch"] {
-        assert!(questions[0].mentions(text), "`{text}` is not in the model's first request\n{ended}");
-    }
-    for tool in ["mcp__probe__echo", "mcp__remote__echo"] {
-        assert!(questions[0].tools.iter().any(|offered| offered == tool), "{:?}\n{ended}", questions[0].tools);
-    }
-    assert!(questions[1].mentions("echo: hello from the scripted model"), "{}", run.requests());
-    // The log is there because the server got its variable; its first line names the others.
-    let log = fs::read_to_string(log).unwrap();
+#[test]
+fn agents_md_counts_where_there_is_no_claude_md() {
+    let model = model("text-only");
+    let Some(claude) = Claude::new(&model) else { return };
+    claude.file("AGENTS.md", "AGENTS-SAYS\n@docs/more.md\n");
+    claude.file("docs/more.md", "AGENTS-IMPORTS\n");
+    claude.run().expect_success();
+    let first = &questions(&model)[0];
+    assert!(first.mentions("AGENTS-SAYS") && first.mentions("AGENTS-IMPORTS"));
+}
+
+#[test]
+fn a_later_run_in_the_same_home_does_not_keep_the_instructions_of_an_earlier_one() {
+    let model = model("text-only");
+    let Some(claude) = Claude::new(&model) else { return };
+    let claude = claude.variable("AGENT_INSTRUCTIONS", "TASK-SAYS");
+    claude.run().expect_success();
+    let claude = claude.without("AGENT_INSTRUCTIONS");
+    claude.run().expect_success();
+    let told: Vec<bool> = questions(&model).iter().map(|question| question.mentions("TASK-SAYS")).collect();
+    assert_eq!(told, [true, false]);
+}
+
+#[test]
+fn the_configuration_directory_may_be_elsewhere() {
+    let model = model("text-only");
+    let Some(claude) = Claude::new(&model) else { return };
+    let elsewhere = std::fs::canonicalize(claude.path("tmp")).unwrap().join("config");
+    let claude = claude.variable("CLAUDE_CONFIG_DIR", elsewhere.clone()).variable("AGENT_INSTRUCTIONS", "TASK-SAYS");
+    claude.run().expect_success();
+    assert!(questions(&model)[0].mentions("TASK-SAYS"));
+    assert!(elsewhere.join("rules/agent-runner.md").exists() && !claude.path("home/.claude/rules").exists());
+}
+
+#[test]
+fn model_and_effort_are_asked_for() {
+    let model = model("text-only");
+    let Some(claude) = Claude::new(&model) else { return };
+    claude.variable("AGENT_MODEL", "claude-sonnet-5").variable("AGENT_EFFORT", "low").run().expect_success();
+    let first = &questions(&model)[0];
+    assert_eq!(first.model.as_deref(), Some("claude-sonnet-5"));
+    assert_eq!(first.json()["output_config"]["effort"], "low");
+}
+
+#[test]
+fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables() {
+    let model = model("mcp-call");
+    let Some(claude) = Claude::new(&model) else { return };
+    let log = claude.path("home/mcp-log");
+    let servers = json!({"mcpServers": {"probe": {
+        "command": probe::program("echo-mcp"), "args": ["an argument", "--flag"], "env": {"ECHO_MCP_LOG": log, "OF_THE_TASK": "x"},
+    }}});
+    let claude = claude.variable("AGENT_MCP_SERVERS", servers.to_string());
+    claude.run().expect_success();
+    let questions = questions(&model);
+    assert!(questions[0].tools.iter().any(|tool| tool == "mcp__probe__echo"), "{:?}", questions[0].tools);
+    assert!(questions[1].mentions("echo: hello from the scripted model"));
+    let log = std::fs::read_to_string(log).unwrap();
     let environment: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
-    let names: Vec<_> = environment["environment"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(names.contains(&"ECHO_MCP_LOG") && !names.contains(&"ANTHROPIC_API_KEY"), "{names:?}");
-    assert!(log.contains(r#""tools/call""#), "{log}");
-    let seen = remote.seen();
-    assert!(seen.iter().any(|call| call.method == "tools/list"), "{seen:?}");
-    let posts = || seen.iter().filter(|call| !call.method.is_empty());
-    let has = |name: &str, value: &str| posts().all(|call| call.headers.get(name).is_some_and(|header| header == value));
-    assert!(has("authorization", "Bearer of-the-mcp-server") && has("x-probe", "a b"), "{seen:?}");
-    // Nothing of it is in the repository.
-    assert_eq!(run.scene.git(&["status", "--porcelain"]), "");
+    let names = environment["environment"].as_array().unwrap();
+    assert!(names.contains(&json!("OF_THE_TASK")) && !names.contains(&json!("ANTHROPIC_API_KEY")), "{names:?}");
+    // What may hold secrets is gone with the run.
+    assert_eq!(
+        std::fs::read_dir(claude.path("tmp"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("agent-runner-"))
+            .count(),
+        0
+    );
 }
 
 #[test]
-fn a_tool_of_an_http_mcp_server_is_called_and_its_answer_passed_on() {
-    let scenario = Scenario::builtin("mcp-call").unwrap().with("server", "remote").unwrap();
-    let remote = HttpMcp::start();
-    let servers = json!({"mcpServers": {"remote": {"url": remote.url()}}});
-    let Some(run) = ClaudeRun::playing(scenario).map(|run| run.with("AGENT_MCP_SERVERS", servers.to_string())) else { return };
-    let ended = run.scene.run();
-    ended.assert(COMPLETED);
-    assert!(run.questions()[1].mentions("over http: hello from the scripted model"), "{}\n{ended}", run.requests());
+fn an_http_mcp_tool_is_listed_and_called_with_its_headers() {
+    let scenario = Scenario::builtin("mcp-call").unwrap().with("tool", "weather").unwrap();
+    let model = ScriptedModel::start(scenario).unwrap();
+    let Some(claude) = Claude::new(&model) else { return };
+    let server = HttpMcp::start();
+    let servers = json!({"mcpServers": {"sky": {"type": "http", "url": server.url(), "headers": {"X-Of-The-Task": "a value"}}}});
+    claude.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
+    let questions = questions(&model);
+    assert!(questions[0].tools.iter().any(|tool| tool == "mcp__sky__weather"), "{:?}", questions[0].tools);
+    assert!(questions[1].mentions("it rains by http"));
+    let asked = server.asked();
+    let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
+    assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");
 }
 
 #[test]
-fn a_prompt_of_a_mebibyte_arrives_whole() {
-    let Some(mut run) = ClaudeRun::of("text-only") else { return };
-    let prompt: String = (0..).map(|line| format!("line {line} ü\n")).take(90_000).collect();
-    assert!(prompt.len() > 1 << 20);
-    let file = run.scene.path("prompt.md");
-    fs::write(&file, &prompt).unwrap();
-    run.scene = run.scene.without("AGENT_PROMPT");
-    let run = run.with("AGENT_PROMPT_FILE", file);
-    let ended = run.scene.run();
-    ended.assert(COMPLETED);
-    assert!(run.questions()[0].mentions(prompt.trim_end()), "the prompt is not whole in the request\n{ended}");
-}
-
-#[test]
-fn prompts_arrive_as_they_are() {
-    let prompts = [
-        "-p is where this begins",
-        "--help",
-        r#"He said "don't", and $HOME, `id`, \n and %s."#,
-        "first\n\n\tsecond\r\nthird",
-        "/help is no command here",
-        "/",
-        "@README.md #1 !ls \u{1F980} \u{202E}x",
-    ];
+fn any_prompt_reaches_the_model_as_it_is() {
+    let model = model("text-only");
+    let Some(mut claude) = Claude::new(&model) else { return };
+    let prompts = ["- fix the bug\n- and \"another\" one", "--help", "!ls", "see @nothing.md", "  space around \n\n", "a\r\nb", "# title"];
     for prompt in prompts {
-        let Some(run) = ClaudeRun::of("text-only").map(|run| run.with("AGENT_PROMPT", prompt)) else { return };
-        let ended = run.scene.run();
-        ended.assert(COMPLETED);
-        assert!(run.questions()[0].mentions(prompt), "{prompt:?}\n{ended}");
+        claude = claude.variable("AGENT_PROMPT", prompt);
+        claude.run().expect_success();
     }
+    let seen: Vec<String> = questions(&model).iter().map(prompt_of).collect();
+    assert_eq!(seen, prompts);
+}
+
+/// The CLI takes it for a command, and an unknown one ends with code 0 and no model call.
+#[test]
+fn a_prompt_that_begins_with_a_slash_is_text() {
+    let model = model("text-only");
+    let Some(mut claude) = Claude::new(&model) else { return };
+    for prompt in ["/foo is broken", "/clear", "/etc/hosts\nis wrong"] {
+        claude = claude.variable("AGENT_PROMPT", prompt);
+        claude.run().expect_success();
+        assert_eq!(prompt_of(questions(&model).last().unwrap()), format!("\n{prompt}"));
+    }
+    assert_eq!(questions(&model).len(), 3);
 }
 
 #[test]
-fn the_shell_that_the_model_uses_does_not_have_the_key() {
-    let scenario = Scenario::builtin("success")
-        .unwrap()
-        .with("command", "echo begin; env; tr '\\0' '\\n' < /proc/$PPID/environ; echo finish")
-        .unwrap();
-    let Some(run) = ClaudeRun::playing(scenario) else { return };
-    let ended = run.scene.run();
-    ended.assert(COMPLETED);
-    let question = &run.questions()[1];
-    assert!(question.mentions("begin") && question.mentions("AGENT_NONCE=") && question.mentions("finish"), "{ended}");
-    assert!(!question.mentions(KEY), "the key is in the environment of the model's shell, or of the CLI");
+fn a_prompt_of_one_mebibyte_arrives_whole() {
+    let model = model("text-only");
+    let Some(claude) = Claude::new(&model) else { return };
+    let prompt: String =
+        (0..).flat_map(|number: u32| format!("line {number} — ünïcode\n").into_bytes()).take(1 << 20).map(char::from).collect();
+    claude.other_file("prompt.txt", &prompt);
+    let file = claude.path("prompt.txt");
+    claude.without("AGENT_PROMPT").variable("AGENT_PROMPT_FILE", file).run().expect_success();
+    assert!(prompt_of(&questions(&model)[0]) == prompt);
+}
+
+#[test]
+fn neither_the_models_shell_nor_its_parent_has_the_key_in_its_environment() {
+    let scenario = Scenario::builtin("success").unwrap().with("command", &spy("shell")).unwrap();
+    let model = ScriptedModel::start(scenario).unwrap();
+    let Some(claude) = Claude::new(&model) else { return };
+    claude.run().expect_success();
+    assert!(questions(&model).iter().all(|question| question.saw_key(agent_tests::claude_stage::KEY)));
+    let seen = claude.traces("spy-");
+    assert!(seen["shell"].contains("CLAUDECODE=1"), "{seen:?}");
+    assert!(!seen["shell"].contains(agent_tests::claude_stage::KEY));
 }
