@@ -108,7 +108,10 @@ fn prompts_arrive_as_they_are() {
 
 #[test]
 fn the_shell_that_the_model_uses_does_not_have_the_key() {
-    let scenario = Scenario::builtin("success").unwrap().with("command", "echo begin; env; tr '\\0' '\\n' < /proc/$PPID/environ; echo finish").unwrap();
+    let scenario = Scenario::builtin("success")
+        .unwrap()
+        .with("command", "echo begin; env; tr '\\0' '\\n' < /proc/$PPID/environ; echo finish")
+        .unwrap();
     let Some(run) = ClaudeRun::playing(scenario) else { return };
     let ended = run.scene.run();
     ended.assert(COMPLETED);

@@ -15,7 +15,9 @@ const SENTENCE: &str = "The instructions of the repository are red-kite-52.";
 
 /// What a program of the repository can see of itself: its environment, its arguments, what its descriptors lead to.
 fn spy(name: &str) -> String {
-    format!("(env; tr '\\0' '\\n' < /proc/self/cmdline; for fd in 3 4 5 6 7 8 9; do timeout 1 cat <&$fd; done; echo seen) > \"$HOME/{name}\" 2>&1")
+    format!(
+        "(env; tr '\\0' '\\n' < /proc/self/cmdline; for fd in 3 4 5 6 7 8 9; do timeout 1 cat <&$fd; done; echo seen) > \"$HOME/{name}\" 2>&1"
+    )
 }
 
 fn commit_programs(source: &Source, settings: serde_json::Value) {
@@ -66,7 +68,9 @@ fn a_hostile_base_gets_no_request_and_no_key() {
             source.commit("CLAUDE.md", SENTENCE);
             commit_hostile(source, &evil.base_url());
         });
-        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust)) else { return };
+        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust)) else {
+            return;
+        };
         let ended = run.scene.run();
         ended.assert(wanted("succeeded", "Completed", 0, false));
         assert_nobody_got_the_key(&run, &evil, &ended);
@@ -105,7 +109,9 @@ fn what_a_trusted_repository_starts_does_not_have_the_key() {
         commit_programs(source, json!({}));
     });
     for trust in ["repository", "base"] {
-        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust)) else { return };
+        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust)) else {
+            return;
+        };
         let ended = run.scene.run();
         ended.assert(wanted("succeeded", "Completed", 0, false));
         assert_nobody_got_the_key(&run, &evil, &ended);

@@ -236,7 +236,8 @@ fn a_runner_that_is_killed_alone_is_spoken_for_and_its_tool_is_ended() {
         run.scene = run.scene.at(place);
         let started = run.scene.start();
         run.model.wait_for_mark("tool", PATIENCE).unwrap();
-        let counted = || parse(&run.scene.termination().unwrap_or_default()).map(|message| Counted::of_message(&message)).unwrap_or_default();
+        let counted =
+            || parse(&run.scene.termination().unwrap_or_default()).map(|message| Counted::of_message(&message)).unwrap_or_default();
         wait_until("the first answer's tokens in the message", || counted().input.is_some());
         let runner = only_child(started.init());
         kill(runner, Signal::SIGKILL).unwrap();

@@ -115,6 +115,7 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
     assert!(told.iter().all(|text| !text.contains(KEY)));
     // What only this run needed is gone with it.
     let private = std::fs::read_dir(scene.path("tmp")).unwrap().flatten();
-    let private: Vec<_> = private.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with("agent-runner")).collect();
+    let private: Vec<_> =
+        private.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with("agent-runner")).collect();
     assert!(private.is_empty(), "{private:?}");
 }

@@ -21,15 +21,15 @@ use super::limits::{self, Stop};
 use super::place::Place;
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
+use crate::configure::{self, ConfigureError, Places};
 use crate::init::RunnerSide;
 use crate::init::oom::OomCounter;
 use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
-use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust};
-use crate::configure::{self, ConfigureError, Places};
 use crate::secrets;
+use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust};
 
 /// Drives a run to its end.
 ///
@@ -182,8 +182,8 @@ impl Run<'_> {
     }
 
     fn environment(&self, plan: &Plan, prepared: &Prepared, nonce: &Nonce) -> Vec<(OsString, OsString)> {
-        let mut more = identity::variables(&self.order.inputs.env, &self.task.git, &prepared.dir);
-        more.extend(prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+        let mut more: BTreeMap<_, _> = prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
         more.extend(plan.env.clone());
         // Always a place to leave results in; a private one is read, and goes with the run.
         let results = self.task.sinks.results_dir.clone().unwrap_or_else(|| self.place.results_dir());
@@ -306,7 +306,12 @@ impl Run<'_> {
 }
 
 /// Clones, on a thread of its own.
-fn clone(spec: &WorkspaceSpec, git: &GitAccess, env: &BTreeMap<String, String>, interrupt: Arc<AtomicBool>) -> Result<Prepared, WorkspaceError> {
+fn clone(
+    spec: &WorkspaceSpec,
+    git: &GitAccess,
+    env: &BTreeMap<String, String>,
+    interrupt: Arc<AtomicBool>,
+) -> Result<Prepared, WorkspaceError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("agent-runner"));
     let progress = |progress: Progress<'_>| match progress {
         Progress::Fetching { attempt: 1 } => tracing::info!("asking the git server"),
@@ -328,7 +333,8 @@ async fn watch_over(task: &Task, journal: &RefCell<&mut Journal>, watch: &Watch)
             journal.borrow_mut().tick();
             continue;
         }
-        let watchdog = limits::next_watchdog(&task.limits, now - watch.started(), now - watch.last_output(), watch.ended_at().map(|at| now - at));
+        let watchdog =
+            limits::next_watchdog(&task.limits, now - watch.started(), now - watch.last_output(), watch.ended_at().map(|at| now - at));
         if let Some((left, stop)) = watchdog
             && left.is_zero()
         {

@@ -34,7 +34,9 @@ fn main() {
         writeln!(stdout, "{line}").and_then(|()| stdout.flush()).unwrap();
     };
 
-    say(json!({"type": "system", "subtype": "init", "session_id": "s", "model": "m", "claude_code_version": "2.1.197", "tools": [], "mcp_servers": []}));
+    say(
+        json!({"type": "system", "subtype": "init", "session_id": "s", "model": "m", "claude_code_version": "2.1.197", "tools": [], "mcp_servers": []}),
+    );
     let messages = number("MESSAGES");
     for number in 0..messages {
         wait();
@@ -46,7 +48,9 @@ fn main() {
         });
         let content = json!([{"type": "text", "text": format!("message {number}")}]);
         let id = format!("msg_{number}");
-        say(json!({"type": "assistant", "message": {"id": id, "model": "m", "role": "assistant", "usage": usage, "content": content}, "parent_tool_use_id": null, "session_id": "s"}));
+        say(
+            json!({"type": "assistant", "message": {"id": id, "model": "m", "role": "assistant", "usage": usage, "content": content}, "parent_tool_use_id": null, "session_id": "s"}),
+        );
     }
     wait();
     let total = billed(messages);
