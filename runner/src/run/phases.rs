@@ -182,8 +182,8 @@ impl Run<'_> {
     }
 
     fn environment(&self, plan: &Plan, prepared: &Prepared, nonce: &Nonce) -> Vec<(OsString, OsString)> {
-        let mut more = identity::variables(&self.order.inputs.env, &self.task.git, &prepared.dir);
-        more.extend(prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+        let mut more: BTreeMap<_, _> = prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
         more.extend(plan.env.clone());
         // Always a place to leave results in; a private one is read, and goes with the run.
         let results = self.task.sinks.results_dir.clone().unwrap_or_else(|| self.place.results_dir());

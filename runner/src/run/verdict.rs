@@ -54,7 +54,8 @@ pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limit
         agent.and_then(|agent| agent.judge(&Seen { stream: evidence.stream, process: evidence.process, stderr_tail: evidence.stderr_tail }))
     };
     // An agent that said that it is done was only helped out of the door, whatever the reason for it was.
-    let stop = evidence.stop.filter(|_| evidence.stream.end.is_none());
+    // Unless all it said is that somebody interrupted it: that was us, and why is known better here.
+    let stop = evidence.stop.filter(|_| evidence.stream.end.as_ref().is_none_or(|end| end.reason == Some(Reason::Cancelled)));
     let Some(stop) = stop else {
         return match finding() {
             Some(finding) => on_its_own(finding, evidence),
@@ -165,6 +166,17 @@ mod tests {
         assert_eq!(verdict.reason, Reason::Completed);
         let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(15)), ..evidence(&StreamSummary::default()) }, &Limits::default());
         assert_eq!((verdict.reason, verdict.exit_code(ProcessEnd::Signaled(15))), (Reason::Cancelled, 143));
+    }
+
+    #[test]
+    fn an_agent_that_says_it_was_interrupted_was_interrupted_for_the_runners_reason() {
+        let end = StreamEnd { succeeded: false, reason: Some(Reason::Cancelled), message: None };
+        let interrupted = StreamSummary { end: Some(end), ..StreamSummary::default() };
+        let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(2)), ..evidence(&interrupted) }, &Limits::default());
+        let said = (verdict.reason, verdict.origin, verdict.signal, verdict.exit_code(ProcessEnd::Exited(0)));
+        assert_eq!(said, (Reason::Cancelled, Origin::Signal, Some(2), 130));
+        let verdict = decide(None, &Evidence { stop: Some(Stop::Deadline), ..evidence(&interrupted) }, &Limits::default());
+        assert_eq!(verdict.reason, Reason::DeadlineExceeded);
     }
 
     #[test]
