@@ -47,6 +47,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
 ];
 
+/// The efforts that 2.1.197 knows.
+const EFFORTS: &[&str] = &["low", "medium", "high", "xhigh", "max"];
+
 /// Flags of the runner's own that a task's `extraArgs` may not repeat: the last one would win and undo the pinning.
 const OWN_FLAGS: &[&str] = &["--settings", "--setting-sources", "--output-format", "--input-format"];
 
@@ -65,6 +68,8 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let secrets_in_environment = hand_over_secrets(&mut plan, surroundings);
     let reach = trust::reach(task.trust, surroundings, &secrets_in_environment);
     plan.warnings.extend(reach.warnings());
+
+    plan.warnings.extend(unknown_effort(task));
 
     plan.add_settings(&own_dir, task, surroundings);
     plan.add_mcp_servers(&own_dir, task);
@@ -102,16 +107,13 @@ fn check(task: &Task) -> Vec<PlanError> {
             });
         }
     }
-    for name in task.mcp_servers.keys() {
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) || name.is_empty() {
-            errors.push(PlanError {
-                field: format!("mcpServers.{name}"),
-                problem: "Claude takes server names of letters, digits, `-` and `_` only".into(),
-                hint: "rename the server".into(),
-            });
-        }
-    }
     errors
+}
+
+/// Claude says so on stderr only, and goes on with its default. A warning, since a later version may know more of them.
+fn unknown_effort(task: &Task) -> Option<String> {
+    let effort = task.agent.effort.as_ref().filter(|effort| !EFFORTS.contains(&effort.as_str()))?;
+    Some(format!("Claude may ignore the effort `{effort}`; known are {}", EFFORTS.join(", ")))
 }
 
 /// The prompt as Claude takes it for text.
@@ -184,8 +186,9 @@ impl Plan {
     /// What no file of the repository overrides.
     fn add_settings(&mut self, own_dir: &Path, task: &Task, surroundings: &Surroundings) {
         let endpoint = task.agent.endpoint.as_ref().or_else(|| surroundings.env.get("ANTHROPIC_BASE_URL"));
-        let mut env: Map<String, Value> =
-            trust::PINNED.iter().map(|name| ((*name).to_owned(), json!(surroundings.env.get(*name).map_or("", String::as_str)))).collect();
+        // Only what the container gave: what it left to the user's own settings is theirs to say.
+        let given = trust::PINNED.iter().filter_map(|name| Some(((*name).to_owned(), json!(surroundings.env.get(*name)?))));
+        let mut env: Map<String, Value> = given.collect();
         if let Some(endpoint) = endpoint {
             env.insert("ANTHROPIC_BASE_URL".to_owned(), json!(endpoint));
         }

@@ -12,9 +12,9 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     // Words of the program. `unknown` is all it says of a connection that could not be made or broke; a status below is clearer.
     ReasonPattern { http_status: None, text: "unknown", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "server_error", reason: Reason::ServerError },
+    ReasonPattern { http_status: None, text: "authentication_failed", reason: Reason::AuthenticationFailed },
     // HTTP statuses.
     ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
-    ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
     ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
     ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
@@ -32,6 +32,7 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "· refusal ·", reason: Reason::Refused },
     ReasonPattern { http_status: None, text: "error_max_turns", reason: Reason::TurnLimit },
     ReasonPattern { http_status: None, text: "error_max_budget_usd", reason: Reason::CostLimit },
+    ReasonPattern { http_status: None, text: "--resume requires a valid session", reason: Reason::InvalidTask },
     ReasonPattern { http_status: None, text: "aborted_tools", reason: Reason::Cancelled },
 ];
 

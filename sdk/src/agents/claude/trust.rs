@@ -46,7 +46,7 @@ pub(super) const REPOSITORY_CONFIG: &[RepositoryPath] = &[
     RepositoryPath { path: ".husky", power: Executes },
 ];
 
-/// Variables that are pinned to the value that the container gave, or to none: each changes where Claude's requests go.
+/// Variables that are pinned to the value that the container gave: each changes where Claude's requests go.
 pub(super) const PINNED: &[&str] = &[
     "ALL_PROXY",
     "ANTHROPIC_UNIX_SOCKET",
