@@ -77,8 +77,9 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     for plugin in plugins {
         plan.args.push(format!("--plugin-dir={}", plugin.dir.display()));
     }
-    if let Reach::Instructions { .. } = reach {
-        plan.add_repository_instructions(&own_dir, surroundings);
+    match reach {
+        Reach::Everything => plan.env.extend(trust::against_later_changes(surroundings)),
+        Reach::Instructions { .. } => plan.add_repository_instructions(&own_dir, surroundings),
     }
     plan.add_choices(task);
     plan.args.extend(task.agent.extra_args.iter().cloned());

@@ -5,7 +5,10 @@
 //!   requests, key included, anywhere; the provider switches (`CLAUDE_CODE_USE_BEDROCK` and the like, each with its base URL) send
 //!   them without the key. The `env` of `--settings` wins over that, variable by variable, and
 //!   `CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST=1` makes Claude ignore all of these, proxies included, in every settings file.
-//! - One gets through both: `ANTHROPIC_UNIX_SOCKET`. Once a repository has set it, Claude drops the one of `--settings`.
+//! - One gets through both: `ANTHROPIC_UNIX_SOCKET`. Once a repository has set it, Claude drops the one of `--settings`. Settings
+//!   are read anew when they change, so that a program which the model runs could set it in the middle of a run.
+//!   `CLAUDE_CODE_ENVIRONMENT_KIND=byoc` (a container that somebody else provides) makes Claude keep every variable that it was
+//!   started with, this one too, whatever settings say later.
 //! - Hooks and MCP servers of the repository start unasked. The key is not in their environment, nor in Claude's own, where it
 //!   came by file descriptor. `CLAUDE_CODE_SUBPROCESS_ENV_SCRUB` was no way: it wants bubblewrap and forces permission prompts.
 //!
@@ -130,6 +133,15 @@ impl Reach {
             }),
         }
     }
+}
+
+/// Variables that hold the routing while Claude watches the repository's settings: what it was started with stands.
+pub(super) fn against_later_changes(surroundings: &Surroundings) -> impl Iterator<Item = (String, Option<String>)> {
+    let defaults = [("CLAUDE_CODE_ENVIRONMENT_KIND", "byoc"), ("ANTHROPIC_UNIX_SOCKET", "")];
+    defaults
+        .into_iter()
+        .filter(|(name, _)| !surroundings.env.contains_key(*name))
+        .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
 }
 
 /// How much may be loaded, given what the task trusts, what the repository holds, and which secrets every program would inherit.
