@@ -29,7 +29,7 @@ fn main() {
         None => sleep(pace),
     };
     let mut bill = OpenOptions::new().append(true).create(true).open(env::var_os("BILL").unwrap()).unwrap();
-    let mut say = |line: serde_json::Value| {
+    let say = |line: serde_json::Value| {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{line}").and_then(|()| stdout.flush()).unwrap();
     };
