@@ -18,10 +18,10 @@ use std::process::ExitCode;
 
 /// Prints an error as people read it: the fragment, and a hint below a blank line.
 pub(crate) fn complain(problem: &str, hint: Option<&str>) {
-    eprintln!("error: {problem}");
-    if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
-        eprintln!("\nhint: {hint}");
-    }
+    use std::io::Write;
+    let hint = hint.filter(|hint| !hint.is_empty()).map(|hint| format!("\nhint: {hint}\n")).unwrap_or_default();
+    // If stderr is gone, nobody can be told.
+    let _ = write!(std::io::stderr(), "error: {problem}\n{hint}");
 }
 
 /// Writes machine output to stdout. A reader that went away is no fault of ours.

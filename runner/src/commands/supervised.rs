@@ -28,7 +28,12 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
         Command::Run(args) => Order { inputs: Inputs { prompt_argument: args.prompt, ..inputs(args.settings) }, extent: Extent::Agent },
         Command::Setup(settings) => prepare(settings, Extent::Setup),
         Command::Clone(settings) => prepare(settings, Extent::Clone),
-        Command::Exec(args) => prepare(args.settings, Extent::Command(args.command)),
+        Command::Exec(args) => {
+            let mut order = prepare(args.settings, Extent::Command(args.command));
+            // Anybody's program may be silent for as long as it likes, and its output is its own to the last byte.
+            order.inputs.defaults = vec![("limits.silenceTimeout", "0s".into()), ("sinks.marker", false.into())];
+            order
+        }
         Command::Demo(args) => return super::demo::run(side, &args),
         // `needs_init` names the commands above and no other.
         other => return run::refuse(side, &Inputs::read(), format!("{other:?} is not run below init")),

@@ -71,12 +71,12 @@ unsafe impl Send for LastWordsBoard {}
 
 #[repr(C)]
 struct Memory {
-    /// 0: nothing yet, 1 or 2: that slot counts, [`CLOSED`]: all is said.
+    /// 0: nothing yet, 1 or 2: that slot counts; with [`CLOSED`] added: all is said.
     counts: AtomicU32,
     slots: [Written; 2],
 }
 
-const CLOSED: u32 = 3;
+const CLOSED: u32 = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -113,7 +113,7 @@ impl LastWordsBoard {
             return Err(TooLong::Message(message.len()));
         }
         let counts = self.counts();
-        let next = if counts.load(Ordering::Relaxed) == 1 { 2 } else { 1 };
+        let next = if counts.load(Ordering::Relaxed) & !CLOSED == 1 { 2 } else { 1 };
         let slot = self.slot(next);
         // SAFETY: `slot` points into our mapping; nobody reads this slot, since it does not count (the other process reads
         // only when we are dead), and both lengths were compared with the arrays.
@@ -132,7 +132,7 @@ impl LastWordsBoard {
 
     /// All has been said: init keeps silent, however we end from here on.
     pub fn close(&mut self) {
-        self.counts().store(CLOSED, Ordering::Release);
+        self.counts().fetch_or(CLOSED, Ordering::Release);
     }
 
     fn counts(&self) -> &AtomicU32 {
@@ -148,12 +148,12 @@ impl LastWordsBoard {
 
     /// Whether [`Self::close`] was called.
     pub(super) fn is_closed(&self) -> bool {
-        self.counts().load(Ordering::Acquire) == CLOSED
+        self.counts().load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// What counts; only for a process that outlives the writer.
     pub(super) fn read(&self) -> Option<Slot> {
-        let number @ (1 | 2) = self.counts().load(Ordering::Acquire) else {
+        let number @ (1 | 2) = self.counts().load(Ordering::Acquire) & !CLOSED else {
             return None;
         };
         // SAFETY: the slot that counts is whole, and its writer is dead. A copy, so that nothing refers to shared memory.

@@ -95,6 +95,9 @@ pub fn enter(options: Options, runner: impl FnOnce(RunnerSide) -> u8) -> ! {
     let everything = SigSet::all();
     // fails only for a wrong argument, which this is not; from here on nothing interrupts us and nothing gets lost
     let _ = sys::block(&everything);
+    // Our environment holds the agent's key: other programs of this user must not read it in /proc. A new program is open again.
+    // Fails only for a wrong argument, which this is not.
+    let _ = set_dumpable(false);
     let init = getpid();
     let home = getpgrp();
     if init.as_raw() != 1 {

@@ -29,8 +29,9 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
     // the runner is on its way already, so this costs it nothing
     let memory = OomCounter::start();
     let status = watch(runner);
-    let said = board.filter(|board| !board.is_closed());
-    let said = said.as_ref().and_then(LastWordsBoard::read);
+    let last = board.as_ref().and_then(LastWordsBoard::read);
+    let grace = last.as_ref().map_or(options.grace, |slot| slot.grace);
+    let said = last.filter(|_| board.as_ref().is_some_and(|board| !board.is_closed()));
     let death = Death { status, out_of_memory: memory.has_grown() };
     if let Some(slot) = &said {
         (options.last_words)(slot, death);
@@ -38,7 +39,6 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
     if getpid().as_raw() != 1 && status.signal().is_some() {
         terminal::reclaim(getpid(), home);
     }
-    let grace = said.as_ref().map_or(options.grace, |slot| slot.grace);
     if sweep::sweep(runner, home, grace) == sweep::Found::Somebody
         && let Some(slot) = &said
     {

@@ -29,6 +29,8 @@ pub struct Inputs {
     pub task_file: Option<PathBuf>,
     /// The prompt as the command's argument; it counts like a flag.
     pub prompt_argument: Option<String>,
+    /// What counts where nothing is said, by dotted path: for commands whose defaults differ.
+    pub defaults: Vec<(&'static str, Value)>,
     /// Whether an agent is to be started: then it must be named, and have a prompt.
     pub needs_agent: bool,
 }
@@ -92,6 +94,11 @@ impl Inputs {
         let mut errors = Vec::new();
         let mut origins: BTreeMap<&'static str, String> = BTreeMap::new();
         let mut document = self.read_document(&read_file, &mut errors);
+        for (path, value) in &self.defaults {
+            if document.pointer(&format!("/{}", path.replace('.', "/"))).is_none_or(Value::is_null) {
+                place(&mut document, path, value.clone());
+            }
+        }
         let from_variables = SETTINGS.iter().filter_map(|setting| {
             let value = self.env.get(std::ffi::OsStr::new(setting.variable))?;
             (!value.is_empty()).then(|| (setting, setting.variable.to_owned(), value.to_str()))

@@ -37,6 +37,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Processes that are watched one by one; more would cost more descriptors than they save looks.
 const WATCHED: usize = 64;
 
+/// How long the agent has for its own end before others of its tree are asked too; it stops within a second or two, if it does.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Rounds of KILL after which everybody is stopped first: by then somebody forks faster than we kill.
 const ROUNDS_BEFORE_FREEZE: u32 = 3;
 
@@ -99,7 +102,7 @@ impl Tree {
         let deadline = Instant::now() + grace;
         let gently = async {
             tokio::select! {
-                () = self.ask(child, told, &mut stragglers) => true,
+                () = self.ask(child, told, grace, &mut stragglers) => true,
                 () = tokio::time::sleep_until(deadline) => false,
                 () = ending.hurried() => false,
             }
@@ -110,7 +113,12 @@ impl Tree {
     }
 
     /// Asks everybody to end, each group once, and returns when nobody is left.
-    async fn ask(&self, child: &mut Child, told: Option<i32>, stragglers: &mut Option<usize>) {
+    ///
+    /// The child's group comes first, and the others when it has ended: an agent whose tool dies before it does takes the
+    /// tool's answer and asks its model once more. But who waits for a program in another group never ends by itself, so
+    /// after a part of the grace they are asked too.
+    async fn ask(&self, child: &mut Child, told: Option<i32>, grace: Duration, stragglers: &mut Option<usize>) {
+        let others_at = Instant::now() + (grace / 4).min(PATIENCE);
         // Groups, not processes: what a clean-up starts after its TERM belongs to the clean-up, and must not get another.
         let mut asked = HashSet::new();
         if told.is_none_or(|signal| signal == libc::SIGTERM) {
@@ -134,10 +142,11 @@ impl Tree {
                 continue;
             }
             empty = 0;
+            let others = ended || Instant::now() >= others_at;
             let groups: HashSet<Pid> = found.iter().map(|process| process.group).collect();
             for &group in &groups {
                 // the child may be busy with the INT or HUP that it got; who outlives it needs a clearer word
-                let not_yet = group == child.pid() && !ended;
+                let not_yet = if group == child.pid() { !ended } else { !others };
                 if not_yet || !asked.insert(group) {
                     continue;
                 }
@@ -147,7 +156,10 @@ impl Tree {
                 // it would never see the signal
                 sys::kill(process.pid, libc::SIGCONT);
             }
-            some_end(&found).await;
+            tokio::select! {
+                () = some_end(&found) => {}
+                () = tokio::time::sleep_until(others_at), if !others => {}
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What init does when the runner is dead: the last message that it published becomes the last words.
 
+use std::io::Write;
+
 use agent_sdk::agent::ProcessEnd;
 use agent_sdk::termination;
 
@@ -15,9 +17,10 @@ pub fn write(slot: &Slot, death: Death) {
     };
     let death = termination::Death { end, out_of_memory: death.out_of_memory };
     let (words, written) = write_last_words(&slot.path, slot.budget, &slot.message, death);
-    // Init has no log; stderr is where the runner's was.
-    eprintln!("agent-runner: {}", words.message);
+    // Init has no log; stderr is where the runner's was. It may be gone, and then that is no reason to fall.
+    let mut stderr = std::io::stderr();
+    let _ = writeln!(stderr, "agent-runner: {}", words.message);
     if let Err(error) = written {
-        eprintln!("agent-runner: {}", error.warning());
+        let _ = writeln!(stderr, "agent-runner: {}", error.warning());
     }
 }

@@ -40,7 +40,12 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     let memory = OomCounter::start();
     let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
     check_version(&task)?;
-    let place = Place::make(&order.inputs.env)?;
+    let place = match Place::make(&order.inputs.env) {
+        Ok(place) => place,
+        // Nothing is written for these, so they also run where nothing can be written.
+        Err(_) if matches!(order.extent, Extent::Command(_) | Extent::Clone) => Place::nowhere(&order.inputs.env),
+        Err(error) => return Err(error.into()),
+    };
     gather_secrets(journal, &order.inputs, &task);
     journal.take_task(&task);
     journal.open(&task.sinks, Some(&task.workspace.dir));
@@ -67,7 +72,7 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     let ran = run.agent(journal, &mut signals, plan, &prepared, &environment).await?;
     journal.enter(Phase::Collect);
     let out_of_memory = memory.has_grown();
-    Ok(Ending::Agent(Box::new(AgentEnd { agent, task, place, work, run: ran, out_of_memory })))
+    Ok(Ending::Agent(Box::new(AgentEnd { agent, task, place, work, run: ran, out_of_memory, by_hand: matches!(order.extent, Extent::Command(_)) })))
 }
 
 /// What all phases look at.
@@ -186,8 +191,8 @@ impl Run<'_> {
         more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
         more.extend(plan.env.clone());
         // Always a place to leave results in; a private one is read, and goes with the run.
-        let results = self.task.sinks.results_dir.clone().unwrap_or_else(|| self.place.results_dir());
-        self.place.environment(&self.order.inputs.env, &more, nonce, &results).into_iter().collect()
+        let results = self.task.sinks.results_dir.clone().or_else(|| self.place.results_dir());
+        self.place.environment(&self.order.inputs.env, &more, nonce, results.as_deref()).into_iter().collect()
     }
 
     /// The setup command, in a phase of its own, with a code of its own.

@@ -72,10 +72,17 @@ impl Place {
         Err(PlaceError::NotWritable { tried, source: last })
     }
 
+    /// A place without a private directory, for what needs none.
+    #[must_use]
+    pub fn nowhere(env: &BTreeMap<OsString, OsString>) -> Self {
+        let home = env.get(OsStr::new("HOME")).filter(|home| !home.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        Self { private_dir: PathBuf::new(), home, results: None }
+    }
+
     /// Where the agent may leave results if the task names no directory.
     #[must_use]
-    pub fn results_dir(&self) -> PathBuf {
-        self.private_dir.join(RESULTS)
+    pub fn results_dir(&self) -> Option<PathBuf> {
+        self.results.as_ref().map(|results| results.path().to_owned())
     }
 
     /// What the agent left there.
@@ -111,7 +118,7 @@ impl Place {
         env: &BTreeMap<OsString, OsString>,
         more: &BTreeMap<String, Option<String>>,
         nonce: &Nonce,
-        results_dir: &Path,
+        results_dir: Option<&Path>,
     ) -> BTreeMap<OsString, OsString> {
         let mut environment = env.clone();
         for setting in SETTINGS {
@@ -120,7 +127,9 @@ impl Place {
         environment.remove(OsStr::new(TASK_FILE));
         environment.insert("HOME".into(), self.home.clone().into());
         environment.insert(NONCE.into(), nonce.as_str().into());
-        environment.insert(RESULTS_DIR.into(), results_dir.into());
+        if let Some(dir) = results_dir {
+            environment.insert(RESULTS_DIR.into(), dir.into());
+        }
         for (name, value) in more {
             match value {
                 Some(value) => environment.insert(name.into(), value.into()),
@@ -133,8 +142,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Best effort: a container's file system goes with it.
-        let _ = std::fs::remove_dir_all(&self.private_dir);
+        if !self.private_dir.as_os_str().is_empty() {
+            // Best effort: a container's file system goes with it.
+            let _ = std::fs::remove_dir_all(&self.private_dir);
+        }
     }
 }
 
@@ -187,7 +198,7 @@ mod tests {
         let given = env(&[("AGENT_PROMPT", "secret plan"), ("AGENT_TYPE", "x"), ("PATH", "/bin"), ("AGENT_TOKEN_FILE", "/t")]);
         let place = Place::make(&given).unwrap();
         let more = BTreeMap::from([("PATH".to_owned(), Some("/usr/bin".to_owned())), ("LANG".to_owned(), None)]);
-        let environment = place.environment(&given, &more, &Nonce::from_random([7; 16]), Path::new("/results"));
+        let environment = place.environment(&given, &more, &Nonce::from_random([7; 16]), Some(Path::new("/results")));
         let names: Vec<_> = environment.keys().filter_map(|name| name.to_str()).collect();
         assert_eq!(names, ["AGENT_NONCE", "AGENT_RESULTS_DIR", "HOME", "PATH"]);
         assert_eq!(environment[OsStr::new("PATH")], "/usr/bin");

@@ -90,6 +90,8 @@ pub struct AgentEnd {
     pub run: AgentRun,
     /// Whether the kernel killed for want of memory meanwhile.
     pub out_of_memory: bool,
+    /// Whether it was a command named by hand.
+    pub by_hand: bool,
 }
 
 impl std::fmt::Debug for AgentEnd {
@@ -165,6 +167,7 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         stop: *stop,
         stderr_tail: &followed.stderr_tail,
         out_of_memory: end.out_of_memory,
+        by_hand: end.by_hand,
     };
     let verdict = verdict::decide(Some(end.agent.as_ref()), &evidence, &end.task.limits);
     let message = journal.secrets.mask_text(&verdict.message).into_owned();

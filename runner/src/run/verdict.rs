@@ -20,6 +20,8 @@ pub struct Evidence<'a> {
     pub stderr_tail: &'a str,
     /// Whether the kernel ended a process of the container for want of memory during the run.
     pub out_of_memory: bool,
+    /// Whether it is a command that somebody named by hand, whose exit code alone is its verdict, also after a signal.
+    pub by_hand: bool,
 }
 
 /// How the run ended and whose doing it was.
@@ -33,17 +35,19 @@ pub struct Verdict {
     pub origin: Origin,
     /// The signal, if one decided it.
     pub signal: Option<i32>,
+    /// Whether the process's own code is the runner's, whatever the reason says.
+    pub own_code: bool,
 }
 
 impl Verdict {
     fn new(reason: Reason, origin: Origin, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), origin, signal: None }
+        Self { reason, message: message.into(), origin, signal: None, own_code: false }
     }
 
     /// The runner's exit code.
     #[must_use]
     pub fn exit_code(&self, process: ProcessEnd) -> u8 {
-        self.reason.code_rule().exit_code(Some(process.code()), self.signal)
+        if self.own_code { process.code() } else { self.reason.code_rule().exit_code(Some(process.code()), self.signal) }
     }
 }
 
@@ -64,9 +68,12 @@ pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limit
     };
     let runner = |reason, message: String| Verdict::new(reason, Origin::Runner, with_last_error(message, evidence.stream));
     match stop {
+        // As an init does it: who handled the signal says by its code how that went.
+        Stop::Signal(_) if evidence.by_hand && evidence.process == ProcessEnd::Exited(0) => by_exit_code(evidence),
         Stop::Signal(signal) => {
             let name = nix::sys::signal::Signal::try_from(signal).map_or("a signal", nix::sys::signal::Signal::as_str);
-            Verdict { signal: Some(signal), ..Verdict::new(Reason::Cancelled, Origin::Signal, format!("ended by {name}")) }
+            let cancelled = Verdict::new(Reason::Cancelled, Origin::Signal, format!("ended by {name}"));
+            Verdict { signal: Some(signal), own_code: evidence.by_hand, ..cancelled }
         }
         Stop::Deadline => {
             let limit = limits.timeout.unwrap_or_default();
@@ -139,7 +146,7 @@ mod tests {
     use super::*;
 
     fn evidence(stream: &StreamSummary) -> Evidence<'_> {
-        Evidence { stream, process: ProcessEnd::Exited(0), stop: None, stderr_tail: "", out_of_memory: false }
+        Evidence { stream, process: ProcessEnd::Exited(0), stop: None, stderr_tail: "", out_of_memory: false, by_hand: false }
     }
 
     #[test]
@@ -177,6 +184,17 @@ mod tests {
         assert_eq!(said, (Reason::Cancelled, Origin::Signal, Some(2), 130));
         let verdict = decide(None, &Evidence { stop: Some(Stop::Deadline), ..evidence(&interrupted) }, &Limits::default());
         assert_eq!(verdict.reason, Reason::DeadlineExceeded);
+    }
+
+    #[test]
+    fn a_command_that_handles_the_signal_says_by_its_code_how_that_went() {
+        let stream = StreamSummary::default();
+        let decide = |process| decide(None, &Evidence { by_hand: true, stop: Some(Stop::Signal(15)), process, ..evidence(&stream) }, &Limits::default());
+        assert_eq!(decide(ProcessEnd::Exited(0)).reason, Reason::Completed);
+        for (process, code) in [(ProcessEnd::Exited(7), 7), (ProcessEnd::Signaled(15), 143), (ProcessEnd::Signaled(9), 137)] {
+            let verdict = decide(process);
+            assert_eq!((verdict.reason, verdict.exit_code(process)), (Reason::Cancelled, code));
+        }
     }
 
     #[test]

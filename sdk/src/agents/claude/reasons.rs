@@ -33,7 +33,8 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "error_max_turns", reason: Reason::TurnLimit },
     ReasonPattern { http_status: None, text: "error_max_budget_usd", reason: Reason::CostLimit },
     ReasonPattern { http_status: None, text: "--resume requires a valid session", reason: Reason::InvalidTask },
-    ReasonPattern { http_status: None, text: "aborted_tools", reason: Reason::Cancelled },
+    // `aborted_tools` or `aborted_streaming`: interrupted in a tool, or while the model was asked.
+    ReasonPattern { http_status: None, text: "· aborted_", reason: Reason::Cancelled },
 ];
 
 /// What the program says on stderr when it does not even begin, in lower case.
