@@ -22,11 +22,11 @@ fn described(name: &str, description: &str) -> String {
 fn prompt_of(question: &Record) -> String {
     let body = question.json();
     let messages = body["messages"].as_array().unwrap().iter().filter(|message| message["role"] == "user");
-    let texts = messages.flat_map(|message| match &message["content"] {
+    let mut texts = messages.flat_map(|message| match &message["content"] {
         Value::String(text) => vec![text.clone()],
         content => content.as_array().unwrap().iter().filter_map(|block| block["text"].as_str().map(str::to_owned)).collect(),
     });
-    texts.filter(|text| !text.starts_with("<system-reminder>")).last().unwrap()
+    texts.rfind(|text| !text.starts_with("<system-reminder>")).unwrap()
 }
 
 #[test]
