@@ -137,7 +137,10 @@ fn a_program_starts_with_a_clean_slate() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (before, variables) = text.trim_end().split_once("env:[").unwrap();
         let added = ["AGENT_NONCE=", "AGENT_RESULTS_DIR=", "GIT_CONFIG_", "HOME="];
-        let kept = variables.trim_end_matches(']').split(", ").filter(|pair| !added.iter().any(|name| pair.trim_start_matches('"').starts_with(name)));
+        let kept = variables
+            .trim_end_matches(']')
+            .split(", ")
+            .filter(|pair| !added.iter().any(|name| pair.trim_start_matches('"').starts_with(name)));
         let text = format!("{before}env:[{}]\n", kept.collect::<Vec<_>>().join(", "));
         assert_eq!(text, expected, "{place:?}");
     }

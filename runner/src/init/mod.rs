@@ -14,7 +14,7 @@ use std::{panic, process, time::Duration};
 
 use nix::{
     sys::{
-        prctl::{set_child_subreaper, set_pdeathsig},
+        prctl::{set_child_subreaper, set_dumpable, set_pdeathsig},
         signal::{SigSet, Signal},
     },
     unistd::{ForkResult, Pid, fork, getpgrp, getpid, getppid, setpgid},

@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_once_and_is_inherited_by_nobody_else() {
-        let mut launch = Launch::new("sh", ["-c".into(), "cat /dev/fd/$KEY_FD; echo; cat /dev/fd/$KEY_FD; ls /proc/self/fd | wc -l".into()]);
+        let mut launch =
+            Launch::new("sh", ["-c".into(), "cat /dev/fd/$KEY_FD; echo; cat /dev/fd/$KEY_FD; ls /proc/self/fd | wc -l".into()]);
         launch.descriptors = vec![("KEY_FD".into(), b"s3cret".to_vec())];
         // 0, 1, 2, the secret's, and the one by which `ls` reads the directory
         assert_eq!(start(&launch).unwrap(), (ExitStatus::Exited(0), "s3cret\n5\n".into()));

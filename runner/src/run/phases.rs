@@ -72,7 +72,15 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     let ran = run.agent(journal, &mut signals, plan, &prepared, &environment).await?;
     journal.enter(Phase::Collect);
     let out_of_memory = memory.has_grown();
-    Ok(Ending::Agent(Box::new(AgentEnd { agent, task, place, work, run: ran, out_of_memory, by_hand: matches!(order.extent, Extent::Command(_)) })))
+    Ok(Ending::Agent(Box::new(AgentEnd {
+        agent,
+        task,
+        place,
+        work,
+        run: ran,
+        out_of_memory,
+        by_hand: matches!(order.extent, Extent::Command(_)),
+    })))
 }
 
 /// What all phases look at.

@@ -189,7 +189,9 @@ mod tests {
     #[test]
     fn a_command_that_handles_the_signal_says_by_its_code_how_that_went() {
         let stream = StreamSummary::default();
-        let decide = |process| decide(None, &Evidence { by_hand: true, stop: Some(Stop::Signal(15)), process, ..evidence(&stream) }, &Limits::default());
+        let decide = |process| {
+            decide(None, &Evidence { by_hand: true, stop: Some(Stop::Signal(15)), process, ..evidence(&stream) }, &Limits::default())
+        };
         assert_eq!(decide(ProcessEnd::Exited(0)).reason, Reason::Completed);
         for (process, code) in [(ProcessEnd::Exited(7), 7), (ProcessEnd::Signaled(15), 143), (ProcessEnd::Signaled(9), 137)] {
             let verdict = decide(process);
