@@ -58,7 +58,15 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     report::collect_facts(&mut journal, &Work { dir: task.workspace.dir.clone(), base: Default::default() });
     // The agent's own code is the shell's to know (pipefail).
     let process = ProcessEnd::Exited(0);
-    let evidence = Evidence { stream: &followed.summary, process, stop: None, stderr_tail: "", out_of_memory: false, by_hand: false };
+    let evidence = Evidence {
+        stream: &followed.summary,
+        process,
+        stop: None,
+        stderr_tail: "",
+        out_of_memory: false,
+        by_hand: false,
+        stopped_before_end: false,
+    };
     let verdict = decide(Some(agent.as_ref()), &evidence, &task.limits);
     let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, verdict.message.clone());
     outcome.exit_code = verdict.exit_code(process);

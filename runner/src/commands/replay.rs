@@ -53,7 +53,15 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
         return unreadable(&args.stream, &error);
     }
     let process = ProcessEnd::Exited(args.exit_code);
-    let evidence = Evidence { stream: &followed.summary, process, stop: None, stderr_tail: &stderr, out_of_memory: false, by_hand: false };
+    let evidence = Evidence {
+        stream: &followed.summary,
+        process,
+        stop: None,
+        stderr_tail: &stderr,
+        out_of_memory: false,
+        by_hand: false,
+        stopped_before_end: false,
+    };
     let verdict = decide(Some(agent.as_ref()), &evidence, &Limits::default());
     let mut journal = Journal::new(None, crate::run::nonce());
     journal.note_stream(&followed.summary, counts_of(&followed.summary, &followed.counts));

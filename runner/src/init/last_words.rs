@@ -226,12 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_board_says_nothing() {
+    fn a_closed_board_is_known_as_such_and_keeps_its_grace() {
         let mut board = LastWordsBoard::new().unwrap();
         board.publish(Path::new("a"), 1, b"x", GRACE).unwrap();
         assert!(!board.is_closed());
         board.close();
         assert!(board.is_closed());
-        assert_eq!(board.read(), None);
+        assert_eq!(board.read().unwrap().grace, GRACE);
+        board.publish(Path::new("b"), 1, b"y", GRACE).unwrap();
+        assert!(!board.is_closed(), "who publishes again is to be heard");
     }
 }

@@ -96,6 +96,7 @@ pub struct RunFollower<'a> {
     nonce: Nonce,
     events: Option<Arc<Mutex<EventsFile>>>,
     last_byte: Option<u8>,
+    stopped_before_end: bool,
     stdout: Option<Output>,
     complaints: PlainFollower,
     stderr: Option<Output>,
@@ -150,6 +151,7 @@ impl<'a> RunFollower<'a> {
             nonce: nonce.clone(),
             events,
             last_byte: None,
+            stopped_before_end: false,
             stdout: output("stdout", std::io::stdout().as_fd()),
             complaints: PlainFollower::new(&secrets),
             stderr: output("stderr", std::io::stderr().as_fd()),
@@ -182,6 +184,7 @@ impl<'a> RunFollower<'a> {
         journal.note_stream(self.stream.summary(), counts(&self.stream));
         journal.touch();
         if changes.ended {
+            self.stopped_before_end = self.switch.is_requested();
             self.watch.ended_at.set(Some(Instant::now()));
         }
         if let Some(stop) = limits::broken_by(self.stream.summary(), &self.task.limits) {
@@ -210,6 +213,7 @@ impl<'a> RunFollower<'a> {
             counts: counts(&self.stream),
             stderr_tail: self.complaints.tail(),
             markers: scanner.finish(),
+            stopped_before_end: self.stopped_before_end,
             ends_in_line_start: self.last_byte.is_none_or(|byte| byte == b'\n'),
         }
     }

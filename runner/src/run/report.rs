@@ -72,6 +72,8 @@ pub struct Followed {
     pub stderr_tail: String,
     /// Its marker blocks.
     pub markers: Scanned,
+    /// Whether the agent was told to stop before its stream said that it is done.
+    pub stopped_before_end: bool,
     /// Whether what was written to our stdout ended with a line's end.
     pub ends_in_line_start: bool,
 }
@@ -168,6 +170,7 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         stderr_tail: &followed.stderr_tail,
         out_of_memory: end.out_of_memory,
         by_hand: end.by_hand,
+        stopped_before_end: followed.stopped_before_end,
     };
     let verdict = verdict::decide(Some(end.agent.as_ref()), &evidence, &end.task.limits);
     let message = journal.secrets.mask_text(&verdict.message).into_owned();

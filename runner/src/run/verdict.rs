@@ -16,6 +16,8 @@ pub struct Evidence<'a> {
     pub process: ProcessEnd,
     /// Why the runner stopped it, if it did.
     pub stop: Option<Stop>,
+    /// Whether it was told to stop before its stream said that it is done.
+    pub stopped_before_end: bool,
     /// The last part of its stderr.
     pub stderr_tail: &'a str,
     /// Whether the kernel ended a process of the container for want of memory during the run.
@@ -57,9 +59,9 @@ pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limit
     let finding = || {
         agent.and_then(|agent| agent.judge(&Seen { stream: evidence.stream, process: evidence.process, stderr_tail: evidence.stderr_tail }))
     };
-    // An agent that said that it is done was only helped out of the door, whatever the reason for it was.
-    // Unless all it said is that somebody interrupted it: that was us, and why is known better here.
-    let stop = evidence.stop.filter(|_| evidence.stream.end.as_ref().is_none_or(|end| end.reason == Some(Reason::Cancelled)));
+    // An agent that had said that it is done was only helped out of the door, whatever the reason for it was. What it says after
+    // it was told to stop is about the stop: that it was interrupted, or that it is "done" with a tool that was killed.
+    let stop = evidence.stop.filter(|_| evidence.stream.end.is_none() || evidence.stopped_before_end);
     let Some(stop) = stop else {
         return match finding() {
             Some(finding) => on_its_own(finding, evidence),
@@ -146,7 +148,15 @@ mod tests {
     use super::*;
 
     fn evidence(stream: &StreamSummary) -> Evidence<'_> {
-        Evidence { stream, process: ProcessEnd::Exited(0), stop: None, stderr_tail: "", out_of_memory: false, by_hand: false }
+        Evidence {
+            stream,
+            process: ProcessEnd::Exited(0),
+            stop: None,
+            stderr_tail: "",
+            out_of_memory: false,
+            by_hand: false,
+            stopped_before_end: false,
+        }
     }
 
     #[test]
@@ -176,14 +186,16 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_says_it_was_interrupted_was_interrupted_for_the_runners_reason() {
-        let end = StreamEnd { succeeded: false, reason: Some(Reason::Cancelled), message: None };
-        let interrupted = StreamSummary { end: Some(end), ..StreamSummary::default() };
-        let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(2)), ..evidence(&interrupted) }, &Limits::default());
-        let said = (verdict.reason, verdict.origin, verdict.signal, verdict.exit_code(ProcessEnd::Exited(0)));
-        assert_eq!(said, (Reason::Cancelled, Origin::Signal, Some(2), 130));
-        let verdict = decide(None, &Evidence { stop: Some(Stop::Deadline), ..evidence(&interrupted) }, &Limits::default());
-        assert_eq!(verdict.reason, Reason::DeadlineExceeded);
+    fn what_an_agent_says_after_it_was_told_to_stop_does_not_hide_why() {
+        let ended =
+            |succeeded, reason| StreamSummary { end: Some(StreamEnd { succeeded, reason, message: None }), ..StreamSummary::default() };
+        for stream in [ended(false, Some(Reason::Cancelled)), ended(true, None)] {
+            let stopped = |stop| Evidence { stop: Some(stop), stopped_before_end: true, ..evidence(&stream) };
+            let verdict = decide(None, &stopped(Stop::Signal(2)), &Limits::default());
+            let said = (verdict.reason, verdict.origin, verdict.signal, verdict.exit_code(ProcessEnd::Exited(0)));
+            assert_eq!(said, (Reason::Cancelled, Origin::Signal, Some(2), 130));
+            assert_eq!(decide(None, &stopped(Stop::Deadline), &Limits::default()).reason, Reason::DeadlineExceeded);
+        }
     }
 
     #[test]
