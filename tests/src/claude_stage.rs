@@ -10,30 +10,11 @@ use std::process::{Command, Stdio};
 use agent_conformance::model::{Record, ScriptedModel};
 use serde_json::Value;
 
+use crate::claude::binary;
 use crate::repo::git_ok;
 
 /// The key that the runner is given; nobody but the model may see it.
 pub const KEY: &str = "sk-key-of-the-test";
-
-/// The CLI's native binary, as `npm ci --prefix tests/agents` installs it. `None`, said out loud, if it is not there.
-#[must_use]
-pub fn binary() -> Option<PathBuf> {
-    let modules = std::env::var_os("AGENT_TESTS_NODE_MODULES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("agents/node_modules"), PathBuf::from);
-    let cpu = match std::env::consts::ARCH {
-        "x86_64" => "x64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let package = |libc: &str| modules.join(format!("@anthropic-ai/claude-code-linux-{cpu}{libc}/claude"));
-    let found = [package(""), package("-musl")].into_iter().find(|path| path.is_file());
-    if found.is_none() {
-        let why = format!("the Claude Code CLI is not in `{}`; tests/setup installs it", modules.display());
-        assert!(std::env::var_os("AGENT_TESTS_NO_SKIP").is_none(), "{why}");
-        crate::skip::skip(&why);
-    }
-    found
-}
 
 /// A home, a repository, and the variables of a task.
 #[derive(Debug)]

@@ -90,8 +90,8 @@ settings! {
     GIT: "AGENT_SSH_KEY_FILE" Text "git.sshKeyFile" "FILE" "Private key for ssh";
     GIT: "AGENT_KNOWN_HOSTS_FILE" Text "git.knownHostsFile" "FILE" "Known hosts for ssh";
     GIT: "AGENT_CA_BUNDLE_FILE" Text "git.caBundleFile" "FILE" "Certificates (PEM) to trust beside the system's";
-    GIT: "AGENT_GIT_USER_NAME" Text "git.userName" "NAME" "Author of commits, where the repository's configuration names none";
-    GIT: "AGENT_GIT_USER_EMAIL" Text "git.userEmail" "EMAIL" "Author's address, where the repository's configuration names none";
+    GIT: "AGENT_GIT_USER_NAME" Text "git.userName" "NAME" "Author of commits; without it, whom the configuration names, else agent-runner";
+    GIT: "AGENT_GIT_USER_EMAIL" Text "git.userEmail" "EMAIL" "Author's address, likewise";
     CONFIGURE: "AGENT_INSTRUCTIONS" Text "instructions" "TEXT" "User-level instructions, beside the repository's own AGENTS.md or CLAUDE.md";
     CONFIGURE: "AGENT_INSTRUCTIONS_FILE" TextFile "instructions" "FILE" "File with the user-level instructions";
     CONFIGURE: "AGENT_PLUGIN_DIR" Text "pluginDir" "DIR" "Directory of plugins: PLUGIN/skills/SKILL/SKILL.md, PLUGIN/agents/NAME.md";
@@ -100,7 +100,7 @@ settings! {
     CONFIGURE: "AGENT_SETUP_COMMAND" Json "setupCommand" "JSON" "Command to run in the workspace before the agent, as a JSON list of strings; no shell";
     CONFIGURE: "AGENT_TRUST" Text "trust" "WHOM" "What of the repository's agent configuration counts: `repository`, `base` or `instructions` [default: base]";
     LIMITS: "AGENT_TIMEOUT" Text "limits.timeout" "TIME" "For the whole task, for instance `30m`";
-    LIMITS: "AGENT_SILENCE_TIMEOUT" Text "limits.silenceTimeout" "TIME" "The agent may print nothing for this long, 0 for ever [default: 30m]";
+    LIMITS: "AGENT_SILENCE_TIMEOUT" Text "limits.silenceTimeout" "TIME" "The agent may print nothing for this long, 0 for ever [default: 30m; for exec 0]";
     LIMITS: "AGENT_GRACE" Text "limits.grace" "TIME" "From a request to end until the last byte; keep it below terminationGracePeriodSeconds [default: 20s]";
     LIMITS: "AGENT_LINGER" Text "limits.linger" "TIME" "How long the agent may live on after its stream said that it is done [default: 5s]";
     LIMITS: "AGENT_MAX_COST_USD" Text "limits.maxCostUsd" "USD" "Stop when the run has cost this much";
@@ -114,7 +114,7 @@ settings! {
     SINKS: "AGENT_RESULTS_DIR" Text "sinks.resultsDir" "DIR" "One file per result; files that the agent leaves there are claims";
     SINKS: "AGENT_EVENTS_FILE" Text "sinks.eventsFile" "FILE" "Normalised events, one JSON object a line";
     SINKS: "AGENT_OUTPUTS" Json "sinks.outputs" "JSON" "Files that the agent is asked to leave as results, as a JSON list of {name, path, default}";
-    SINKS: "AGENT_MARKER" Switch "sinks.marker" "BOOL" "Print the marker block as the last lines of stdout [default: true]";
+    SINKS: "AGENT_MARKER" Switch "sinks.marker" "BOOL" "Print the marker block as the last lines of stdout [default: true; false for exec]";
 }
 
 /// The setting of a place in the document, for naming the source of an error.

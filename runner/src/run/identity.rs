@@ -1,5 +1,6 @@
 //! Who commits: an agent's `git commit` fails in a container where nobody has said a name, so one is given where none is.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -24,7 +25,9 @@ pub fn variables(
     git: &GitAccess,
     dir: &Path,
 ) -> BTreeMap<String, Option<String>> {
-    let configured = |key: &str| gix::open(dir).ok().is_some_and(|repository| repository.config_snapshot().string(key).is_some());
+    // Opened when it is needed, and once: this stands between the clone and the agent.
+    let repository = LazyCell::new(|| gix::open(dir).ok());
+    let configured = |key: &str| repository.as_ref().is_some_and(|repository| repository.config_snapshot().string(key).is_some());
     let is_set = |kind: &str| ["AUTHOR", "COMMITTER"].iter().all(|role| env.contains_key(OsStr::new(&format!("GIT_{role}_{kind}"))));
     let wanted =
         [("NAME", "user.name", git.user_name.as_deref(), DEFAULT_NAME), ("EMAIL", "user.email", git.user_email.as_deref(), DEFAULT_EMAIL)];

@@ -177,10 +177,10 @@ pub struct GitAccess {
     /// Certificates (PEM) to trust beside the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_bundle_file: Option<PathBuf>,
-    /// Author name of commits, where the repository's configuration has none.
+    /// Author name of commits; without it, whom the configuration names, else `agent-runner`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_name: Option<String>,
-    /// Author address of commits, where the repository's configuration has none.
+    /// Author address of commits, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_email: Option<String>,
 }
