@@ -6,8 +6,7 @@ use std::ffi::OsString;
 use agent_sdk::agent::Agent;
 use agent_sdk::task::{McpServer, Task};
 
-/// Shorter texts are not masked: they would blot out ordinary words, and are no secrets worth the name.
-pub const MIN_SECRET_BYTES: usize = 8;
+use crate::stream::mask::SECRET_MIN;
 
 /// Parts of a variable's name that say that its value is secret.
 const SECRET_WORDS: &[&str] = &["API_KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "AUTH_JSON"];
@@ -30,7 +29,7 @@ pub fn of_environment(env: &BTreeMap<OsString, OsString>, agent: Option<&dyn Age
     env.iter()
         .filter(|(name, _)| name.to_str().is_some_and(secret))
         .map(|(_, value)| value.as_bytes().trim_ascii().to_vec())
-        .filter(|value| value.len() >= MIN_SECRET_BYTES)
+        .filter(|value| value.len() >= SECRET_MIN)
         .collect()
 }
 
@@ -51,7 +50,7 @@ pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
         }
     };
     let servers = task.mcp_servers.values().flat_map(of_server);
-    servers.chain(token.map(|token| token.trim_ascii().to_vec())).filter(|value| value.len() >= MIN_SECRET_BYTES).collect()
+    servers.chain(token.map(|token| token.trim_ascii().to_vec())).filter(|value| value.len() >= SECRET_MIN).collect()
 }
 
 #[cfg(test)]
