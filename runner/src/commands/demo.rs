@@ -21,10 +21,10 @@ pub fn run(side: RunnerSide, args: &DemoArgs) -> u8 {
     let dir = std::env::temp_dir().join(format!("agent-runner-demo-{}", std::process::id()));
     let code = match prepare(&dir) {
         Ok(inputs) => {
-            eprintln!(
+            super::tell(&format!(
                 "A repository was made in {}. agent-runner now does what it would do in a container:\n",
                 dir.join("origin").display()
-            );
+            ));
             let code = run::run(side, &Order { inputs, extent: Extent::Agent });
             show(&dir, args.keep);
             code
@@ -75,11 +75,11 @@ fn prepare(dir: &Path) -> Result<Inputs, Box<dyn std::error::Error + Send + Sync
 fn show(dir: &Path, keep: bool) {
     let message = std::fs::read(dir.join("termination-log")).unwrap_or_default();
     let pretty = TerminationMessage::parse(&message).and_then(|message| serde_json::to_string_pretty(&message));
-    eprintln!("\nThe termination message that Kubernetes would read ({} bytes):\n", message.len());
+    super::tell(&format!("\nThe termination message that Kubernetes would read ({} bytes):\n", message.len()));
     super::print(&format!("{}\n", pretty.unwrap_or_else(|_| String::from_utf8_lossy(&message).into_owned())));
     if keep {
-        eprintln!("\nKept: {0}/work (the clone), {0}/result.json (the whole outcome), {0}/events.jsonl", dir.display());
+        super::tell(&format!("\nKept: {0}/work (the clone), {0}/result.json (the whole outcome), {0}/events.jsonl", dir.display()));
     } else {
-        eprintln!("\nTo look at the clone, the whole outcome and the events: agent-runner demo --keep");
+        super::tell("\nTo look at the clone, the whole outcome and the events: agent-runner demo --keep");
     }
 }

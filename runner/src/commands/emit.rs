@@ -27,7 +27,7 @@ pub fn run(args: &EmitArgs) -> ExitCode {
     match emit(&args.key, &value, to, &mut std::io::stdout()) {
         Ok(emitted) => {
             if let Some(warning) = emitted.warning {
-                eprintln!("warning: {warning}");
+                super::tell(&format!("warning: {warning}"));
             }
             ExitCode::SUCCESS
         }

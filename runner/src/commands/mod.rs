@@ -18,10 +18,14 @@ use std::process::ExitCode;
 
 /// Prints an error as people read it: the fragment, and a hint below a blank line.
 pub(crate) fn complain(problem: &str, hint: Option<&str>) {
+    let hint = hint.filter(|hint| !hint.is_empty()).map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
+    tell(&format!("error: {problem}{hint}"));
+}
+
+/// Says something to a person on stderr. If stderr is gone, nobody can be told, and `eprintln!` would panic.
+pub(crate) fn tell(text: &str) {
     use std::io::Write;
-    let hint = hint.filter(|hint| !hint.is_empty()).map(|hint| format!("\nhint: {hint}\n")).unwrap_or_default();
-    // If stderr is gone, nobody can be told.
-    let _ = write!(std::io::stderr(), "error: {problem}\n{hint}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes machine output to stdout. A reader that went away is no fault of ours.
