@@ -1,7 +1,8 @@
 //! Fixtures shared by the whole-project tests.
 
-pub mod claude;
-pub mod claude_stage;
+pub mod agent_run;
+pub mod clis;
+pub mod coverage;
 pub mod git_servers;
 pub mod http_mcp;
 pub mod paced;
@@ -12,3 +13,4 @@ pub mod runs;
 pub mod sandbox;
 pub mod sinks;
 pub mod skip;
+pub mod stage;

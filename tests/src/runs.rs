@@ -1,7 +1,7 @@
 //! A whole run: the runner's binary as a real process, with a git server, a model's endpoint and an agent's program, and all that is
 //! left when it is over.
 //!
-//! What stands behind the endpoint, and which program the agent is, is for the caller to say: [`crate::claude`] has the real ones.
+//! What stands behind the endpoint, and which program the agent is, is for the caller to say: [`crate::agent_run`] has the real ones.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
@@ -100,7 +100,6 @@ impl Scene {
             // Also keeps the CLI's own folder below TMPDIR, so that nothing is left outside.
             ("CLAUDE_CODE_TMPDIR", inside("tmp")),
             ("GIT_CONFIG_NOSYSTEM", "1".into()),
-            ("ANTHROPIC_API_KEY", KEY.into()),
             ("AGENT_TYPE", agent.into()),
             ("AGENT_PROGRAM", program.to_str().unwrap().into()),
             ("AGENT_ENDPOINT", endpoint.into()),

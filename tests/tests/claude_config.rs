@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
-use agent_tests::claude_stage::{Claude, questions, spy};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
+use agent_tests::stage::{Stage, questions, spy};
 use serde_json::{Value, json};
 
 fn model(scenario: &str) -> ScriptedModel {
@@ -32,7 +32,7 @@ fn prompt_of(question: &Record) -> String {
 #[test]
 fn instructions_skills_and_sub_agents_of_task_and_repository_are_in_the_first_question() {
     let model = model("text-only");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     claude.file("CLAUDE.md", "REPOSITORY-SAYS\n@docs/more.md\n");
     claude.file("docs/more.md", "REPOSITORY-IMPORTS\n");
     claude.file("AGENTS.md", "AGENTS-SAYS\n");
@@ -59,7 +59,7 @@ fn instructions_skills_and_sub_agents_of_task_and_repository_are_in_the_first_qu
 #[test]
 fn agents_md_counts_where_there_is_no_claude_md() {
     let model = model("text-only");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     claude.file("AGENTS.md", "AGENTS-SAYS\n@docs/more.md\n");
     claude.file("docs/more.md", "AGENTS-IMPORTS\n");
     claude.run().expect_success();
@@ -70,7 +70,7 @@ fn agents_md_counts_where_there_is_no_claude_md() {
 #[test]
 fn a_later_run_in_the_same_home_does_not_keep_the_instructions_of_an_earlier_one() {
     let model = model("text-only");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     let claude = claude.variable("AGENT_INSTRUCTIONS", "TASK-SAYS");
     claude.run().expect_success();
     let claude = claude.without("AGENT_INSTRUCTIONS");
@@ -82,7 +82,7 @@ fn a_later_run_in_the_same_home_does_not_keep_the_instructions_of_an_earlier_one
 #[test]
 fn the_configuration_directory_may_be_elsewhere() {
     let model = model("text-only");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     let elsewhere = std::fs::canonicalize(claude.path("tmp")).unwrap().join("config");
     let claude = claude.variable("CLAUDE_CONFIG_DIR", elsewhere.clone()).variable("AGENT_INSTRUCTIONS", "TASK-SAYS");
     claude.run().expect_success();
@@ -93,7 +93,7 @@ fn the_configuration_directory_may_be_elsewhere() {
 #[test]
 fn model_and_effort_are_asked_for() {
     let model = model("text-only");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     claude.variable("AGENT_MODEL", "claude-sonnet-5").variable("AGENT_EFFORT", "low").run().expect_success();
     let first = &questions(&model)[0];
     assert_eq!(first.model.as_deref(), Some("claude-sonnet-5"));
@@ -103,7 +103,7 @@ fn model_and_effort_are_asked_for() {
 #[test]
 fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables() {
     let model = model("mcp-call");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     let log = claude.path("home/mcp-log");
     let servers = json!({"mcpServers": {"probe": {
         "command": probe::program("echo-mcp"), "args": ["an argument", "--flag"], "env": {"ECHO_MCP_LOG": log, "OF_THE_TASK": "x"},
@@ -131,7 +131,7 @@ fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables() {
 fn an_http_mcp_tool_is_listed_and_called_with_its_headers() {
     let scenario = Scenario::builtin("mcp-call").unwrap().with("tool", "weather").unwrap();
     let model = ScriptedModel::start(scenario).unwrap();
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     let server = HttpMcp::start();
     let servers = json!({"mcpServers": {"sky": {"type": "http", "url": server.url(), "headers": {"X-Of-The-Task": "a value"}}}});
     claude.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
@@ -146,7 +146,7 @@ fn an_http_mcp_tool_is_listed_and_called_with_its_headers() {
 #[test]
 fn any_prompt_reaches_the_model_as_it_is() {
     let model = model("text-only");
-    let Some(mut claude) = Claude::new(&model) else { return };
+    let Some(mut claude) = Stage::new("claude", &model) else { return };
     let prompts = ["- fix the bug\n- and \"another\" one", "--help", "!ls", "see @nothing.md", "  space around \n\n", "a\r\nb", "# title"];
     for prompt in prompts {
         claude = claude.variable("AGENT_PROMPT", prompt);
@@ -160,7 +160,7 @@ fn any_prompt_reaches_the_model_as_it_is() {
 #[test]
 fn a_prompt_that_begins_with_a_slash_is_text() {
     let model = model("text-only");
-    let Some(mut claude) = Claude::new(&model) else { return };
+    let Some(mut claude) = Stage::new("claude", &model) else { return };
     for prompt in ["/foo is broken", "/clear", "/etc/hosts\nis wrong"] {
         claude = claude.variable("AGENT_PROMPT", prompt);
         claude.run().expect_success();
@@ -172,7 +172,7 @@ fn a_prompt_that_begins_with_a_slash_is_text() {
 #[test]
 fn a_prompt_of_one_mebibyte_arrives_whole() {
     let model = model("text-only");
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     let prompt: String =
         (0..).flat_map(|number: u32| format!("line {number} — ünïcode\n").into_bytes()).take(1 << 20).map(char::from).collect();
     claude.other_file("prompt.txt", &prompt);
@@ -185,10 +185,10 @@ fn a_prompt_of_one_mebibyte_arrives_whole() {
 fn neither_the_models_shell_nor_its_parent_has_the_key_in_its_environment() {
     let scenario = Scenario::builtin("success").unwrap().with("command", &spy("shell")).unwrap();
     let model = ScriptedModel::start(scenario).unwrap();
-    let Some(claude) = Claude::new(&model) else { return };
+    let Some(claude) = Stage::new("claude", &model) else { return };
     claude.run().expect_success();
-    assert!(questions(&model).iter().all(|question| question.saw_key(agent_tests::claude_stage::KEY)));
+    assert!(questions(&model).iter().all(|question| question.saw_key(agent_tests::stage::KEY)));
     let seen = claude.traces("spy-");
     assert!(seen["shell"].contains("CLAUDECODE=1"), "{seen:?}");
-    assert!(!seen["shell"].contains(agent_tests::claude_stage::KEY));
+    assert!(!seen["shell"].contains(agent_tests::stage::KEY));
 }

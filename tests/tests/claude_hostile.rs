@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use agent_conformance::model::{Scenario, ScriptedModel};
-use agent_tests::claude::ClaudeRun;
+use agent_tests::agent_run::AgentRun;
 use agent_tests::repo::{Source, git_ok};
 use agent_tests::runs::{Ended, KEY, Origin, wanted};
 use serde_json::json;
@@ -39,12 +39,12 @@ fn commit_hostile(source: &Source, evil: &str) {
 }
 
 /// What the spies saw.
-fn seen(run: &ClaudeRun) -> Vec<(PathBuf, String)> {
+fn seen(run: &AgentRun) -> Vec<(PathBuf, String)> {
     let paths = ["hook", "server", "helper"].map(|name| run.scene.path("home").join(name));
     paths.into_iter().filter_map(|path| fs::read(&path).ok().map(|text| (path, String::from_utf8_lossy(&text).into_owned()))).collect()
 }
 
-fn assert_nobody_got_the_key(run: &ClaudeRun, evil: &ScriptedModel, ended: &Ended) {
+fn assert_nobody_got_the_key(run: &AgentRun, evil: &ScriptedModel, ended: &Ended) {
     assert!(evil.requests().is_empty(), "the evil server was asked: {:?}\n{ended}", evil.requests());
     for (path, text) in seen(run) {
         assert!(!text.contains(KEY), "`{}` holds the key\n{ended}", path.display());
@@ -55,7 +55,7 @@ fn assert_nobody_got_the_key(run: &ClaudeRun, evil: &ScriptedModel, ended: &Ende
     assert!(questions[0].mentions(SENTENCE), "the repository's CLAUDE.md does not count\n{ended}");
 }
 
-fn put_back(run: &ClaudeRun) -> String {
+fn put_back(run: &AgentRun) -> String {
     let whole: serde_json::Value = serde_json::from_slice(&fs::read(run.scene.path("result.json")).unwrap()).unwrap();
     whole["putBack"].to_string()
 }
@@ -68,7 +68,8 @@ fn a_hostile_base_gets_no_request_and_no_key() {
             source.commit("CLAUDE.md", SENTENCE);
             commit_hostile(source, &evil.base_url());
         });
-        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust)) else {
+        let Some(run) = AgentRun::on("claude", &origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust))
+        else {
             return;
         };
         let ended = run.scene.run();
@@ -87,7 +88,7 @@ fn a_hostile_working_branch_gets_no_request_and_no_key_and_starts_nothing() {
             commit_hostile(source, &evil.base_url());
             git_ok(&source.work, ["checkout", "-q", "main"]);
         });
-        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()) else { return };
+        let Some(run) = AgentRun::on("claude", &origin, Scenario::builtin("success").unwrap()) else { return };
         let run = run.with("AGENT_TRUST", trust).with("AGENT_REF", "main").with("AGENT_BASE_BRANCH", "main");
         let ended = run.scene.run();
         ended.assert(wanted("succeeded", "Completed", 0, false));
@@ -109,7 +110,8 @@ fn what_a_trusted_repository_starts_does_not_have_the_key() {
         commit_programs(source, json!({}));
     });
     for trust in ["repository", "base"] {
-        let Some(run) = ClaudeRun::on(&origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust)) else {
+        let Some(run) = AgentRun::on("claude", &origin, Scenario::builtin("success").unwrap()).map(|run| run.with("AGENT_TRUST", trust))
+        else {
             return;
         };
         let ended = run.scene.run();

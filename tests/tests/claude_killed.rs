@@ -13,10 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use agent_sdk::termination::TerminationMessage;
-use agent_tests::claude::{ClaudeRun, binary};
+use agent_tests::agent_run::AgentRun;
+use agent_tests::clis;
 use agent_tests::paced;
 use agent_tests::probe::{self, TOO_LONG};
-use agent_tests::runs::{Counted, Origin, PATIENCE, Scene, wait_until, wanted};
+use agent_tests::runs::{Counted, KEY, Origin, PATIENCE, Scene, wait_until, wanted};
 use agent_tests::sandbox::{Place, namespaces_work, only_child};
 use agent_tests::skip::skip;
 use nix::sys::signal::{Signal, kill};
@@ -133,7 +134,7 @@ impl Killed {
 
 fn paced_scene(origin: &Arc<Origin>) -> Scene {
     let program = probe::program("paced_agent");
-    let scene = Scene::of(origin.clone(), "claude", &program, "http://127.0.0.1:9").at(Place::PidOne);
+    let scene = Scene::of(origin.clone(), "claude", &program, "http://127.0.0.1:9").with("ANTHROPIC_API_KEY", KEY).at(Place::PidOne);
     let bill = scene.path("bill");
     scene.with("BILL", bill).with("MESSAGES", MESSAGES.to_string()).with("PACE_MS", PACE_MS.to_string())
 }
@@ -189,11 +190,11 @@ fn a_message_that_was_streamed_is_in_the_message_of_a_container_that_is_killed_t
 
 #[test]
 fn the_real_cli_s_container_that_is_killed_at_any_instant_leaves_a_valid_message() {
-    if !can_kill() || binary().is_none() {
+    if !can_kill() || clis::newest("claude").is_none() {
         return;
     }
     let run = || {
-        let mut run = ClaudeRun::of("success").unwrap();
+        let mut run = AgentRun::of("claude", "success").unwrap();
         run.scene = run.scene.at(Place::PidOne);
         run
     };
@@ -216,7 +217,7 @@ fn the_real_cli_s_container_that_is_killed_while_a_tool_runs_keeps_what_the_firs
     if !can_kill() {
         return;
     }
-    let Some(mut run) = ClaudeRun::of("tool-sleep") else { return };
+    let Some(mut run) = AgentRun::of("claude", "tool-sleep") else { return };
     run.scene = run.scene.at(Place::PidOne);
     let started = run.scene.start();
     run.model.wait_for_mark("tool", PATIENCE).unwrap();
@@ -232,7 +233,7 @@ fn the_real_cli_s_container_that_is_killed_while_a_tool_runs_keeps_what_the_firs
 #[test]
 fn a_runner_that_is_killed_alone_is_spoken_for_and_its_tool_is_ended() {
     for place in Place::all() {
-        let Some(mut run) = ClaudeRun::of("tool-sleep") else { return };
+        let Some(mut run) = AgentRun::of("claude", "tool-sleep") else { return };
         run.scene = run.scene.at(place);
         let started = run.scene.start();
         run.model.wait_for_mark("tool", PATIENCE).unwrap();

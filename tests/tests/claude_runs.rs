@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use agent_conformance::model::builtin;
-use agent_tests::claude::ClaudeRun;
+use agent_tests::agent_run::AgentRun;
 use agent_tests::probe;
 use agent_tests::runs::{Counted, KEY, Wanted, wanted};
 
@@ -63,7 +63,7 @@ scenarios! {
 
 /// Plays a scenario to its end. The tokens are those of the answers that the CLI got whole: it counts no others.
 fn play(scenario: &str, wanted: Wanted<'_>) {
-    let Some(mut run) = ClaudeRun::of(scenario) else { return };
+    let Some(mut run) = AgentRun::of("claude", scenario) else { return };
     if scenario == "mcp-call" {
         let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
         run = run.with("AGENT_MCP_SERVERS", servers.to_string());
@@ -88,7 +88,7 @@ fn every_built_in_scenario_is_tried() {
 
 #[test]
 fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() {
-    let Some(run) = ClaudeRun::of("success") else { return };
+    let Some(run) = AgentRun::of("claude", "success") else { return };
     let base = run.scene.origin.source.rev("main");
     let ended = run.scene.run();
     ended.assert(wanted("succeeded", "Completed", 0, false));

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
-use agent_tests::claude::ClaudeRun;
+use agent_tests::agent_run::AgentRun;
 use agent_tests::runs::{Counted, Ended, PATIENCE, Started, Wanted, wanted};
 use agent_tests::sandbox::{Place, is_alive};
 use nix::sys::signal::Signal;
@@ -28,7 +28,7 @@ fn tool(model: &ScriptedModel) -> Pid {
 }
 
 /// What both kinds of end have in common.
-fn assert_ended_by_signal(run: &ClaudeRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
+fn assert_ended_by_signal(run: &AgentRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
     ended.assert(wanted);
     assert_eq!(ended.message["signal"], signal as i32, "{ended}");
     assert_eq!(ended.message["origin"], "signal", "{ended}");
@@ -40,7 +40,7 @@ fn assert_ended_by_signal(run: &ClaudeRun, ended: &Ended, wanted: Wanted<'_>, si
 /// The one answer that came whole is counted: its prompt exactly, of what was generated at least a part, since the CLI's stream
 /// tells no more before its end. A CLI that takes a tool that was killed under it for an answer, asks once more and gets to a result of its
 /// own within the grace, is counted by that result to the last token.
-fn assert_first_answer_is_counted(run: &ClaudeRun, ended: &Ended) {
+fn assert_first_answer_is_counted(run: &AgentRun, ended: &Ended) {
     if ended.message["usageComplete"] == true {
         assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
         return;
@@ -53,7 +53,7 @@ fn assert_first_answer_is_counted(run: &ClaudeRun, ended: &Ended) {
 
 fn ask_and_signal(signal: Signal, scenario: &str, wanted: Wanted<'_>) {
     for place in Place::all() {
-        let Some(mut run) = ClaudeRun::of(scenario) else { return };
+        let Some(mut run) = AgentRun::of("claude", scenario) else { return };
         run.scene = run.scene.at(place);
         let started = run.scene.start();
         run.model.wait_for_question(PATIENCE).unwrap();
@@ -63,7 +63,7 @@ fn ask_and_signal(signal: Signal, scenario: &str, wanted: Wanted<'_>) {
 }
 
 fn run_tool_and_signal(place: Place, signal: Signal, wanted: Wanted<'_>) {
-    let Some(mut run) = ClaudeRun::of("tool-sleep") else { return };
+    let Some(mut run) = AgentRun::of("claude", "tool-sleep") else { return };
     run.scene = run.scene.at(place);
     let started = run.scene.start();
     let tool = tool(&run.model);
@@ -109,7 +109,7 @@ fn sigint_while_a_tool_runs_ends_the_tool_too() {
 fn a_second_sigterm_drops_what_is_left_of_the_grace() {
     let scenario = Scenario::builtin("tool-sleep").unwrap().with("command", DEAF).unwrap();
     // An end that waited for the grace would be a failure of the test by its patience.
-    let Some(run) = ClaudeRun::playing(scenario).map(|run| run.with("AGENT_GRACE", "1h")) else { return };
+    let Some(run) = AgentRun::playing("claude", scenario).map(|run| run.with("AGENT_GRACE", "1h")) else { return };
     let started = run.scene.start();
     let tool = tool(&run.model);
     started.signal(Signal::SIGTERM);
@@ -123,8 +123,8 @@ fn a_second_sigterm_drops_what_is_left_of_the_grace() {
 }
 
 /// Runs into a limit.
-fn limit(scenario: &str, variable: &str, value: &str, meanwhile: impl FnOnce(&ClaudeRun, &Started<'_>)) -> Option<(ClaudeRun, Ended)> {
-    let run = ClaudeRun::of(scenario)?.with(variable, value);
+fn limit(scenario: &str, variable: &str, value: &str, meanwhile: impl FnOnce(&AgentRun, &Started<'_>)) -> Option<(AgentRun, Ended)> {
+    let run = AgentRun::of("claude", scenario)?.with(variable, value);
     let started = run.scene.start();
     meanwhile(&run, &started);
     let ended = started.finish();
@@ -161,7 +161,7 @@ fn the_limit_of_generated_tokens_ends_the_run() {
 #[test]
 fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     let mut pid = None;
-    let wait = |run: &ClaudeRun, _: &Started<'_>| pid = Some(tool(&run.model));
+    let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(tool(&run.model));
     // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
     let Some((run, ended)) = limit("tool-sleep", "AGENT_TIMEOUT", "20s", wait) else { return };
     ended.assert(wanted("timed-out", "DeadlineExceeded", 124, true));

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Scenario, ScriptedModel};
-use agent_tests::claude_stage::{Claude, Ended, KEY, questions, spy};
+use agent_tests::stage::{Ended, KEY, Stage, questions, spy};
 use serde_json::{Value, json};
 
 fn model() -> ScriptedModel {
@@ -16,7 +16,7 @@ fn hook(name: &str) -> Value {
 }
 
 /// Everything a repository can start, and these variables and settings.
-fn attack(claude: &Claude, variables: &Value, more: &Value) {
+fn attack(claude: &Stage, variables: &Value, more: &Value) {
     let hooks = ["SessionStart", "UserPromptSubmit", "PreToolUse", "Stop"].map(|event| (event.to_owned(), hook(event)));
     let mut settings = json!({
         "hooks": hooks.into_iter().collect::<serde_json::Map<_, _>>(),
@@ -39,9 +39,9 @@ struct Seen {
 }
 
 /// Runs it, and holds what must hold whatever is trusted.
-fn run(change: impl FnOnce(Claude, &ScriptedModel) -> Claude) -> Option<Seen> {
+fn run(change: impl FnOnce(Stage, &ScriptedModel) -> Stage) -> Option<Seen> {
     let (good, evil) = (model(), model());
-    let claude = change(Claude::new(&good)?, &evil);
+    let claude = change(Stage::new("claude", &good)?, &evil);
     let ended = claude.run();
     ended.expect_success();
     assert!(evil.requests().is_empty(), "{:?}", evil.requests());
@@ -164,7 +164,7 @@ fn a_redirect_that_is_written_in_the_middle_of_the_run_does_nothing() {
         {"reply": {"content": [{"text": "Done."}], "usage": usage}},
     ]});
     let good = ScriptedModel::start(Scenario::from_json(&scenario.to_string()).unwrap()).unwrap();
-    let Some(claude) = Claude::new(&good) else { return };
+    let Some(claude) = Stage::new("claude", &good) else { return };
     claude.file(".claude/settings.json", &json!({"hooks": reloaded}).to_string());
     claude.run().expect_success();
     assert!(claude.path("home/reloaded").exists(), "the new settings were never read, so this shows nothing");

@@ -1,4 +1,6 @@
-//! The real Claude Code, unchanged, through the real runner: a home, a repository, and a task, against a scripted model.
+//! A real agent CLI, unchanged, through the real runner: a home, a repository, and a task, against a scripted model.
+//!
+//! [`crate::agent_run`] is for runs whose end is looked at; this is for what they read and write on the way.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
@@ -10,7 +12,7 @@ use std::process::{Command, Stdio};
 use agent_conformance::model::{Record, ScriptedModel};
 use serde_json::Value;
 
-use crate::claude::binary;
+use crate::clis::{self, Cli};
 use crate::repo::git_ok;
 
 /// The key that the runner is given; nobody but the model may see it.
@@ -18,7 +20,7 @@ pub const KEY: &str = "sk-key-of-the-test";
 
 /// A home, a repository, and the variables of a task.
 #[derive(Debug)]
-pub struct Claude {
+pub struct Stage {
     directory: tempfile::TempDir,
     variables: BTreeMap<OsString, OsString>,
 }
@@ -36,11 +38,16 @@ pub struct Ended {
     pub stderr: String,
 }
 
-impl Claude {
-    /// `None` if the CLI is not installed.
+impl Stage {
+    /// For the newest version of a CLI. `None` if it is not installed.
     #[must_use]
-    pub fn new(model: &ScriptedModel) -> Option<Self> {
-        let binary = binary()?;
+    pub fn new(agent: &str, model: &ScriptedModel) -> Option<Self> {
+        Some(Self::of(&clis::newest(agent)?, model))
+    }
+
+    /// For a CLI of any version.
+    #[must_use]
+    pub fn of(cli: &Cli, model: &ScriptedModel) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["home", "origin", "tmp"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
@@ -49,16 +56,16 @@ impl Claude {
         git_ok(&this.origin(), ["init", "-q", "-b", "main"]);
         this.file("README.md", "A repository.\n");
         let origin = format!("file://{}", this.origin().display());
-        let document = serde_json::json!({ "agent": { "type": "claude", "program": binary } });
+        let document = serde_json::json!({ "agent": { "type": cli.agent, "program": cli.program } });
         std::fs::write(this.path("task.json"), document.to_string()).unwrap();
         let this = this
             .variable("PATH", std::env::var_os("PATH").unwrap())
-            .variable("ANTHROPIC_API_KEY", KEY)
+            .variable(clis::key_variable(cli.agent), KEY)
             .variable("GIT_CONFIG_NOSYSTEM", "1")
             .variable("AGENT_ENDPOINT", model.base_url())
             .variable("AGENT_PROMPT", "Please do it.")
             .variable("AGENT_REPO", origin)
-            .variable("CLAUDE_CODE_MAX_RETRIES", "1");
+            .variable("AGENT_MAX_RETRIES", "1");
         let at = |name: &str| this.path(name);
         let paths = [
             ("HOME", at("home")),
@@ -68,7 +75,7 @@ impl Claude {
             ("AGENT_RESULT_FILE", at("result.json")),
             ("AGENT_TERMINATION_LOG", at("termination-log")),
         ];
-        Some(paths.into_iter().fold(this, |this, (name, path)| this.variable(name, path)))
+        paths.into_iter().fold(this, |this, (name, path)| this.variable(name, path))
     }
 
     /// A path in this test's own directory.

@@ -1,0 +1,68 @@
+//! A run of a real agent CLI behind the runner and before a scripted model.
+
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
+use std::sync::Arc;
+
+use agent_conformance::model::{Record, Scenario, ScriptedModel};
+
+use crate::clis::{self, Cli};
+use crate::runs::{KEY, Origin, Scene};
+
+/// A run of the real CLI, and the model that it asks.
+#[derive(Debug)]
+pub struct AgentRun {
+    /// The model.
+    pub model: ScriptedModel,
+    /// Everything else.
+    pub scene: Scene,
+}
+
+impl AgentRun {
+    /// The newest version with a scenario that comes with the suite. `None` if the CLI is not installed.
+    #[must_use]
+    pub fn of(agent: &str, scenario: &str) -> Option<Self> {
+        Self::playing(agent, Scenario::builtin(scenario).unwrap())
+    }
+
+    /// With any scenario.
+    #[must_use]
+    pub fn playing(agent: &str, scenario: Scenario) -> Option<Self> {
+        Self::on(agent, &Origin::start(), scenario)
+    }
+
+    /// On a repository of the test's own.
+    #[must_use]
+    pub fn on(agent: &str, origin: &Arc<Origin>, scenario: Scenario) -> Option<Self> {
+        Some(Self::with_cli(&clis::newest(agent)?, origin, scenario))
+    }
+
+    /// A CLI of any version, on any repository, with any scenario.
+    #[must_use]
+    pub fn with_cli(cli: &Cli, origin: &Arc<Origin>, scenario: Scenario) -> Self {
+        let model = ScriptedModel::start(scenario).unwrap();
+        let scene = Scene::of(origin.clone(), cli.agent, &cli.program, &model.base_url());
+        // The CLIs themselves repeat for minutes.
+        let scene = scene.with(clis::key_variable(cli.agent), KEY).with("AGENT_MAX_RETRIES", "1");
+        Self { model, scene }
+    }
+
+    /// With one more variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
+        self.scene = self.scene.with(name, value);
+        self
+    }
+
+    /// The questions that the model was asked.
+    #[must_use]
+    pub fn questions(&self) -> Vec<Record> {
+        self.model.requests().into_iter().filter(Record::is_question).collect()
+    }
+
+    /// The model's requests, a line each.
+    #[must_use]
+    pub fn requests(&self) -> String {
+        self.model.requests().iter().map(|record| format!("{record}\n")).collect()
+    }
+}
