@@ -110,6 +110,7 @@ fn read_ask(request: &Value) -> Call {
     Call::Ask(Ask {
         model: text_of(&request["model"]),
         stream: request["stream"] == true,
+        stream_usage: true,
         tools: tools.iter().map(|tool| OfferedTool { name: text_of(&tool["name"]), schema: tool["input_schema"].clone() }).collect(),
         rounds: user_messages().filter(|message| has_tool_result(message)).count(),
         first_prompt: user_messages().next().map(message_text).unwrap_or_default(),
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
 
     fn answer(content: Vec<Said>, usage: Usage) -> Answer {
-        Answer { id: "abc_1".into(), model: "claude-x".into(), content, stop: Stop::ToolUse, usage }
+        Answer { id: "abc_1".into(), model: "claude-x".into(), content, stop: Stop::ToolUse, usage, stream_usage: true }
     }
 
     const USAGE: Usage = Usage { input: 1000, output: 50, cache_read: 200, cache_write: 30, reasoning: 10 };

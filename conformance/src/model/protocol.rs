@@ -7,12 +7,13 @@ use hyper::body::Bytes;
 use serde_json::Value;
 
 use super::anthropic::Anthropic;
+use super::openai_chat::OpenAiChat;
 use super::scenario::{Fault, Stop, Usage};
 use super::tools::OfferedTool;
 
 /// All protocols. A request belongs to the first that knows its path; the first one's error form is used for a path
 /// that none knows.
-pub const PROTOCOLS: &[&dyn Protocol] = &[&Anthropic];
+pub const PROTOCOLS: &[&dyn Protocol] = &[&Anthropic, &OpenAiChat];
 
 /// A wire protocol between an agent and a model.
 pub trait Protocol: Sync {
@@ -64,6 +65,8 @@ pub struct Ask {
     pub model: String,
     /// Whether the answer is wanted as a stream.
     pub stream: bool,
+    /// Whether the stream is to tell its usage, where a protocol leaves that to the request.
+    pub stream_usage: bool,
     /// The tools that may be called.
     pub tools: Vec<OfferedTool>,
     /// How many rounds of tool calls it carries the results of.
@@ -87,6 +90,8 @@ pub struct Answer {
     pub stop: Stop,
     /// What it costs.
     pub usage: Usage,
+    /// Whether its stream is to tell that, where a protocol leaves that to the request.
+    pub stream_usage: bool,
 }
 
 /// A piece of an answer.

@@ -162,7 +162,7 @@ fn reply_plan(reply: &Reply, delivery: &Delivery, ask: &Ask, values: &BTreeMap<S
         stop => stop,
     };
     let model = ask.model.clone();
-    let answer = Answer { id: String::new(), model, content, stop, usage: reply.usage };
+    let answer = Answer { id: String::new(), model, content, stop, usage: reply.usage, stream_usage: ask.stream_usage };
     Plan::Reply { answer, stream: ask.stream, delivery: delivery.clone() }
 }
 
