@@ -14,7 +14,7 @@
 //! | [`template`] | `{{command}}` in a scenario's strings |
 //! | [`play`] | which turn answers a request: a pure function of the conversation's state and of what was used up |
 //! | [`tools`] | how to say "run this shell command" in whatever tool the agent offers |
-//! | [`protocol`] | what a wire protocol must do; [`anthropic`] does it for Anthropic Messages, [`openai_chat`] for OpenAI Chat Completions |
+//! | [`protocol`] | what a wire protocol must do; [`anthropic`] does it for Anthropic Messages, [`openai_chat`] for OpenAI Chat Completions, [`openai_responses`] for OpenAI Responses |
 //! | [`openai`] | what OpenAI's wires have in common |
 //! | [`delivery`] | pacing, cutting and silencing an answer's bytes |
 //! | [`record`] | requests as they came, credentials as digests |
@@ -41,6 +41,7 @@ pub mod delivery;
 pub mod ledger;
 pub mod openai;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod play;
 pub mod protocol;
 pub mod record;

@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::anthropic::Anthropic;
 use super::openai_chat::OpenAiChat;
+use super::openai_responses::OpenAiResponses;
 use super::scenario::{Fault, Stop, Usage};
 use super::tools::OfferedTool;
 
 /// All protocols. A request belongs to the first that knows its path; the first one's error form is used for a path
 /// that none knows.
-pub const PROTOCOLS: &[&dyn Protocol] = &[&Anthropic, &OpenAiChat];
+pub const PROTOCOLS: &[&dyn Protocol] = &[&Anthropic, &OpenAiChat, &OpenAiResponses];
 
 /// A wire protocol between an agent and a model.
 pub trait Protocol: Sync {
@@ -35,6 +36,11 @@ pub trait Protocol: Sync {
     /// Status and message of a fault that is an HTTP error; `None` for faults of the connection.
     fn fault(&self, fault: &Fault) -> Option<(u16, String)>;
 
+    /// The events of a fault that is found out when an answer has begun; `None` where it is an HTTP error.
+    fn streamed_fault(&self, _fault: &Fault, _model: &str) -> Option<Vec<Piece>> {
+        None
+    }
+
     /// The body of an HTTP error.
     fn error(&self, status: u16, message: &str, request_id: &str) -> Bytes;
 
@@ -54,6 +60,8 @@ pub enum Call {
     },
     /// A sign of life.
     Probe,
+    /// Another transport, as a WebSocket: it is refused.
+    Upgrade,
     /// It cannot be understood; the message says why.
     Malformed(String),
 }

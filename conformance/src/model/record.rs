@@ -42,7 +42,7 @@ pub enum Kind {
     Auxiliary,
     /// Only the prompt's tokens were asked for.
     CountTokens,
-    /// A sign of life was asked for.
+    /// A sign of life was asked for, or another transport than plain HTTP.
     Probe,
     /// Somebody, usually a scenario's shell command, tells that a point is reached.
     Mark(String),

@@ -304,11 +304,11 @@ pub struct Interrupt {
 pub enum Place {
     /// The headers are sent, nothing of the body.
     Headers,
-    /// The first event is sent, which tells the prompt's tokens.
+    /// The first event is sent, which tells the prompt's tokens where a protocol tells them so early.
     Start,
     /// Half of the bytes are sent.
     Middle,
-    /// All is sent but the last event: the final usage is told.
+    /// All is sent but the last event: the final usage is told, unless it is that event which tells it.
     End,
 }
 

@@ -346,6 +346,12 @@ impl Server {
                 entry.settle(State::Cut);
                 Err(CutHere)
             }
+            Plan::Failure { pieces, delay } => {
+                tokio::time::sleep(delay).await;
+                entry.begin(200);
+                let head = Response::builder().status(200).header("content-type", "text/event-stream");
+                Ok(finish(head, Script::new(pieces, Ending::Whole, None, entry)))
+            }
             Plan::Silence => std::future::pending().await,
             Plan::Reply { mut answer, stream, delivery } => {
                 tokio::time::sleep(Duration::from_millis(delivery.delay_ms)).await;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use hyper::body::Bytes;
 
 use super::play::Used;
-use super::protocol::{Answer, Ask, Call, Protocol, Said};
+use super::protocol::{Answer, Ask, Call, Piece, Protocol, Said};
 use super::record::{Kind, Record, Run};
 use super::scenario::{AuxiliaryRule, Block, Delivery, Fault, Reply, Scenario, ScenarioError, Stop, Turn};
-use super::{template, tools};
+use super::template;
+use super::tools::{self, Chosen};
 
 /// The scripts, and how far each run has come in them.
 #[derive(Debug)]
@@ -49,6 +50,10 @@ impl Stage {
                 record.kind = Kind::Probe;
                 return Plan::Plain(200, Bytes::new());
             }
+            Call::Upgrade => {
+                record.kind = Kind::Probe;
+                return Plan::error(426, "this model is spoken to by HTTP only".into());
+            }
             Call::CountTokens { model } => {
                 record.kind = Kind::CountTokens;
                 record.model = Some(model);
@@ -84,7 +89,7 @@ impl Stage {
         record.turn = Some(index);
         let turn = &turns[index];
         match turn {
-            Turn { fault: Some(fault), delivery, .. } => fault_plan(fault, delivery, protocol, &values),
+            Turn { fault: Some(fault), delivery, .. } => fault_plan(fault, delivery, protocol, &ask, &values),
             Turn { reply: Some(reply), delivery, .. } => reply_plan(reply, delivery, &ask, &values, record),
             // `checked` refuses it.
             Turn { .. } => Plan::error(500, "the scenario has an empty turn".into()),
@@ -129,6 +134,13 @@ pub enum Plan {
     },
     /// Nothing, for ever.
     Silence,
+    /// An answer that tells in its stream what went wrong.
+    Failure {
+        /// Its events.
+        pieces: Vec<Piece>,
+        /// Before it.
+        delay: Duration,
+    },
     /// An answer of the model.
     Reply {
         /// What is said; the server gives it its id.
@@ -151,9 +163,9 @@ fn reply_plan(reply: &Reply, delivery: &Delivery, ask: &Ask, values: &BTreeMap<S
     let mut content = Vec::new();
     for block in &reply.content {
         // What is missing is said in the conversation and in the record: a test that looks at either sees why nothing ran.
-        content.push(say(block, ask, values).unwrap_or_else(|missing| {
+        content.extend(say(block, ask, values).unwrap_or_else(|missing| {
             record.note = Some(missing.clone());
-            Said::Text(missing)
+            vec![Said::Text(missing)]
         }));
     }
     let calls = content.iter().any(|said| matches!(said, Said::Call { .. }));
@@ -166,8 +178,11 @@ fn reply_plan(reply: &Reply, delivery: &Delivery, ask: &Ask, values: &BTreeMap<S
     Plan::Reply { answer, stream: ask.stream, delivery: delivery.clone() }
 }
 
-fn fault_plan(fault: &Fault, delivery: &Delivery, protocol: &dyn Protocol, values: &BTreeMap<String, String>) -> Plan {
+fn fault_plan(fault: &Fault, delivery: &Delivery, protocol: &dyn Protocol, ask: &Ask, values: &BTreeMap<String, String>) -> Plan {
     let delay = Duration::from_millis(delivery.delay_ms);
+    if let Some(pieces) = protocol.streamed_fault(fault, &ask.model).filter(|_| ask.stream) {
+        return Plan::Failure { pieces, delay };
+    }
     match protocol.fault(fault) {
         Some((status, message)) => {
             let retry_after = match fault {
@@ -181,32 +196,30 @@ fn fault_plan(fault: &Fault, delivery: &Delivery, protocol: &dyn Protocol, value
     }
 }
 
-/// A block with its templates filled and its tool chosen, or the sentence that says which tool is missing.
-fn say(block: &Block, ask: &Ask, values: &BTreeMap<String, String>) -> Result<Said, String> {
+/// A block with its templates filled and its tools chosen, or the sentence that says which tool is missing.
+fn say(block: &Block, ask: &Ask, values: &BTreeMap<String, String>) -> Result<Vec<Said>, String> {
     let filled = |text: &str| template::fill(text, values);
-    let (chosen, wanted) = match block {
-        Block::Text(text) => return Ok(Said::Text(filled(text))),
-        Block::Thinking(text) => return Ok(Said::Thinking(filled(text))),
-        Block::Shell(command) => (tools::shell_call(&ask.tools, &filled(command)), "for shell commands".into()),
+    let (chosen, wanted): (Vec<Chosen>, String) = match block {
+        Block::Text(text) => return Ok(vec![Said::Text(filled(text))]),
+        Block::Thinking(text) => return Ok(vec![Said::Thinking(filled(text))]),
+        Block::Shell(command) => (tools::shell_call(&ask.tools, &filled(command)).into_iter().collect(), "for shell commands".into()),
         Block::Subagent(prompt) => (tools::subagent_call(&ask.tools, &filled(prompt)), "for sub-agents".into()),
         Block::Tool(call) => {
             let name = filled(&call.name);
             let input = template::fill_value(&call.input, values);
-            (tools::named_call(&ask.tools, &name, &input), format!("`{name}`"))
+            (tools::named_call(&ask.tools, &name, &input).into_iter().collect(), format!("`{name}`"))
         }
         Block::Mcp(call) => {
             let mut call = call.clone();
             call.tool = filled(&call.tool);
             call.server = call.server.as_deref().map(filled);
             call.input = template::fill_value(&call.input, values);
-            (tools::mcp_call(&ask.tools, &call), format!("`{}` of an MCP server", call.tool))
+            (tools::mcp_call(&ask.tools, &call).into_iter().collect(), format!("`{}` of an MCP server", call.tool))
         }
     };
-    match chosen {
-        Some(call) => Ok(Said::Call { name: call.name, input: call.input }),
-        None => {
-            let offered: Vec<&str> = ask.tools.iter().map(|tool| tool.name.as_str()).collect();
-            Err(format!("no tool {wanted} is offered; there are: {}", offered.join(", ")))
-        }
+    if chosen.is_empty() {
+        let offered: Vec<&str> = ask.tools.iter().map(|tool| tool.name.as_str()).collect();
+        return Err(format!("no tool {wanted} is offered; there are: {}", offered.join(", ")));
     }
+    Ok(chosen.into_iter().map(|call| Said::Call { name: call.name, input: call.input }).collect())
 }

@@ -41,14 +41,30 @@ const SHELLS: &[(&str, ShellInput)] = &[
     ("shell", |command| json!({"command": ["bash", "-lc", command]})),
 ];
 
-/// Tools that start a sub-agent: Claude Code (two names), OpenCode, Gemini CLI.
-const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent"];
+/// Tools that start a sub-agent: Claude Code (two names), OpenCode, Gemini CLI, Codex (two names).
+const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent", "collaboration.spawn_agent", "multi_agent_v1.spawn_agent"];
+
+/// Codex' tool of newer models: JavaScript, in which all other tools are functions of `tools`. It takes text, so it has no schema.
+const CODE: &str = "exec";
+/// Codex' tool that finds tools which are not offered at first, those of MCP servers.
+const SEARCH: &str = "tool_search";
+
+fn offers_code(offered: &[OfferedTool]) -> bool {
+    offered.iter().any(|tool| tool.name == CODE && tool.schema.is_null())
+}
+
+fn code(script: String) -> Chosen {
+    Chosen { name: CODE.into(), input: Value::String(script) }
+}
 
 /// The call that runs `command`.
 pub fn shell_call(offered: &[OfferedTool], command: &str) -> Option<Chosen> {
     let known = SHELLS.iter().find(|(name, _)| offered.iter().any(|tool| tool.name == *name));
     if let Some((name, input)) = known {
         return Some(Chosen { name: (*name).into(), input: input(command) });
+    }
+    if offers_code(offered) {
+        return Some(code(format!("text((await tools.exec_command({})).output)", json!({"cmd": command}))));
     }
     // A tool that asks for a string `command` (or `cmd`) and for nothing else that it could not do without.
     offered.iter().find_map(|tool| {
@@ -59,10 +75,19 @@ pub fn shell_call(offered: &[OfferedTool], command: &str) -> Option<Chosen> {
     })
 }
 
-/// The call that gives `prompt` to a sub-agent.
-pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Option<Chosen> {
-    let name = SUBAGENTS.iter().find(|name| offered.iter().any(|tool| tool.name == **name))?;
+/// The calls that give `prompt` to a sub-agent and wait for it; none if no tool for it is offered.
+pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Vec<Chosen> {
+    let Some(name) = SUBAGENTS.iter().find(|name| offered.iter().any(|tool| tool.name == **name)) else {
+        return Vec::new();
+    };
+    let mut calls = Vec::new();
     let input = match *name {
+        "collaboration.spawn_agent" => {
+            // It goes on beside the one that started it, unless that one waits.
+            calls.push(Chosen { name: "collaboration.wait_agent".into(), input: json!({}) });
+            json!({"task_name": "scripted_task", "message": prompt, "fork_turns": "none"})
+        }
+        "multi_agent_v1.spawn_agent" => json!({"message": prompt}),
         "invoke_agent" => json!({"agent_name": "generalist", "prompt": prompt}),
         "task" => {
             json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general"})
@@ -71,18 +96,31 @@ pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Option<Chosen> {
             json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general-purpose"})
         }
     };
-    Some(Chosen { name: (*name).into(), input })
+    calls.insert(0, Chosen { name: (*name).into(), input });
+    calls
 }
 
-/// The call of an MCP server's tool.
+/// The call of an MCP server's tool or, where it must be looked for first, of the search for it.
 pub fn mcp_call(offered: &[OfferedTool], call: &McpCall) -> Option<Chosen> {
     let server = call.server.as_deref().unwrap_or("");
+    let input = if call.input.is_null() { json!({}) } else { call.input.clone() };
     let found = offered.iter().find(|tool| {
         let prefix = tool.name.strip_suffix(&call.tool);
         prefix.is_some_and(|prefix| prefix.ends_with(['_', '.', '-', '/']) && prefix.contains(server))
-    })?;
-    let input = if call.input.is_null() { json!({}) } else { call.input.clone() };
-    Some(Chosen { name: found.name.clone(), input })
+    });
+    if let Some(found) = found {
+        return Some(Chosen { name: found.name.clone(), input });
+    }
+    if offers_code(offered) {
+        let (tool, server) = (json!(call.tool), json!(server));
+        return Some(code(format!(
+            "const found = ALL_TOOLS.find(({{name}}) => name.endsWith({tool}) && name.includes({server}) && name !== {tool});\n\
+             if (!found) text('no tool {} of an MCP server'); else text(JSON.stringify(await tools[found.name]({input})))",
+            call.tool
+        )));
+    }
+    let can_search = offered.iter().any(|tool| tool.name == SEARCH);
+    can_search.then(|| Chosen { name: SEARCH.into(), input: json!({"query": format!("{server} {}", call.tool).trim(), "limit": 8}) })
 }
 
 /// The call of the tool of that very name.
@@ -111,6 +149,28 @@ mod tests {
             let chosen = shell_call(&offer(&["Read", name, "Write"]), "make").expect(name);
             assert_eq!((chosen.name.as_str(), chosen.input.pointer(pointer)), (name, Some(&json!("make"))));
         }
+    }
+
+    #[test]
+    fn a_tool_that_runs_code_is_told_to_run_the_command_and_to_find_the_mcp_tool() {
+        let custom = [OfferedTool { name: "exec".into(), schema: Value::Null }];
+        let chosen = shell_call(&custom, "echo 'a\n\"b\"'").unwrap();
+        assert_eq!(chosen.input, json!(r#"text((await tools.exec_command({"cmd":"echo 'a\n\"b\"'"})).output)"#));
+        let call = McpCall { tool: "echo".into(), server: None, input: json!({"text": "hi"}) };
+        let script = mcp_call(&custom, &call).unwrap().input;
+        assert!(script.as_str().unwrap().contains(r#"tools[found.name]({"text":"hi"})"#), "{script}");
+        // A tool of that name which takes JSON is another one.
+        assert_eq!(shell_call(&offer(&["exec"]), "make"), None);
+    }
+
+    #[test]
+    fn a_deferred_mcp_tool_is_searched_for_and_then_called() {
+        let call = McpCall { tool: "echo".into(), server: Some("probe".into()), input: Value::Null };
+        let mut offered = offer(&["exec_command", "tool_search"]);
+        let search = mcp_call(&offered, &call).unwrap();
+        assert_eq!((search.name.as_str(), &search.input["query"]), ("tool_search", &json!("probe echo")));
+        offered.extend(offer(&["mcp__probe.echo"]));
+        assert_eq!(mcp_call(&offered, &call).unwrap().name, "mcp__probe.echo");
     }
 
     #[test]

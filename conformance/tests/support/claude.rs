@@ -34,7 +34,7 @@ pub fn binary() -> Option<PathBuf> {
 }
 
 /// Says so past the harness's capture, and to the file from which `tests/run` counts what was skipped: a line a test.
-fn skip(why: &str) {
+pub(super) fn skip(why: &str) {
     use std::io::Write as _;
     let line = format!("{}: {why}\n", std::thread::current().name().unwrap_or("a test"));
     // Nothing can be done if stderr is gone.

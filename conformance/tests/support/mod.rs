@@ -1,4 +1,6 @@
-//! What the tests of this crate share: a plain HTTP client that sees every byte, and the real Claude Code CLI.
+//! What the tests of this crate share: a plain HTTP client that sees every byte, and the real CLIs.
 
 pub mod claude;
+pub mod codex;
 pub mod http;
+pub mod pins;
