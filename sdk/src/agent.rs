@@ -135,8 +135,48 @@ pub struct Plan {
     pub descriptors: BTreeMap<String, Secret>,
     /// What stands on its stdin, which is closed after it.
     pub stdin: Vec<u8>,
+    /// Files that the agent writes beside its stream, and that say what its stream does not.
+    pub ledgers: Vec<Ledger>,
     /// What the agent cannot take, said to the user.
     pub warnings: Vec<String>,
+}
+
+/// Files that the agent itself writes, and that say what its stream does not: the tokens of a turn that failed, of a sub-agent. What is
+/// added to them while the agent runs is handed to [`StreamReader::read_ledger`]. Like the stream it is the agent's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// The directory below which they lie, which need not be there yet.
+    pub dir: PathBuf,
+    /// How many directories deep below it; 0: in it.
+    pub depth: usize,
+    /// How their names begin.
+    pub prefix: &'static str,
+    /// How their names end.
+    pub suffix: &'static str,
+    /// How they are written.
+    pub form: LedgerForm,
+}
+
+/// How a ledger is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerForm {
+    /// Line by line: each is read once.
+    Lines,
+    /// As a whole, again and again: all of it is read whenever it has changed.
+    Whole,
+}
+
+/// A piece of a ledger.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerEntry<'a> {
+    /// Which of the plan's ledgers it belongs to.
+    pub ledger: usize,
+    /// The file, relative to the ledger's directory.
+    pub file: &'a std::path::Path,
+    /// Whether it was there before the agent started.
+    pub earlier: bool,
+    /// A line without its end, or the whole file.
+    pub content: &'a [u8],
 }
 
 /// A secret: `Debug` does not show it.
@@ -167,10 +207,26 @@ pub enum FileContent {
     Replace(Vec<u8>),
     /// No file: one that an earlier run wrote is removed.
     Absent,
-    /// These fields merged into the JSON object that is there; unknown fields are kept.
+    /// These fields merged into the JSON object that is there; unknown fields are kept. What an earlier run merged and this one does not is
+    /// taken out again.
     MergeJson(serde_json::Map<String, serde_json::Value>),
-    /// A directory tree, copied; files there that an earlier run copied and that are gone from the source are removed.
-    CopyTree(PathBuf),
+    /// The same for a TOML document, whose comments are kept too. A value may not be null.
+    MergeToml(serde_json::Map<String, serde_json::Value>),
+    /// A text in a file of Markdown that others write too: it stands between two marks, and what is outside of them is kept. An empty text
+    /// takes it out again.
+    Section(String),
+    /// Files and directory trees below this path, which is a directory. What an earlier run installed there and this one does not is
+    /// removed; what others put there is kept. Nothing to install only removes.
+    Install(BTreeMap<PathBuf, Installed>),
+}
+
+/// What is installed at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Installed {
+    /// A file with these bytes.
+    File(Vec<u8>),
+    /// A copy of this directory tree. At the empty path: its content is the directory's.
+    Tree(PathBuf),
 }
 
 /// Something that an agent cannot take.
@@ -199,6 +255,10 @@ pub trait StreamReader: Send {
     /// Reads one line, without its end, and emits the events in it. A line that was too long arrives condensed: long strings
     /// in it are shortened, its structure is whole.
     fn read_line(&mut self, line: &[u8], emit: &mut dyn FnMut(Event));
+
+    /// Reads a piece of a ledger that the plan named. Pieces of one file come in order; a file that was there before the agent started, and
+    /// that it goes on writing, comes from its beginning.
+    fn read_ledger(&mut self, _entry: &LedgerEntry<'_>, _emit: &mut dyn FnMut(Event)) {}
 
     /// What is known so far.
     fn summary(&self) -> &StreamSummary;

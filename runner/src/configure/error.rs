@@ -19,8 +19,16 @@ pub enum ConfigureError {
         /// The path.
         path: PathBuf,
     },
-    /// A file that fields are to be merged into is not a JSON object.
-    #[error("`{path}` is not a JSON object: {problem}")]
+    /// A file that a section is to be put into is not text.
+    #[error("`{path}` is not UTF-8: {problem}")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file that fields are to be merged into is no JSON object, or no TOML document.
+    #[error("`{path}` is no document that fields can be merged into: {problem}")]
     NotAnObject {
         /// The file.
         path: PathBuf,
@@ -61,7 +69,7 @@ impl ConfigureError {
         match self {
             Self::BadPath { .. } => "set HOME and the agent's configuration directory to absolute paths",
             Self::InsideRepository { .. } => "point HOME and the agent's configuration directory outside of AGENT_WORKSPACE_DIR",
-            Self::NotAnObject { .. } => "mend or remove the file; it was left as it is",
+            Self::NotAnObject { .. } | Self::NotText { .. } => "mend or remove the file; it was left as it is",
             Self::TooMuch { .. } => "remove what does not belong there",
             Self::PluginDirectory { .. } => "check AGENT_PLUGIN_DIR",
             Self::BadName { .. } => "use letters, digits, `.`, `_` and `-`, beginning with a letter or digit",

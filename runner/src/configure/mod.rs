@@ -8,6 +8,8 @@ pub mod plugins;
 pub mod repository;
 pub mod writer;
 
+mod merge;
+mod section;
 mod tree;
 
 pub use error::ConfigureError;

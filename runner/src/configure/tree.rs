@@ -1,8 +1,11 @@
-//! Copies a directory tree, and takes back what an earlier run copied and is gone from the source.
+//! Installs files and copies of directory trees below a directory, and takes back what an earlier run installed and this one does not.
 //!
-//! Which files are ours stands in a manifest beside the copy: one relative path a line. Files that are not in it are the user's.
+//! Which files are ours stands in a list beside the directory: one relative path a line. Files that are not in it are the user's.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use agent_sdk::agent::Installed;
 
 use super::error::ConfigureError;
 use super::writer::{Report, put};
@@ -14,16 +17,16 @@ const FILES_LIMIT: usize = 10_000;
 const BYTES_LIMIT: u64 = 256 << 20;
 /// Deeper than any tree that people write.
 const DEPTH_LIMIT: usize = 32;
-/// A manifest of the most files, each with the longest usual path.
-const MANIFEST_LIMIT: u64 = 16 << 20;
+/// A list of the most files, each with the longest usual path.
+const LIST_LIMIT: u64 = 16 << 20;
 
-/// The content of a directory.
+/// What is to be below a directory.
+#[derive(Default)]
 pub(super) struct Tree {
     files: Vec<Entry>,
     bytes: u64,
     /// Links and other things that were not read.
     pub(super) left_out: Vec<PathBuf>,
-    source: PathBuf,
 }
 
 struct Entry {
@@ -32,44 +35,56 @@ struct Entry {
     executable: bool,
 }
 
-/// The manifest of a copy.
-pub(super) fn manifest_name(name: &Path) -> PathBuf {
-    format!(".{}.agent-runner-copied", name.display()).into()
+/// The list of what was installed below a directory.
+pub(super) fn list_name(name: &Path) -> PathBuf {
+    format!(".{}.agent-runner-installed", name.display()).into()
 }
 
 impl Tree {
-    /// Reads a directory; within the repository no link is followed, not even on the way to it.
-    pub(super) fn read(source: &Path, repository: Option<&Path>) -> Result<Self, ConfigureError> {
+    /// Reads everything that is to be copied; within the repository no link is followed, not even on the way to it.
+    pub(super) fn gather(wanted: &BTreeMap<PathBuf, Installed>, repository: Option<&Path>) -> Result<Self, ConfigureError> {
+        let mut tree = Self::default();
+        for (to, what) in wanted {
+            match what {
+                Installed::File(content) => tree.files.push(Entry { path: to.clone(), content: content.clone(), executable: false }),
+                Installed::Tree(source) => tree.read(source, to, repository)?,
+            }
+        }
+        Ok(tree)
+    }
+
+    fn read(&mut self, source: &Path, to: &Path, repository: Option<&Path>) -> Result<(), ConfigureError> {
         let directory = match repository.and_then(|root| Some((root, source.strip_prefix(root).ok()?))) {
             Some((root, below)) => Directory::open(root)?.descend(below)?,
             None => Directory::open(source)?,
         };
-        let mut tree = Self { files: Vec::new(), bytes: 0, left_out: Vec::new(), source: source.to_owned() };
-        tree.read_directory(&directory, Path::new(""), 0)?;
-        Ok(tree)
+        let too_much = |limit| ConfigureError::TooMuch { path: source.to_owned(), limit };
+        self.read_directory(&directory, to, 0, &too_much)
     }
 
-    fn too_much(&self, limit: impl Into<String>) -> ConfigureError {
-        ConfigureError::TooMuch { path: self.source.clone(), limit: limit.into() }
-    }
-
-    fn read_directory(&mut self, directory: &Directory, below: &Path, depth: usize) -> Result<(), ConfigureError> {
+    fn read_directory(
+        &mut self,
+        directory: &Directory,
+        below: &Path,
+        depth: usize,
+        too_much: &dyn Fn(String) -> ConfigureError,
+    ) -> Result<(), ConfigureError> {
         if depth == DEPTH_LIMIT {
-            return Err(self.too_much(format!("{DEPTH_LIMIT} levels of directories")));
+            return Err(too_much(format!("{DEPTH_LIMIT} levels of directories")));
         }
         for (name, kind) in directory.entries()? {
             let path = below.join(&name);
             match kind {
-                Kind::Directory => self.read_directory(&directory.descend(&name)?, &path, depth + 1)?,
+                Kind::Directory => self.read_directory(&directory.descend(&name)?, &path, depth + 1, too_much)?,
                 Kind::File => {
                     let read = match directory.read(&name, BYTES_LIMIT - self.bytes) {
-                        Err(FileError::TooLarge { .. }) => return Err(self.too_much(format!("{BYTES_LIMIT} bytes"))),
+                        Err(FileError::TooLarge { .. }) => return Err(too_much(format!("{BYTES_LIMIT} bytes"))),
                         other => other?,
                     };
                     let Some((content, mode)) = read else { continue };
                     self.bytes += content.len() as u64;
                     if self.files.len() == FILES_LIMIT {
-                        return Err(self.too_much(format!("{FILES_LIMIT} files")));
+                        return Err(too_much(format!("{FILES_LIMIT} files")));
                     }
                     self.files.push(Entry { path, content, executable: mode & 0o100 != 0 });
                 }
@@ -79,9 +94,14 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether it can be copied there: nothing but regular files and directories stands in its way.
+    /// Whether there is nothing to install.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Whether it can be installed there: nothing but regular files and directories stands in its way.
     pub(super) fn check(&self, parent: &Directory, name: &Path) -> Result<(), ConfigureError> {
-        parent.expect_file_or_nothing(&manifest_name(name))?;
+        parent.expect_file_or_nothing(&list_name(name))?;
         let top = match parent.descend(name) {
             Err(error) if error.is_missing() => return Ok(()),
             other => other?,
@@ -97,16 +117,19 @@ impl Tree {
         Ok(())
     }
 
-    /// Copies it.
-    pub(super) fn copy(
+    /// Installs it.
+    pub(super) fn install(
         &self,
         parent: &Directory,
         name: &Path,
         (file_mode, directory_mode): (u32, u32),
         report: &mut Report,
     ) -> Result<(), ConfigureError> {
-        let manifest = manifest_name(name);
-        let earlier = parent.read(&manifest, MANIFEST_LIMIT)?.map(|(bytes, _)| bytes).unwrap_or_default();
+        let list_name = list_name(name);
+        let earlier = parent.read(&list_name, LIST_LIMIT)?.map(|(bytes, _)| bytes).unwrap_or_default();
+        if self.is_empty() && earlier.is_empty() {
+            return Ok(());
+        }
         let top = parent.descend_or_make(name, directory_mode)?;
         let mut list = String::new();
         for entry in &self.files {
@@ -128,8 +151,10 @@ impl Tree {
             }
         }
         // Last, so that a run that broke off leaves a list with too much in it rather than too little. The list is no news.
-        if list.as_bytes() != earlier {
-            parent.write(&manifest, list.as_bytes(), 0o644)?;
+        if list.is_empty() {
+            parent.remove(&list_name)?;
+        } else if list.as_bytes() != earlier {
+            parent.write(&list_name, list.as_bytes(), 0o644)?;
         }
         Ok(())
     }

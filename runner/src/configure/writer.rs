@@ -9,6 +9,8 @@ use agent_sdk::agent::{FileContent, FileWrite};
 use serde_json::{Map, Value};
 
 use super::error::ConfigureError;
+use super::merge::{self, Format, Merged};
+use super::section;
 use super::tree::Tree;
 use crate::files::{Directory, FileError, Identity, identity_of};
 
@@ -54,8 +56,10 @@ struct Step {
 
 enum Action {
     Write(Vec<u8>),
+    Merge(Merged),
     Remove,
-    Copy(Tree),
+    Install(Tree),
+    Nothing,
 }
 
 /// Writes files.
@@ -109,28 +113,58 @@ fn check(file: &FileWrite, places: Places<'_>, forbidden: Option<Identity>, repo
             at.as_ref().map(|dir| dir.expect_file_or_nothing(name)).transpose()?;
             Action::Write(bytes.clone())
         }
-        FileContent::MergeJson(fields) => {
+        FileContent::MergeJson(fields) => merged(Format::Json, file, at.as_ref(), name, fields)?,
+        FileContent::MergeToml(fields) => merged(Format::Toml, file, at.as_ref(), name, fields)?,
+        FileContent::Section(text) => {
             let old = at.as_ref().map(|dir| dir.read(name, MERGE_LIMIT)).transpose()?.flatten();
-            Action::Write(merge_file(&file.path, old.map(|(bytes, _)| bytes), fields)?)
+            let is_there = old.is_some();
+            let old = old.map(|(bytes, _)| String::from_utf8(bytes)).transpose();
+            let old = old.map_err(|error| ConfigureError::NotText { path: file.path.clone(), problem: error.utf8_error().to_string() })?;
+            match section::put(old.as_deref(), text) {
+                Some(text) => Action::Write(text.into_bytes()),
+                None if is_there => Action::Remove,
+                None => Action::Nothing,
+            }
         }
         FileContent::Absent => {
             at.as_ref().map(|dir| dir.expect_file_or_nothing(name)).transpose()?;
             Action::Remove
         }
-        FileContent::CopyTree(source) => {
-            let tree = Tree::read(source, places.forbidden)?;
+        FileContent::Install(wanted) => {
+            let tree = Tree::gather(wanted, places.forbidden)?;
             report.warnings.extend(tree.left_out.iter().map(|path| format!("`{}` was not copied: it is no regular file", path.display())));
-            if let Some(dir) = &at {
-                tree.check(dir, name)?;
+            match &at {
+                Some(dir) => tree.check(dir, name)?,
+                None if tree.is_empty() => {
+                    return Ok(Step { root, below: below.to_owned(), name: name.to_owned(), modes: PUBLIC, action: Action::Nothing });
+                }
+                None => {}
             }
-            Action::Copy(tree)
+            Action::Install(tree)
         }
     };
     Ok(Step { root, below: below.to_owned(), name: name.to_owned(), modes: if file.private { PRIVATE } else { PUBLIC }, action })
 }
 
+/// What a file will be with these fields in it.
+fn merged(
+    format: Format,
+    file: &FileWrite,
+    at: Option<&Directory>,
+    name: &Path,
+    fields: &Map<String, Value>,
+) -> Result<Action, ConfigureError> {
+    let read = |name: &Path| Ok::<_, FileError>(at.map(|dir| dir.read(name, MERGE_LIMIT)).transpose()?.flatten().map(|(bytes, _)| bytes));
+    let (old, earlier) = (read(name)?, read(&merge::list_name(name))?.unwrap_or_default());
+    let merged = merge::merge(format, &file.path, old.as_deref(), &earlier, fields)?;
+    Ok(merged.map_or(Action::Nothing, Action::Merge))
+}
+
 fn write(step: Step, report: &mut Report) -> Result<(), ConfigureError> {
     let (file_mode, directory_mode) = step.modes;
+    if let Action::Nothing = step.action {
+        return Ok(());
+    }
     if let Action::Remove = step.action {
         let directory = match step.root.descend(&step.below) {
             Err(error) if error.is_missing() => return Ok(()),
@@ -144,8 +178,19 @@ fn write(step: Step, report: &mut Report) -> Result<(), ConfigureError> {
     let directory = step.root.descend_or_make(&step.below, directory_mode)?;
     match step.action {
         Action::Write(bytes) => put(&directory, &step.name, &bytes, file_mode, report)?,
-        Action::Copy(tree) => tree.copy(&directory, &step.name, step.modes, report)?,
-        Action::Remove => {}
+        Action::Merge(merged) => {
+            put(&directory, &step.name, &merged.document, file_mode, report)?;
+            // Last: a run that broke off leaves the list of what it may have taken out already, which does no harm.
+            let list = merge::list_name(&step.name);
+            if merged.list.is_empty() {
+                directory.remove(&list)?;
+            } else {
+                // The list is no news.
+                put(&directory, &list, &merged.list, file_mode, &mut Report::default())?;
+            }
+        }
+        Action::Install(tree) => tree.install(&directory, &step.name, step.modes, report)?,
+        Action::Remove | Action::Nothing => {}
     }
     Ok(())
 }
@@ -169,37 +214,11 @@ pub(super) fn put(directory: &Directory, name: &Path, bytes: &[u8], mode: u32, r
     Ok(())
 }
 
-fn merge_file(path: &Path, old: Option<Vec<u8>>, fields: &Map<String, Value>) -> Result<Vec<u8>, ConfigureError> {
-    let mut object = match old {
-        Some(bytes) if !bytes.trim_ascii().is_empty() => {
-            let not_an_object =
-                |error: serde_json::Error| ConfigureError::NotAnObject { path: path.to_owned(), problem: error.to_string() };
-            serde_json::from_slice::<Map<String, Value>>(&bytes).map_err(not_an_object)?
-        }
-        _ => Map::new(),
-    };
-    merge(&mut object, fields);
-    let mut bytes = format!("{:#}", Value::Object(object)).into_bytes();
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-/// Puts fields into an object: objects field by field, everything else in place of what is there.
-fn merge(into: &mut Map<String, Value>, fields: &Map<String, Value>) {
-    for (key, value) in fields {
-        match (into.get_mut(key), value) {
-            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
-            (_, value) => {
-                into.insert(key.clone(), value.clone());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use agent_sdk::agent::Installed;
     use serde_json::json;
 
     use super::super::tree;
@@ -234,6 +253,10 @@ mod tests {
         fn replace(&self, path: &str, text: &str) -> FileWrite {
             self.file(path, FileContent::Replace(text.into()), false)
         }
+    }
+
+    fn install(source: PathBuf) -> FileContent {
+        FileContent::Install([(PathBuf::new(), Installed::Tree(source))].into())
     }
 
     fn mode(path: &Path) -> u32 {
@@ -355,7 +378,7 @@ mod tests {
         std::fs::write(source.join("one/scripts/run"), "#!").unwrap();
         std::fs::set_permissions(source.join("one/scripts/run"), PermissionsExt::from_mode(0o755)).unwrap();
         symlink("/etc", source.join("etc")).unwrap();
-        let file = place.file("home/plugin/skills", FileContent::CopyTree(source.clone()), false);
+        let file = place.file("home/plugin/skills", install(source.clone()), false);
         let report = place.apply(std::slice::from_ref(&file)).unwrap();
         assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
         assert!(!place.path("home/plugin/skills/etc").exists());
@@ -379,20 +402,69 @@ mod tests {
         std::fs::create_dir_all(place.path("secret/skills")).unwrap();
         std::fs::write(place.path("secret/skills/key"), "k").unwrap();
         symlink(place.path("secret"), place.path("repo/.claude")).unwrap();
-        let file = place.file("home/skills", FileContent::CopyTree(place.path("repo/.claude/skills")), false);
+        let file = place.file("home/skills", install(place.path("repo/.claude/skills")), false);
         assert!(matches!(place.apply(&[file]), Err(ConfigureError::File(FileError::Link { .. }))));
         assert!(!place.path("home/skills").exists());
     }
 
     #[test]
-    fn a_manifest_that_was_tampered_with_removes_nothing_outside() {
+    fn a_list_that_was_tampered_with_removes_nothing_outside() {
         let place = Place::new();
         std::fs::create_dir_all(place.path("repo/s")).unwrap();
         std::fs::write(place.path("home/precious"), "x").unwrap();
-        std::fs::write(place.path(&format!("home/{}", tree::manifest_name(Path::new("skills")).display())), "../precious\n/etc/passwd\n")
+        std::fs::write(place.path(&format!("home/{}", tree::list_name(Path::new("skills")).display())), "../precious\n/etc/passwd\n")
             .unwrap();
-        let file = place.file("home/skills", FileContent::CopyTree(place.path("repo/s")), false);
+        let file = place.file("home/skills", install(place.path("repo/s")), false);
         place.apply(&[file]).unwrap();
         assert!(place.path("home/precious").exists());
+    }
+
+    #[test]
+    fn what_is_installed_no_more_goes_and_its_neighbours_stay() {
+        let place = Place::new();
+        std::fs::create_dir_all(place.path("plugins/a/skills/one")).unwrap();
+        std::fs::write(place.path("plugins/a/skills/one/SKILL.md"), "one").unwrap();
+        std::fs::create_dir_all(place.path("home/skills/mine")).unwrap();
+        let wanted = [
+            (PathBuf::from("a:one"), Installed::Tree(place.path("plugins/a/skills/one"))),
+            (PathBuf::from("b.toml"), Installed::File(b"b".to_vec())),
+        ];
+        let all = place.file("home/skills", FileContent::Install(wanted.clone().into()), false);
+        assert_eq!(place.apply(std::slice::from_ref(&all)).unwrap().written.len(), 2);
+        assert_eq!(place.apply(&[all]).unwrap().unchanged.len(), 2);
+        let fewer = place.file("home/skills", FileContent::Install(wanted[1..].iter().cloned().collect()), false);
+        assert_eq!(place.apply(&[fewer]).unwrap().removed, [place.path("home/skills/a:one/SKILL.md")]);
+        assert!(!place.path("home/skills/a:one").exists() && place.path("home/skills/b.toml").exists());
+        let none = place.file("home/skills", FileContent::Install([].into()), false);
+        assert_eq!(place.apply(std::slice::from_ref(&none)).unwrap().removed, [place.path("home/skills/b.toml")]);
+        assert_eq!(place.apply(&[none]).unwrap(), Report::default());
+        let left: Vec<_> = std::fs::read_dir(place.path("home/skills")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!((left, std::fs::read_dir(place.path("home")).unwrap().count()), (vec!["mine".into()], 1));
+    }
+
+    #[test]
+    fn a_section_leaves_the_users_text_and_goes_without_a_trace() {
+        let place = Place::new();
+        std::fs::write(place.path("home/A.md"), "mine\n").unwrap();
+        let section = |name: &str, text: &str| place.file(name, FileContent::Section(text.to_owned()), false);
+        place.apply(&[section("home/A.md", "ours"), section("home/B.md", "ours")]).unwrap();
+        assert!(std::fs::read_to_string(place.path("home/A.md")).unwrap().contains("ours"));
+        assert_eq!(place.apply(&[section("home/A.md", "ours"), section("home/B.md", "ours")]).unwrap().written, Vec::<PathBuf>::new());
+        place.apply(&[section("home/A.md", ""), section("home/B.md", ""), section("home/none/C.md", "")]).unwrap();
+        assert_eq!(std::fs::read_to_string(place.path("home/A.md")).unwrap(), "mine\n");
+        assert!(!place.path("home/B.md").exists() && !place.path("home/none").exists());
+        std::fs::write(place.path("home/A.md"), [0xff]).unwrap();
+        assert!(matches!(place.apply(&[section("home/A.md", "ours")]), Err(ConfigureError::NotText { .. })));
+    }
+
+    #[test]
+    fn the_list_of_what_was_merged_is_as_private_as_the_file() {
+        let place = Place::new();
+        let Value::Object(fields) = json!({"servers": {"a": {"key": "k"}}}) else { unreachable!() };
+        place.apply(&[place.file("home/c.toml", FileContent::MergeToml(fields), true)]).unwrap();
+        assert_eq!((mode(&place.path("home/c.toml")), mode(&place.path("home/.c.toml.agent-runner-merged"))), (0o600, 0o600));
+        place.apply(&[place.file("home/c.toml", FileContent::MergeToml(Map::new()), true)]).unwrap();
+        assert_eq!(std::fs::read_to_string(place.path("home/c.toml")).unwrap(), "");
+        assert!(!place.path("home/.c.toml.agent-runner-merged").exists());
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::trust::{self, Reach};
-use crate::agent::{FileContent, FileWrite, Plan, PlanError, PlanRequest, RepositoryFile, Secret, Surroundings};
+use crate::agent::{FileContent, FileWrite, Installed, Plan, PlanError, PlanRequest, RepositoryFile, Secret, Surroundings};
 use crate::task::{McpServer, Task};
 
 /// The variables that hold secrets of Claude's providers.
@@ -255,7 +255,7 @@ impl Plan {
             let plugin = own_dir.join("repository");
             self.files.push(FileWrite {
                 path: plugin.join("skills"),
-                content: FileContent::CopyTree(surroundings.work_tree.join(skills)),
+                content: FileContent::Install([(PathBuf::new(), Installed::Tree(surroundings.work_tree.join(skills)))].into()),
                 private: false,
             });
             self.args.push(format!("--plugin-dir={}", plugin.display()));
