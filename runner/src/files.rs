@@ -250,6 +250,21 @@ impl Directory {
     /// # Errors
     /// It is a link or no regular file, larger than `limit`, or cannot be read.
     pub fn read(&self, name: &Path, limit: u64) -> Result<Option<(Vec<u8>, u32)>, FileError> {
+        let Some((file, stat)) = self.open_file(name)? else { return Ok(None) };
+        let path = self.path.join(name);
+        let mut content = Vec::new();
+        file.take(limit + 1).read_to_end(&mut content).map_err(|error| FileError::io("read", &path, error))?;
+        if content.len() as u64 > limit {
+            return Err(FileError::TooLarge { path, limit });
+        }
+        Ok(Some((content, stat.st_mode & 0o7777)))
+    }
+
+    /// A regular file, open for reading, and what the system says of it; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// It is a link or no regular file, or cannot be opened.
+    pub fn open_file(&self, name: &Path) -> Result<Option<(File, FileStat)>, FileError> {
         let path = self.path.join(name);
         // Non-blocking, since a pipe in a file's place would make the open itself wait.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -264,12 +279,7 @@ impl Directory {
         if kind(&stat) != Kind::File {
             return Err(FileError::NotA { path, expected: "a regular file" });
         }
-        let mut content = Vec::new();
-        File::from(fd).take(limit + 1).read_to_end(&mut content).map_err(|error| FileError::io("read", &path, error))?;
-        if content.len() as u64 > limit {
-            return Err(FileError::TooLarge { path, limit });
-        }
-        Ok(Some((content, stat.st_mode & 0o7777)))
+        Ok(Some((File::from(fd), stat)))
     }
 
     /// Puts a file in place of what has that name, in one step. A link or anything else but a regular file there is an error.

@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use agent_sdk::agent::{Detail, StreamSummary};
+use agent_sdk::agent::{Detail, Ledger, StreamSummary};
 use agent_sdk::marker::{MarkerScanner, Nonce};
 use agent_sdk::outcome::StreamCounts;
 use agent_sdk::task::{LogFormat, Task};
 use tokio::sync::Notify;
 
 use super::journal::Journal;
+use super::ledgers::Ledgers;
 use super::limits::{self, Stop};
 use super::report::Followed;
 use crate::process::{Ending as EndSwitch, Follower as ProcessFollower};
@@ -92,6 +93,7 @@ impl Watch {
 pub struct RunFollower<'a> {
     task: &'a Task,
     stream: Follower,
+    ledgers: Ledgers,
     markers: Arc<Mutex<MarkerScanner>>,
     nonce: Nonce,
     events: Option<Arc<Mutex<EventsFile>>>,
@@ -110,6 +112,7 @@ impl<'a> RunFollower<'a> {
     pub fn open(
         task: &'a Task,
         reader: impl FnOnce(Detail) -> Box<dyn agent_sdk::agent::StreamReader>,
+        ledgers: Vec<Ledger>,
         journal: &'a RefCell<&'a mut Journal>,
         watch: &'a Watch,
         switch: &'a EndSwitch,
@@ -147,6 +150,7 @@ impl<'a> RunFollower<'a> {
         Self {
             task,
             stream,
+            ledgers: Ledgers::note(ledgers),
             markers,
             nonce: nonce.clone(),
             events,
@@ -174,6 +178,12 @@ impl<'a> RunFollower<'a> {
         }
     }
 
+    /// What the agent wrote beside its stream.
+    fn read_ledgers(&mut self, out: &mut Vec<u8>) {
+        let now = SystemTime::now();
+        self.ledgers.read(&mut |entry| self.stream.push_ledger(entry, now, out));
+    }
+
     /// After each piece of the stream: what changed, and whether a limit is broken now.
     fn look(&mut self) {
         let changes = self.stream.take_changes();
@@ -198,6 +208,7 @@ impl<'a> RunFollower<'a> {
     pub async fn finish(mut self) -> Followed {
         let mut rest = Vec::new();
         self.stream.finish(SystemTime::now(), &mut rest);
+        self.read_ledgers(&mut rest);
         self.look();
         self.last_byte = rest.last().copied().or(self.last_byte);
         let deadline = tokio::time::Instant::now() + FLUSH_LIMIT;
@@ -234,6 +245,9 @@ impl ProcessFollower for RunFollower<'_> {
         };
         if self.stream.push(chunk, SystemTime::now(), &mut buffer) == Forward::Chunk {
             buffer.extend_from_slice(chunk);
+        }
+        if self.ledgers.are_due() {
+            self.read_ledgers(&mut buffer);
         }
         self.last_byte = buffer.last().copied().or(self.last_byte);
         if let Some(output) = &mut self.stdout {

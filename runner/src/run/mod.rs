@@ -8,6 +8,7 @@ pub mod follower;
 pub mod identity;
 pub mod journal;
 pub mod last_words;
+pub mod ledgers;
 pub mod limits;
 pub mod phases;
 pub mod place;

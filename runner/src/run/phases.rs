@@ -251,10 +251,11 @@ impl Run<'_> {
         &self,
         journal: &mut Journal,
         signals: &mut Signals,
-        plan: Plan,
+        mut plan: Plan,
         prepared: &Prepared,
         environment: &[(OsString, OsString)],
     ) -> Result<AgentRun, Failure> {
+        let ledgers = std::mem::take(&mut plan.ledgers);
         let by_hand = matches!(self.order.extent, Extent::Command(_));
         let launch = self.launch(plan, prepared, environment)?;
         let watch = Watch::new(self.started);
@@ -262,7 +263,7 @@ impl Run<'_> {
         let options = ExecOptions { grace: self.task.limits.grace.as_duration(), ending: switch.clone() };
         let nonce = journal.nonce().clone();
         let journal = RefCell::new(journal);
-        let mut follower = RunFollower::open(self.task, |detail| self.agent.reader(detail), &journal, &watch, &switch, &nonce);
+        let mut follower = RunFollower::open(self.task, |detail| self.agent.reader(detail), ledgers, &journal, &watch, &switch, &nonce);
         let watchdog = async {
             watch.stop(watch_over(self.task, &journal, &watch).await);
             switch.request();

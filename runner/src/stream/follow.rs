@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
-use agent_sdk::agent::{StreamReader, StreamSummary};
+use agent_sdk::agent::{LedgerEntry, StreamReader, StreamSummary};
 use agent_sdk::event::Event;
 use agent_sdk::usage::Usage;
 
@@ -199,6 +199,12 @@ impl Follower {
         }
     }
 
+    /// Takes a piece of a ledger. `out` gets what the log shows of it; in raw mode, nothing.
+    pub fn push_ledger(&mut self, entry: &LedgerEntry<'_>, at: SystemTime, out: &mut Vec<u8>) {
+        let line = self.splitter.lines();
+        self.reading.guarded(|reader, sinks| reader.read_ledger(entry, &mut |event| sinks.take(&event, line, at, out)));
+    }
+
     /// The stream is at its end: what was held back is written, and the last line read.
     pub fn finish(&mut self, at: SystemTime, out: &mut Vec<u8>) {
         self.masked.clear();
@@ -258,19 +264,24 @@ impl Reading {
             self.counts.taken += 1;
             return;
         }
-        if self.panics < PANICS_BORNE {
-            let Self { reader, sinks, .. } = self;
-            // The reader is not trusted to be whole afterwards, only to be memory-safe; its summary is data and stays readable.
-            let read =
-                catch_unwind(AssertUnwindSafe(|| reader.read_line(line.bytes, &mut |event| sinks.take(&event, line.number, at, out))));
-            if read.is_ok() {
-                return;
-            }
-            self.panics += 1;
+        if self.guarded(|reader, sinks| reader.read_line(line.bytes, &mut |event| sinks.take(&event, line.number, at, out))) {
+            return;
         }
         self.counts.unread += 1;
         let head = String::from_utf8_lossy(&line.bytes[..line.bytes.len().min(HEAD_KEPT)]).into_owned();
         self.sinks.take(&Event::Malformed { head }, line.number, at, out);
+    }
+
+    /// Lets the reader read; false if it panicked now, or too often before.
+    fn guarded(&mut self, read: impl FnOnce(&mut dyn StreamReader, &mut Sinks)) -> bool {
+        if self.panics >= PANICS_BORNE {
+            return false;
+        }
+        let Self { reader, sinks, .. } = self;
+        // The reader is not trusted to be whole afterwards, only to be memory-safe; its summary is data and stays readable.
+        let went_well = catch_unwind(AssertUnwindSafe(|| read(reader.as_mut(), sinks))).is_ok();
+        self.panics += u64::from(!went_well);
+        went_well
     }
 }
 
