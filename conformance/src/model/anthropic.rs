@@ -115,6 +115,7 @@ fn read_ask(request: &Value) -> Call {
         rounds: user_messages().filter(|message| has_tool_result(message)).count(),
         first_prompt: user_messages().next().map(message_text).unwrap_or_default(),
         max_output: request["max_tokens"].as_u64(),
+        schema: None,
     })
 }
 

@@ -14,8 +14,9 @@
 //! | [`template`] | `{{command}}` in a scenario's strings |
 //! | [`play`] | which turn answers a request: a pure function of the conversation's state and of what was used up |
 //! | [`tools`] | how to say "run this shell command" in whatever tool the agent offers |
-//! | [`protocol`] | what a wire protocol must do; [`anthropic`] does it for Anthropic Messages, [`openai_chat`] for OpenAI Chat Completions, [`openai_responses`] for OpenAI Responses |
+//! | [`protocol`] | what a wire protocol must do; [`anthropic`] does it for Anthropic Messages, [`openai_chat`] for OpenAI Chat Completions, [`openai_responses`] for OpenAI Responses, [`gemini`] for Gemini's generateContent |
 //! | [`openai`] | what OpenAI's wires have in common |
+//! | [`structured`] | an answer in the form that a request's JSON Schema wants |
 //! | [`delivery`] | pacing, cutting and silencing an answer's bytes |
 //! | [`record`] | requests as they came, credentials as digests |
 //! | [`ledger`] | all of them, and waiting for a state without polling |
@@ -38,6 +39,7 @@ pub mod bill;
 pub mod builtin;
 pub mod check;
 pub mod delivery;
+pub mod gemini;
 pub mod ledger;
 pub mod openai;
 pub mod openai_chat;
@@ -48,6 +50,7 @@ pub mod record;
 pub mod scenario;
 pub mod server;
 mod stage;
+pub mod structured;
 pub mod template;
 pub mod tools;
 

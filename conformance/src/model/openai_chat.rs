@@ -103,6 +103,7 @@ fn read_body(body: &[u8]) -> Call {
         rounds: rounds(messages),
         first_prompt: messages.iter().find(|message| message["role"] == "user").map(message_text).unwrap_or_default(),
         max_output: request["max_completion_tokens"].as_u64().or_else(|| request["max_tokens"].as_u64()),
+        schema: request["response_format"]["json_schema"].get("schema").cloned(),
     })
 }
 

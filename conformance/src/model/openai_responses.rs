@@ -137,6 +137,7 @@ fn read_ask(request: &Value) -> Call {
         rounds: rounds(items),
         first_prompt,
         max_output: request["max_output_tokens"].as_u64(),
+        schema: request["text"]["format"].get("schema").cloned(),
     })
 }
 

@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use serde_json::Value;
 
 use super::anthropic::Anthropic;
+use super::gemini::Gemini;
 use super::openai_chat::OpenAiChat;
 use super::openai_responses::OpenAiResponses;
 use super::scenario::{Fault, Stop, Usage};
@@ -14,7 +15,7 @@ use super::tools::OfferedTool;
 
 /// All protocols. A request belongs to the first that knows its path; the first one's error form is used for a path
 /// that none knows.
-pub const PROTOCOLS: &[&dyn Protocol] = &[&Anthropic, &OpenAiChat, &OpenAiResponses];
+pub const PROTOCOLS: &[&dyn Protocol] = &[&Anthropic, &OpenAiChat, &OpenAiResponses, &Gemini];
 
 /// A wire protocol between an agent and a model.
 pub trait Protocol: Sync {
@@ -43,6 +44,11 @@ pub trait Protocol: Sync {
 
     /// The body of an HTTP error.
     fn error(&self, status: u16, message: &str, request_id: &str) -> Bytes;
+
+    /// The body of an HTTP error that is this fault, where the fault tells more than status and message.
+    fn fault_body(&self, _fault: &Fault, status: u16, message: &str, request_id: &str) -> Bytes {
+        self.error(status, message, request_id)
+    }
 
     /// The event that says in mid-stream that the model is overloaded.
     fn overloaded_event(&self) -> Bytes;
@@ -83,6 +89,8 @@ pub struct Ask {
     pub first_prompt: String,
     /// The output limit that it sets.
     pub max_output: Option<u64>,
+    /// The JSON Schema that the answer's text must follow, if it asks for one.
+    pub schema: Option<Value>,
 }
 
 /// An answer, with every template filled and every tool chosen.

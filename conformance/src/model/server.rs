@@ -27,7 +27,7 @@ use super::delivery::{CutHere, Ending, Entry, Script, interrupted, paced};
 use super::ledger::{Ledger, WaitError};
 use super::protocol::{PROTOCOLS, Piece, Protocol};
 use super::record::{Kind, Record, Run, State, keep_headers, keep_path};
-use super::scenario::{Scenario, ScenarioError};
+use super::scenario::{Fault, Scenario, ScenarioError};
 use super::stage::{Plan, Stage};
 
 /// A request of the real services may have 32 MB; twice that is surely a fault, and memory must have a bound.
@@ -326,11 +326,18 @@ impl Server {
                 let head = if status == 204 { head } else { head.header("content-length", length) };
                 Ok(finish(head, Script::whole(piece, entry)))
             }
-            Plan::Error { status, message, retry_after, delay } => {
+            Plan::Error { status, message, fault, delay } => {
                 tokio::time::sleep(delay).await;
                 entry.begin(status);
                 let id = format!("req_{id}");
-                let bytes = protocol.error(status, &message, &id);
+                let bytes = match &fault {
+                    Some(fault) => protocol.fault_body(fault, status, &message, &id),
+                    None => protocol.error(status, &message, &id),
+                };
+                let retry_after = match fault {
+                    Some(Fault::Status(status)) => status.retry_after,
+                    _ => None,
+                };
                 let mut head = Response::builder()
                     .status(status)
                     .header("content-type", "application/json")

@@ -12,8 +12,8 @@ use super::play::Used;
 use super::protocol::{Answer, Ask, Call, Piece, Protocol, Said};
 use super::record::{Kind, Record, Run};
 use super::scenario::{AuxiliaryRule, Block, Delivery, Fault, Reply, Scenario, ScenarioError, Stop, Turn};
-use super::template;
 use super::tools::{self, Chosen};
+use super::{structured, template};
 
 /// The scripts, and how far each run has come in them.
 #[derive(Debug)]
@@ -73,7 +73,11 @@ impl Stage {
         if is_auxiliary {
             record.kind = Kind::Auxiliary;
             let auxiliary = &scenario.auxiliary;
-            let reply = Reply { content: vec![Block::Text(auxiliary.text.clone())], usage: auxiliary.usage, stop: None };
+            let text = match &ask.schema {
+                Some(schema) => structured::instance(schema, &auxiliary.text).to_string(),
+                None => auxiliary.text.clone(),
+            };
+            let reply = Reply { content: vec![Block::Text(text)], usage: auxiliary.usage, stop: None };
             return reply_plan(&reply, &Delivery::default(), &ask, &values, record);
         }
         let subagent = scenario.subagents.iter().find(|subagent| ask.first_prompt.contains(&template::fill(&subagent.prompt, &values)));
@@ -122,8 +126,8 @@ pub enum Plan {
         status: u16,
         /// For the error's body.
         message: String,
-        /// Seconds, for a header.
-        retry_after: Option<u64>,
+        /// What the script had to say about it.
+        fault: Option<Fault>,
         /// Before it.
         delay: Duration,
     },
@@ -155,7 +159,7 @@ pub enum Plan {
 impl Plan {
     /// An HTTP error with no more to it.
     pub fn error(status: u16, message: String) -> Self {
-        Self::Error { status, message, retry_after: None, delay: Duration::ZERO }
+        Self::Error { status, message, fault: None, delay: Duration::ZERO }
     }
 }
 
@@ -184,13 +188,7 @@ fn fault_plan(fault: &Fault, delivery: &Delivery, protocol: &dyn Protocol, ask: 
         return Plan::Failure { pieces, delay };
     }
     match protocol.fault(fault) {
-        Some((status, message)) => {
-            let retry_after = match fault {
-                Fault::Status(status) => status.retry_after,
-                _ => None,
-            };
-            Plan::Error { status, message: template::fill(&message, values), retry_after, delay }
-        }
+        Some((status, message)) => Plan::Error { status, message: template::fill(&message, values), fault: Some(fault.clone()), delay },
         None if matches!(fault, Fault::Silence(_)) => Plan::Silence,
         None => Plan::Close { delay },
     }

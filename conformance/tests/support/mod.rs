@@ -2,5 +2,6 @@
 
 pub mod claude;
 pub mod codex;
+pub mod gemini;
 pub mod http;
 pub mod pins;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// The file at `path` (`*` stands for one directory) in the npm package that holds the program of the newest pinned version of
-/// `agent`. `None`, said on stderr, if it is not installed; with AGENT_TESTS_NO_SKIP set that is a failure.
+/// `agent`; the package is empty where that is the pinned one itself. `None`, said on stderr, if it is not installed; with
+/// AGENT_TESTS_NO_SKIP set that is a failure.
 pub fn newest(agent: &str, package: &str, path: &str) -> Option<PathBuf> {
     let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/agents");
     let manifest: Value = serde_json::from_slice(&std::fs::read(pins.join("package.json")).unwrap()).unwrap();
@@ -15,7 +16,8 @@ pub fn newest(agent: &str, package: &str, path: &str) -> Option<PathBuf> {
     let version = versions.max_by_key(numbers).unwrap_or_else(|| panic!("no version of {agent} is pinned"));
     let modules = std::env::var_os("AGENT_TESTS_NODE_MODULES").map_or_else(|| pins.join("node_modules"), PathBuf::from);
     // npm lifts one version's package to the top, and leaves the others' where they are needed.
-    let homes = [modules.join(format!("{agent}-{version}/node_modules")).join(package), modules.join(package)];
+    let alias = modules.join(format!("{agent}-{version}"));
+    let homes = if package.is_empty() { vec![alias] } else { vec![alias.join("node_modules").join(package), modules.join(package)] };
     let found = homes.into_iter().filter(|home| is_version(home, version)).find_map(|home| file_in(&home, path));
     if found.is_none() {
         let why = format!("{agent} {version} is not in `{}`; `tests/setup` installs it", modules.display());
