@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod commands;
 pub mod configure;
+pub mod dialects;
 pub mod files;
 pub mod init;
 pub mod inputs;

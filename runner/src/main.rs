@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use agent_runner::cli::{needs_init, with_default_command};
 use agent_runner::commands::{plain, supervised};
+use agent_runner::dialects;
 use agent_runner::init::{Options, enter};
 use agent_runner::run::last_words;
 
 fn main() -> ExitCode {
-    let args = with_default_command(std::env::args_os().collect());
+    let args = with_default_command(dialects::command_line(std::env::args_os().collect()));
     if !needs_init(&args) {
         return plain::run(args);
     }

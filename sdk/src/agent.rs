@@ -89,6 +89,9 @@ pub struct Surroundings {
     pub private_dir: PathBuf,
     /// Whether the effective user is root.
     pub is_root: bool,
+    /// Whether the agent is not started now, but later by somebody else, who knows nothing of this plan: then its configuration must stand
+    /// where the agent looks for it by itself, and neither in `private_dir` nor in the plan's arguments and variables.
+    pub for_later: bool,
 }
 
 /// A file or directory of the repository that configures an agent.

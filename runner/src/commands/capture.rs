@@ -1,5 +1,6 @@
 //! `agent-runner capture`: a filter for images that keep their own entrypoint script. Stdin goes to stdout unchanged; at its end the
-//! report is made from what the stream said and from the repository in the current directory.
+//! report is made from what the stream said and from the repository in the current directory. Under the name `kelos-capture` it is the
+//! filter of Kelos' own scripts.
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -21,13 +22,14 @@ use crate::run::verdict::{Evidence, decide};
 use crate::stream::filter::capture;
 use crate::stream::follow::{Follower, Log};
 use crate::stream::pretty::Pretty;
+use crate::workspace::base_as_found;
 
 /// Runs the command.
 #[must_use]
 pub fn run(settings: SettingFlags) -> ExitCode {
     crate::log::start();
     let given = Inputs { needs_agent: false, ..inputs(settings) };
-    let mut journal = Journal::new(None, crate::run::nonce());
+    let mut journal = Journal::new(None, crate::run::nonce(), given.dialect);
     let resolved = given.resolve(read_input_file).map_err(Failure::from).and_then(|Resolved { task, warnings }| {
         let agent = crate::run::phases::find_agent(&task)?;
         Ok((task, warnings, agent))
@@ -55,7 +57,10 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let followed = capture(follower, &mut std::io::stdin().lock(), std::io::stdout().as_fd());
     journal.note_stream(&followed.summary, counts_of(&followed.summary, &followed.counts));
     journal.enter(Phase::Collect);
-    report::collect_facts(&mut journal, &Work { dir: task.workspace.dir.clone(), base: Default::default() });
+    // A repository may lie above the current directory, which can only be seen from an absolute one.
+    let dir = std::path::absolute(&task.workspace.dir).unwrap_or_else(|_| task.workspace.dir.clone());
+    let base = base_as_found(&dir, task.workspace.base_branch.as_deref());
+    report::collect_facts(&mut journal, &Work { dir, base });
     // The agent's own code is the shell's to know (pipefail).
     let process = ProcessEnd::Exited(0);
     let evidence = Evidence {
@@ -72,6 +77,6 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     outcome.exit_code = verdict.exit_code(process);
     let mut outcome = journal.fill(outcome);
     report::say(&outcome);
-    journal.finish(&mut outcome, false);
+    journal.finish(&mut outcome, followed.ends_in_line_start);
     ExitCode::from(outcome.exit_code)
 }

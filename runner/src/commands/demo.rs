@@ -68,7 +68,7 @@ fn prepare(dir: &Path) -> Result<Inputs, Box<dyn std::error::Error + Send + Sync
     // The machine's own settings for agents are not the demo's.
     let ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("AGENT_") && !name.starts_with("AGENT_RUNNER_"));
     let env = std::env::vars_os().filter(|(name, _)| !ours(name)).collect();
-    Ok(Inputs { env, flags, ..Inputs::read() })
+    Ok(Inputs { env, flags, needs_agent: true, ..Inputs::default() })
 }
 
 /// What Kubernetes would read, as people read it.

@@ -11,6 +11,7 @@ use agent_sdk::task::Limits;
 use agent_sdk::verdict::Phase;
 
 use crate::cli::{ReplayArgs, ReplayLog};
+use crate::dialects::Dialect;
 use crate::run::follower::counts_of;
 use crate::run::journal::Journal;
 use crate::run::verdict::{Evidence, decide};
@@ -63,7 +64,7 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
         stopped_before_end: false,
     };
     let verdict = decide(Some(agent.as_ref()), &evidence, &Limits::default());
-    let mut journal = Journal::new(None, crate::run::nonce());
+    let mut journal = Journal::new(None, crate::run::nonce(), Dialect::Native);
     journal.note_stream(&followed.summary, counts_of(&followed.summary, &followed.counts));
     let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, verdict.message.clone());
     outcome.exit_code = verdict.exit_code(process);

@@ -25,6 +25,8 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
         Err(error) => return run::refuse(side, &Inputs::read(), error.to_string()),
     };
     let order = match cli.command {
+        // A script in a platform's image calls us so also where the platform wants a setup only.
+        Command::Run(args) if only_prepares() => prepare(args.settings, Extent::Setup),
         Command::Run(args) => Order { inputs: Inputs { prompt_argument: args.prompt, ..inputs(args.settings) }, extent: Extent::Agent },
         Command::Setup(settings) => prepare(settings, Extent::Setup),
         Command::Clone(settings) => prepare(settings, Extent::Clone),
@@ -39,6 +41,11 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
         other => return run::refuse(side, &Inputs::read(), format!("{other:?} is not run below init")),
     };
     run::run(side, &order)
+}
+
+fn only_prepares() -> bool {
+    let given = Inputs::read();
+    given.dialect.only_prepares(&given.env)
 }
 
 /// What the platform gave, with the flags of this command line.

@@ -1,11 +1,11 @@
 //! Inputs: the raw snapshot of what a platform gave, and its way to a [`Task`].
 //!
-//! A task document, then `AGENT_*` variables, then flags; later ones win. Reading the world is in [`Inputs::read`] and in the
+//! A task document, then what a platform said in its own dialect, then `AGENT_*` variables, then flags; later ones win. Reading the world is in [`Inputs::read`] and in the
 //! `read_file` that [`Inputs::resolve`] is given; the rest is pure.
 
 pub mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use agent_sdk::task::{FieldError, Task};
 use serde_json::{Map, Value, json};
 
+use crate::dialects::{Dialect, Said};
 use settings::{Kind, SETTINGS, Setting, TASK_FILE, settings_of_path};
 
 /// Prompts and task documents beyond this are refused: no model takes them, and they would be held in memory.
@@ -23,6 +24,10 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 pub struct Inputs {
     /// The environment.
     pub env: BTreeMap<OsString, OsString>,
+    /// The dialect in which the platform speaks.
+    pub dialect: Dialect,
+    /// What it said in its own words.
+    pub said: Vec<Said>,
     /// The flags that were given, by their variable's name.
     pub flags: BTreeMap<&'static str, String>,
     /// The task document named by flag.
@@ -74,10 +79,18 @@ impl fmt::Display for InputErrors {
 }
 
 impl Inputs {
-    /// Takes the snapshot of this process's environment.
+    /// Takes the snapshot of this process's environment, and of its arguments where they are a platform's own.
     #[must_use]
     pub fn read() -> Self {
-        Self { env: std::env::vars_os().collect(), needs_agent: true, ..Self::default() }
+        let args: Vec<OsString> = std::env::args_os().collect();
+        Self::of(&args, std::env::vars_os().collect())
+    }
+
+    /// What a process with these arguments and variables was told.
+    #[must_use]
+    pub fn of(args: &[OsString], env: BTreeMap<OsString, OsString>) -> Self {
+        let dialect = Dialect::detect(args, &env);
+        Self { dialect, said: dialect.said(args, &env), env, needs_agent: true, ..Self::default() }
     }
 
     /// A variable's text; an empty one counts as unset, since platforms template them so.
@@ -93,6 +106,8 @@ impl Inputs {
     pub fn resolve(&self, read_file: impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Resolved, InputErrors> {
         let mut errors = Vec::new();
         let mut origins: BTreeMap<&'static str, String> = BTreeMap::new();
+        // A value that could not be read is named already; its absence is not a second error.
+        let mut unread: BTreeSet<&'static str> = BTreeSet::new();
         let mut document = self.read_document(&read_file, &mut errors);
         for (path, value) in &self.defaults {
             if document.pointer(&format!("/{}", path.replace('.', "/"))).is_none_or(Value::is_null) {
@@ -101,17 +116,30 @@ impl Inputs {
         }
         let from_variables = SETTINGS.iter().filter_map(|setting| {
             let value = self.env.get(std::ffi::OsStr::new(setting.variable))?;
-            (!value.is_empty()).then(|| (setting, setting.variable.to_owned(), value.to_str()))
+            let source = setting.variable.to_owned();
+            let text = value.to_str().map(str::to_owned).ok_or_else(|| InputError {
+                source: source.clone(),
+                problem: "expected UTF-8 text".to_owned(),
+                hint: Some(setting.help.to_owned()),
+            });
+            (!value.is_empty()).then_some((setting, source, text))
         });
         let argument = SETTINGS
             .iter()
             .filter(|setting| setting.variable == "AGENT_PROMPT")
-            .filter_map(|setting| Some((setting, "the argument".to_owned(), Some(self.prompt_argument.as_deref()?))));
+            .filter_map(|setting| Some((setting, "the argument".to_owned(), Ok(self.prompt_argument.clone()?))));
         let from_flags = SETTINGS.iter().filter_map(|setting| {
             let value = self.flags.get(setting.variable)?;
-            Some((setting, format!("--{}", setting.flag()), Some(value.as_str())))
+            Some((setting, format!("--{}", setting.flag()), Ok(value.clone())))
         });
-        for level in [from_variables.collect::<Vec<_>>(), argument.chain(from_flags).collect()] {
+        let ours = [from_variables.collect::<Vec<_>>(), argument.chain(from_flags).collect()];
+        // What is overridden need not even be right.
+        let is_overridden = |path: &str| ours.iter().flatten().any(|(setting, _, _)| setting.path == path);
+        let said = self.said.iter().filter_map(|said| {
+            let setting = SETTINGS.iter().find(|setting| setting.variable == said.setting)?;
+            (!is_overridden(setting.path)).then(|| (setting, said.source.clone(), said.text.clone()))
+        });
+        for level in std::iter::once(said.collect()).chain(ours.clone()) {
             let mut placed: BTreeMap<&str, String> = BTreeMap::new();
             for (setting, source, text) in level {
                 if let Some(other) = placed.get(setting.path) {
@@ -123,33 +151,37 @@ impl Inputs {
                     continue;
                 }
                 placed.insert(setting.path, source.clone());
-                match convert(setting, text, &read_file) {
+                let converted = text.and_then(|text| {
+                    let wrong = |problem| InputError { source: source.clone(), problem, hint: Some(setting.help.to_owned()) };
+                    convert(setting, &text, &read_file).map_err(wrong)
+                });
+                match converted {
                     Ok(value) => {
                         origins.insert(setting.path, source);
                         place(&mut document, setting.path, value);
                     }
-                    Err(problem) => errors.push(InputError { source, problem, hint: Some(setting.help.to_owned()) }),
+                    Err(error) => {
+                        unread.insert(setting.path);
+                        errors.push(error);
+                    }
                 }
             }
         }
         if !self.needs_agent && document.pointer("/agent/type").is_none_or(Value::is_null) {
             place(&mut document, "agent.type", agent_sdk::agents::command::NAME.into());
         }
-        // A value that could not be read is named already; its absence is not a second error.
-        let unread: Vec<String> = errors.iter().map(|error| error.source.clone()).collect();
         let task = match Task::from_value(&document) {
             Ok(task) => Some(task),
             Err(fields) => {
-                errors.extend(fields.iter().filter_map(|field| self.name_source(field, &origins, &unread)));
+                errors.extend(fields.iter().filter_map(|field| Self::name_source(field, &origins, &unread)));
                 None
             }
         };
-        let prompt_unread = unread.iter().any(|source| source.to_ascii_lowercase().contains("prompt"));
-        if self.needs_agent && document.get("prompt").is_none_or(Value::is_null) && !prompt_unread {
+        if self.needs_agent && document.get("prompt").is_none_or(Value::is_null) && !unread.contains("prompt") {
             errors.push(InputError {
                 source: "prompt".into(),
                 problem: "expected what the agent is to do, got nothing".into(),
-                hint: Some("set AGENT_PROMPT or AGENT_PROMPT_FILE, or give the prompt as argument".into()),
+                hint: Some(self.dialect.prompt_hint().into()),
             });
         }
         match task {
@@ -179,10 +211,10 @@ impl Inputs {
     }
 
     /// Says which variable or flag a wrong field came from.
-    fn name_source(&self, field: &FieldError, origins: &BTreeMap<&'static str, String>, unread: &[String]) -> Option<InputError> {
+    fn name_source(field: &FieldError, origins: &BTreeMap<&'static str, String>, unread: &BTreeSet<&'static str>) -> Option<InputError> {
         let setting = settings_of_path(&field.path).find(|setting| origins.contains_key(setting.path));
         let any = settings_of_path(&field.path).next();
-        if any.is_some_and(|setting| unread.contains(&setting.variable.to_owned()) || unread.contains(&format!("--{}", setting.flag()))) {
+        if any.is_some_and(|setting| unread.contains(setting.path)) {
             return None;
         }
         let source = match setting {
@@ -198,7 +230,8 @@ impl Inputs {
         } else {
             format!("expected {}, got {}", field.expected, field.got)
         };
-        Some(InputError { source, problem, hint: field.hint.clone() })
+        let hint = field.hint.clone().or_else(|| setting.or(any).map(|setting| setting.help.to_owned()));
+        Some(InputError { source, problem, hint })
     }
 
     /// Variables that look like ours and are not: a misspelt one would otherwise be ignored without a word.
@@ -239,8 +272,7 @@ fn parse_document(bytes: &[u8]) -> Result<Value, String> {
     serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
-fn convert(setting: &Setting, text: Option<&str>, read_file: &impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Value, String> {
-    let text = text.ok_or("expected UTF-8 text")?;
+fn convert(setting: &Setting, text: &str, read_file: &impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Value, String> {
     let read = |path: &str| -> Result<String, String> {
         let bytes = read_file(Path::new(path)).map_err(|error| format!("cannot read `{path}`: {error}"))?;
         String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))

@@ -16,8 +16,9 @@ use agent_sdk::termination::{Progress, interim};
 use agent_sdk::usage::{Usage, UsageByModel};
 use agent_sdk::verdict::Phase;
 
+use crate::dialects::Dialect;
 use crate::init::LastWordsBoard;
-use crate::sinks::{MarkerForm, Writers};
+use crate::sinks::Writers;
 use crate::stream::mask::Secrets;
 
 /// Everything known of a run so far.
@@ -41,14 +42,15 @@ pub struct Journal {
     board: Option<LastWordsBoard>,
     grace: std::time::Duration,
     nonce: Nonce,
+    dialect: Dialect,
     sinks: Option<Sinks>,
     writers: Option<Writers>,
 }
 
 impl Journal {
-    /// An empty one, at the start of everything.
+    /// An empty one, at the start of everything, of a run whose outcome is read in this dialect.
     #[must_use]
-    pub fn new(board: Option<LastWordsBoard>, nonce: Nonce) -> Self {
+    pub fn new(board: Option<LastWordsBoard>, nonce: Nonce, dialect: Dialect) -> Self {
         let now = Instant::now();
         Self {
             started: now,
@@ -68,6 +70,7 @@ impl Journal {
             board,
             grace: agent_sdk::task::Limits::default().grace.as_duration(),
             nonce,
+            dialect,
             sinks: None,
             writers: None,
         }
@@ -104,7 +107,7 @@ impl Journal {
         let secrets = self.secrets.clone();
         let mask = Box::new(move |text: &str| secrets.mask_text(text).into_owned());
         // Another word than the agent's: nobody but us can write a block that looks like the last one.
-        let marker = MarkerForm::Native(super::nonce());
+        let marker = self.dialect.marker();
         let (writers, warnings) = Writers::new(sinks, repository, Some(marker), mask);
         self.sinks = Some(sinks.clone());
         self.writers = Some(writers);
@@ -212,10 +215,9 @@ impl Journal {
     /// Writes everything for the last time.
     pub fn finish(&mut self, outcome: &mut Outcome, at_line_start: bool) {
         let Some(writers) = &mut self.writers else { return };
-        // Too late for what is written already; the log still has them.
-        for warning in writers.finish(outcome, at_line_start, &mut std::io::stdout()) {
-            tracing::warn!("{warning}");
-        }
+        // Too late for what is written already; the log still has them. Only what befalls the block itself is said after it.
+        let log = |warning: &str| tracing::warn!("{warning}");
+        writers.finish(outcome, at_line_start, &mut std::io::stdout(), &log);
         if let Some(board) = &mut self.board {
             board.close();
         }

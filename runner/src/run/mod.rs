@@ -52,7 +52,7 @@ pub enum Extent {
 /// Does it, reports, and returns the exit code.
 #[must_use]
 pub fn run(mut side: RunnerSide, order: &Order) -> u8 {
-    let mut journal = Journal::new(side.take_board(), nonce());
+    let mut journal = Journal::new(side.take_board(), nonce(), order.inputs.dialect);
     let driven = catch_unwind(AssertUnwindSafe(|| drive(&mut journal, &side, order)));
     let ending = driven.unwrap_or_else(|panic| {
         // Nobody who could write over the report may outlive it.
@@ -65,7 +65,7 @@ pub fn run(mut side: RunnerSide, order: &Order) -> u8 {
 /// Refuses a command line that cannot be read, with the same report as everything else.
 #[must_use]
 pub fn refuse(mut side: RunnerSide, inputs: &Inputs, problem: String) -> u8 {
-    let mut journal = Journal::new(side.take_board(), nonce());
+    let mut journal = Journal::new(side.take_board(), nonce(), inputs.dialect);
     report::conclude(&mut journal, inputs, Ending::Failed(Failure::Usage(problem)))
 }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use super::place::Place;
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
 use crate::configure::{self, ConfigureError, Places};
+use crate::dialects::Dialect;
 use crate::init::RunnerSide;
 use crate::init::oom::OomCounter;
 use crate::inputs::{Inputs, Resolved, read_input_file};
@@ -38,6 +40,9 @@ use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust}
 pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Result<Ending, Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::Fault(format!("no signals: {error}")))?;
     let memory = OomCounter::start();
+    if order.inputs.dialect != Dialect::Native {
+        tracing::info!("the platform speaks {}", order.inputs.dialect.name());
+    }
     let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
     check_version(&task)?;
     let place = match Place::make(&order.inputs.env) {
@@ -167,7 +172,8 @@ impl Run<'_> {
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
         let below = workdir.strip_prefix(&prepared.dir).unwrap_or(Path::new(""));
         let files = configure::read_repository_files(&prepared.dir, below, self.agent.repository_config()).map_err(ConfigureError::from)?;
-        let surroundings = self.place.surroundings(&self.order.inputs.env, &prepared.dir, &workdir, files);
+        let mut surroundings = self.place.surroundings(&self.order.inputs.env, &prepared.dir, &workdir, files);
+        surroundings.for_later = self.order.extent == Extent::Setup;
         let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
         let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
         let places = Places {
@@ -197,6 +203,7 @@ impl Run<'_> {
     fn environment(&self, plan: &Plan, prepared: &Prepared, nonce: &Nonce) -> Vec<(OsString, OsString)> {
         let mut more: BTreeMap<_, _> = prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
+        more.extend(self.order.inputs.dialect.kept_back().iter().map(|name| ((*name).to_owned(), None)));
         more.extend(plan.env.clone());
         // Always a place to leave results in; a private one is read, and goes with the run.
         let results = self.task.sinks.results_dir.clone().or_else(|| self.place.results_dir());
@@ -213,6 +220,23 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let Some((program, args)) = self.task.setup_command.split_first() else { return Ok(()) };
         journal.enter(Phase::Setup);
+        let dialect = self.order.inputs.dialect;
+        banner(dialect.before_setup());
+        let done = self.run_setup(journal, signals, prepared, environment, program, args).await;
+        let code = done.as_ref().err().map_or(0, Failure::exit_code);
+        banner(dialect.after_setup(code).as_deref());
+        done
+    }
+
+    async fn run_setup(
+        &self,
+        journal: &Journal,
+        signals: &mut Signals,
+        prepared: &Prepared,
+        environment: &[(OsString, OsString)],
+        program: &str,
+        args: &[String],
+    ) -> Result<(), Failure> {
         let mut launch = Launch::new(program, args.iter().map(OsString::from));
         launch.env = environment.to_vec();
         launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
@@ -242,7 +266,7 @@ impl Run<'_> {
         }
         match finished.code() {
             0 => Ok(()),
-            code => Err(Failure::Setup { program: program.clone(), code }),
+            code => Err(Failure::Setup { program: program.to_owned(), code }),
         }
     }
 
@@ -316,6 +340,13 @@ impl Run<'_> {
         launch.env = environment.to_vec();
         launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
         Ok(launch)
+    }
+}
+
+/// Text of a dialect on stderr, as it stands. Without a stderr there is nobody who could miss it.
+fn banner(text: Option<&str>) {
+    if let Some(text) = text {
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }
 

@@ -108,6 +108,7 @@ impl Place {
             repository_files,
             private_dir: self.private_dir.clone(),
             is_root: nix::unistd::geteuid().is_root(),
+            for_later: false,
         }
     }
 

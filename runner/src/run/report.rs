@@ -138,7 +138,7 @@ fn fallback_sinks(inputs: &Inputs) -> Sinks {
     if let Some(budget) = given("AGENT_TERMINATION_BUDGET").and_then(|text| text.parse().ok()) {
         sinks.termination_budget = u32::clamp(budget, agent_sdk::task::MIN_TERMINATION_BUDGET, agent_sdk::task::MAX_TERMINATION_BUDGET);
     }
-    sinks.marker = false;
+    sinks.marker = inputs.dialect.always_marks();
     sinks
 }
 

@@ -115,13 +115,15 @@ impl Writers {
         self.termination.tick(now).err().map(|error| error.warning())
     }
 
-    /// Writes everything, for the last time. Warnings are added to the outcome as long as somebody reads it, and all new ones are returned.
-    pub fn finish(&mut self, outcome: &mut Outcome, at_line_start: bool, stdout: &mut dyn Write) -> Vec<String> {
-        let told_before = outcome.warnings.len();
+    /// Writes everything, for the last time. Warnings are added to the outcome, and said at once: a platform reads the log's last lines, and
+    /// those are the block's.
+    pub fn finish(&mut self, outcome: &mut Outcome, at_line_start: bool, stdout: &mut dyn Write, say: &dyn Fn(&str)) {
         let mut masked = mask_outcome(outcome, &*self.mask);
         let mut warn = |masked: &mut Outcome, warning: Option<String>| {
             if let Some(warning) = warning {
-                masked.warnings.push((self.mask)(&warning));
+                let warning = (self.mask)(&warning);
+                say(&warning);
+                masked.warnings.push(warning.clone());
                 outcome.warnings.push(warning);
             }
         };
@@ -145,7 +147,6 @@ impl Writers {
             let failure = attempt("marker block", || marker::write(&masked, form, at_line_start, stdout)).err();
             warn(&mut masked, failure);
         }
-        outcome.warnings[told_before..].to_vec()
     }
 }
 
@@ -163,6 +164,7 @@ mod tests {
     use super::*;
     use agent_sdk::termination::TerminationMessage;
     use agent_sdk::verdict::{Origin, Phase, Reason};
+    use std::cell::RefCell;
     use std::io;
 
     /// A stdout with a fault in it.
@@ -194,7 +196,9 @@ mod tests {
 
         let mut outcome = Outcome::new("0.1.0", Phase::Done, Origin::Agent, Reason::Completed, "done");
         outcome.warnings.push("an old one".to_owned());
-        let warnings = writers.finish(&mut outcome, true, &mut Faulty);
+        let said = RefCell::new(Vec::new());
+        writers.finish(&mut outcome, true, &mut Faulty, &|warning| said.borrow_mut().push(warning.to_owned()));
+        let warnings = said.into_inner();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].starts_with("results directory: ") && warnings[1].starts_with("marker block: "), "{warnings:?}");
         assert_eq!(outcome.warnings.len(), 3);

@@ -20,6 +20,8 @@ pub struct Followed {
     pub output_error: Option<io::Error>,
     /// Why reading ended before the end. What was read until then counts.
     pub input_error: Option<io::Error>,
+    /// Whether what was written ended with a line's end, or nothing was written.
+    pub ends_in_line_start: bool,
 }
 
 /// Forwards `input` to `output` (as the follower's log says) up to its end. If `output` breaks, `input` is still read to its end, so that
@@ -39,7 +41,9 @@ fn follow(mut follower: Follower, input: &mut dyn Read, write: &mut dyn FnMut(&[
     let mut chunk = vec![0; BUFFER];
     let mut out = Vec::new();
     let mut output_error = None;
+    let mut last_byte = None;
     let mut put = |bytes: &[u8]| {
+        last_byte = bytes.last().copied().or(last_byte);
         if output_error.is_none() && !bytes.is_empty() {
             output_error = write(bytes).err();
         }
@@ -61,7 +65,8 @@ fn follow(mut follower: Follower, input: &mut dyn Read, write: &mut dyn FnMut(&[
     };
     follower.finish(SystemTime::now(), &mut out);
     put(&out);
-    Followed { summary: follower.summary().clone(), counts: follower.counts(), output_error, input_error }
+    let ends_in_line_start = last_byte.is_none_or(|byte| byte == b'\n');
+    Followed { summary: follower.summary().clone(), counts: follower.counts(), output_error, input_error, ends_in_line_start }
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ use agent_sdk::task::{GitAccess, Workspace};
 
 pub use error::WorkspaceError;
 pub use fetch::Retry;
+pub use takeup::base_as_found;
 pub use wire::Cancel;
 
 use directory::{Claim, Found};

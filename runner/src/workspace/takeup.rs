@@ -15,6 +15,7 @@ use gix::remote::fetch::Shallow;
 
 use super::clone::{self, Fetched, broken};
 use super::error::WorkspaceError;
+use super::facts::Base;
 use super::fetch::{Session, shallow};
 use super::refs::{Listing, Start, Wanted};
 use super::url::{RepoUrl, without_userinfo};
@@ -256,6 +257,14 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     let head = repo.head_id().ok().map(|id| id.detach());
     let mut notes = Vec::new();
     let wanted = Wanted::new(workspace)?;
+    if let (Some(wanted), on) = (&wanted.branch, &branch)
+        && on.as_ref() != Some(wanted)
+    {
+        notes.push(format!(
+            "HEAD is on {}, not on the working branch `{wanted}`",
+            on.as_deref().map_or("no branch".into(), |on| format!("`{on}`"))
+        ));
+    }
     let mut base = base_as_it_is(&repo, wanted.base_branch.as_deref());
     if let (None, Some(name)) = (&base, &wanted.base_branch)
         && let Some(url) = config::origin_url(repo.common_dir()).and_then(|origin| RepoUrl::parse(&origin).ok())
@@ -283,12 +292,28 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     })
 }
 
+/// What the work in a directory is measured against, where nobody looked before the work began: the base branch as it is known there now.
+#[must_use]
+pub fn base_as_found(dir: &Path, wanted: Option<&str>) -> Base {
+    let found = repository_root(dir).and_then(|root| clone::open(&root).ok()).and_then(|repo| base_as_it_is(&repo, wanted));
+    match found {
+        Some((branch, commit)) => Base { branch, commit: Some(commit.to_string()), start: None },
+        None => Base { branch: wanted.map(str::to_owned), ..Base::default() },
+    }
+}
+
 /// The base branch that is asked for, or where `origin/HEAD` points, or the usual names.
 fn base_as_it_is(repo: &gix::Repository, wanted: Option<&str>) -> Option<(Option<String>, ObjectId)> {
     let local = |name: &str| repo.try_find_reference(format!("refs/heads/{name}").as_str()).ok()??.peel_to_id().ok().map(|id| id.detach());
     let named = |name: &str| clone::remote_tip(repo, name).map(|id| (Some(name.to_owned()), id));
+    // A platform may also call a tag or a commit so from which its clone was made.
+    let tag = |name: &str| repo.try_find_reference(format!("refs/tags/{name}").as_str()).ok()??.peel_to_id().ok().map(|id| id.detach());
+    let commit = |name: &str| ObjectId::from_hex(name.as_bytes()).ok().filter(|id| repo.has_object(id));
     match wanted {
-        Some(name) => named(name).or_else(|| local(name).map(|id| (Some(name.to_owned()), id))),
+        Some(name) => named(name).or_else(|| {
+            let id = local(name).or_else(|| tag(name)).or_else(|| commit(name))?;
+            Some((Some(name.to_owned()), id))
+        }),
         None => {
             let head = repo.try_find_reference("refs/remotes/origin/HEAD").ok().flatten();
             let target = head.and_then(|head| head.target().try_name().map(|name| name.as_bstr().to_string()));

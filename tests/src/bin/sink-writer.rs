@@ -149,8 +149,8 @@ fn all(paths: &[&str]) -> ExitCode {
     warnings.extend(written.err().map(|error| format!("events file: {}", error.warning())));
     let mut outcome = outcome(1, 1);
     outcome.answer = Some("an answer with a s3cr3t-\"value".to_owned());
-    warnings.extend(writers.finish(&mut outcome, true, &mut io::sink()));
     warnings.iter().for_each(|warning| say(warning));
+    writers.finish(&mut outcome, true, &mut io::sink(), &say);
     ExitCode::SUCCESS
 }
 

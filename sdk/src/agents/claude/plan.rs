@@ -6,6 +6,7 @@
 //! | prompt | stdin | byte-exact, of any size; as an argument a leading dash and 128 KiB fail |
 //! | instructions, a repository's `AGENTS.md` | `rules/agent-runner.md` in Claude's configuration directory | read beside the user's own `CLAUDE.md`, which stays untouched |
 //! | MCP servers | a private file, `--mcp-config` | argv is public, and `env` and `headers` hold secrets |
+//! | the same, where Claude is started later by others | its user's `.claude.json` | nobody would pass the argument |
 //! | plugins | `--plugin-dir` each | no manifest needed; skills and sub-agents are named `plugin:name` |
 //! | endpoint | `ANTHROPIC_BASE_URL` in the environment, and pinned in a private file, `--settings` | a repository's settings come after the environment, and before `--settings` |
 //! | credentials | a file descriptor where Claude can take them so | hooks, MCP servers and the model's shell inherit the environment |
@@ -72,7 +73,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.warnings.extend(unknown_effort(task));
 
     plan.add_settings(&own_dir, task, surroundings);
-    plan.add_mcp_servers(&own_dir, task);
+    plan.add_mcp_servers(&own_dir, task, surroundings);
     plan.add_instructions(task, surroundings);
     for plugin in plugins {
         plan.args.push(format!("--plugin-dir={}", plugin.dir.display()));
@@ -179,6 +180,12 @@ fn config_dir(surroundings: &Surroundings) -> PathBuf {
     given.map_or_else(|| surroundings.home.join(".claude"), |dir| surroundings.workdir.join(dir))
 }
 
+/// The file in which Claude keeps what it knows of its user, MCP servers among it.
+fn user_config(surroundings: &Surroundings) -> PathBuf {
+    let given = surroundings.env.get("CLAUDE_CONFIG_DIR").filter(|dir| !dir.is_empty());
+    given.map_or_else(|| surroundings.home.clone(), |dir| surroundings.workdir.join(dir)).join(".claude.json")
+}
+
 fn json_file(value: &Value) -> FileContent {
     FileContent::Replace(format!("{value:#}\n").into_bytes())
 }
@@ -199,7 +206,7 @@ impl Plan {
         self.files.push(FileWrite { path, content: json_file(&json!({ "env": env })), private: true });
     }
 
-    fn add_mcp_servers(&mut self, own_dir: &Path, task: &Task) {
+    fn add_mcp_servers(&mut self, own_dir: &Path, task: &Task, surroundings: &Surroundings) {
         if task.mcp_servers.is_empty() {
             return;
         }
@@ -215,6 +222,13 @@ impl Plan {
                 (name.clone(), server)
             })
             .collect();
+        if surroundings.for_later {
+            // The user's own servers, which Claude starts unasked.
+            let fields = Map::from_iter([("mcpServers".to_owned(), Value::Object(servers))]);
+            let path = user_config(surroundings);
+            self.files.push(FileWrite { path, content: FileContent::MergeJson(fields), private: true });
+            return;
+        }
         let path = own_dir.join("mcp.json");
         self.args.push(format!("--mcp-config={}", path.display()));
         self.files.push(FileWrite { path, content: json_file(&json!({ "mcpServers": servers })), private: true });
