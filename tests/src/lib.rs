@@ -5,6 +5,7 @@ pub mod clis;
 pub mod coverage;
 pub mod git_servers;
 pub mod http_mcp;
+pub mod kelos;
 pub mod paced;
 pub mod probe;
 pub mod pty;
