@@ -4,4 +4,5 @@ pub mod claude;
 pub mod codex;
 pub mod gemini;
 pub mod http;
+pub mod opencode;
 pub mod pins;
