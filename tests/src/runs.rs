@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_conformance::model::Tokens;
@@ -377,4 +379,24 @@ impl Counted {
         let each = |of: fn(&Self) -> Option<u64>| of(&self).unwrap_or(0) <= of(&bound).unwrap_or(0);
         each(|count| count.input) && each(|count| count.cache_read) && each(|count| count.cache_write) && each(|count| count.output)
     }
+}
+
+/// Does something with each of many, a few at a time: for runs that wait more than they work.
+///
+/// # Panics
+/// One of them panicked; all others are done first.
+pub fn in_parallel<T: Sync>(threads: usize, all: &[T], act: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let failed = std::thread::scope(|scope| {
+        let work = || {
+            let mut failed = 0;
+            while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                failed += usize::from(catch_unwind(AssertUnwindSafe(|| act(one))).is_err());
+            }
+            failed
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum::<usize>()
+    });
+    assert_eq!(failed, 0, "so many of {} failed", all.len());
 }

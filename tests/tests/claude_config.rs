@@ -111,8 +111,9 @@ fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables() {
     let claude = claude.variable("AGENT_MCP_SERVERS", servers.to_string());
     claude.run().expect_success();
     let questions = questions(&model);
-    assert!(questions[0].tools.iter().any(|tool| tool == "mcp__probe__echo"), "{:?}", questions[0].tools);
-    assert!(questions[1].mentions("echo: hello from the scripted model"));
+    // Newer versions offer it once the model has searched for it.
+    assert!(questions.iter().any(|question| question.tools.iter().any(|tool| tool == "mcp__probe__echo")), "{:?}", questions[0].tools);
+    assert!(questions.last().unwrap().mentions("echo: hello from the scripted model"));
     let log = std::fs::read_to_string(log).unwrap();
     let environment: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     let names = environment["environment"].as_array().unwrap();
@@ -136,8 +137,9 @@ fn an_http_mcp_tool_is_listed_and_called_with_its_headers() {
     let servers = json!({"mcpServers": {"sky": {"type": "http", "url": server.url(), "headers": {"X-Of-The-Task": "a value"}}}});
     claude.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
     let questions = questions(&model);
-    assert!(questions[0].tools.iter().any(|tool| tool == "mcp__sky__weather"), "{:?}", questions[0].tools);
-    assert!(questions[1].mentions("it rains by http"));
+    // Newer versions offer it once the model has searched for it.
+    assert!(questions.iter().any(|question| question.tools.iter().any(|tool| tool == "mcp__sky__weather")), "{:?}", questions[0].tools);
+    assert!(questions.last().unwrap().mentions("it rains by http"));
     let asked = server.asked();
     let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
     assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");

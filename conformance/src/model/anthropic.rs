@@ -119,9 +119,12 @@ fn read_ask(request: &Value) -> Call {
     })
 }
 
+/// What a search for tools has found does not count, since the agent asks again with it.
 fn has_tool_result(message: &Value) -> bool {
+    let found =
+        |result: &Value| result["content"].as_array().is_some_and(|parts| parts.iter().any(|part| part["type"] == "tool_reference"));
     let blocks = message["content"].as_array();
-    blocks.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
+    blocks.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result" && !found(block)))
 }
 
 fn message_text(message: &Value) -> String {
@@ -343,6 +346,7 @@ mod tests {
             {"role": "user", "content": [{"type": "tool_result"}, {"type": "tool_result"}]},
             {"role": "assistant", "content": "said"},
             {"role": "user", "content": [{"type": "text", "text": "note"}, {"type": "tool_result"}]},
+            {"role": "user", "content": [{"type": "tool_result", "content": [{"type": "tool_reference", "tool_name": "t"}]}]},
             {"role": "user", "content": "go on"},
         ]});
         let Call::Ask(ask) = read_ask(&request) else { panic!("not an ask") };

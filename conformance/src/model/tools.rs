@@ -46,8 +46,8 @@ const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent", "collabora
 
 /// Codex' tool of newer models: JavaScript, in which all other tools are functions of `tools`. It takes text, so it has no schema.
 const CODE: &str = "exec";
-/// Codex' tool that finds tools which are not offered at first, those of MCP servers.
-const SEARCH: &str = "tool_search";
+/// Tools that find others which are not offered at first, those of MCP servers, and how each wants to be told how many: Codex, Claude Code.
+const SEARCHES: &[(&str, &str)] = &[("tool_search", "limit"), ("ToolSearch", "max_results")];
 
 fn offers_code(offered: &[OfferedTool]) -> bool {
     offered.iter().any(|tool| tool.name == CODE && tool.schema.is_null())
@@ -119,8 +119,8 @@ pub fn mcp_call(offered: &[OfferedTool], call: &McpCall) -> Option<Chosen> {
             call.tool
         )));
     }
-    let can_search = offered.iter().any(|tool| tool.name == SEARCH);
-    can_search.then(|| Chosen { name: SEARCH.into(), input: json!({"query": format!("{server} {}", call.tool).trim(), "limit": 8}) })
+    let (name, limit) = SEARCHES.iter().find(|(name, _)| offered.iter().any(|tool| tool.name == *name))?;
+    Some(Chosen { name: (*name).into(), input: json!({"query": format!("{server} {}", call.tool).trim(), *limit: 8}) })
 }
 
 /// The call of the tool of that very name.
@@ -171,6 +171,8 @@ mod tests {
         assert_eq!((search.name.as_str(), &search.input["query"]), ("tool_search", &json!("probe echo")));
         offered.extend(offer(&["mcp__probe.echo"]));
         assert_eq!(mcp_call(&offered, &call).unwrap().name, "mcp__probe.echo");
+        let search = mcp_call(&offer(&["Bash", "ToolSearch"]), &call).unwrap();
+        assert_eq!((search.name.as_str(), search.input), ("ToolSearch", json!({"query": "probe echo", "max_results": 8})));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Agent for Claude {
     }
 
     fn held_against(&self) -> &[&str] {
-        &["2.1.197"]
+        &["2.1.330", "2.1.237", "2.1.197"]
     }
 
     fn secret_variables(&self) -> &[&str] {

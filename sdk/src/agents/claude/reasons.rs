@@ -25,6 +25,8 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "unable to connect to api", reason: Reason::NetworkFailed },
     // Broken in the middle of an answer. It calls that a `server_error`, though no server said anything.
     ReasonPattern { http_status: None, text: "connection to the api was lost", reason: Reason::NetworkFailed },
+    // The same before an answer began, in newer versions.
+    ReasonPattern { http_status: None, text: "connection dropped", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "request timed out", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "billing_error", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "prompt_too_long", reason: Reason::ContextWindowExceeded },
@@ -156,9 +158,10 @@ mod tests {
     /// A row that no recorded stream needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_recorded_stream() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/claude-2.1.197");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let versions = ["claude-2.1.197", "claude-2.1.330"].map(|version| std::fs::read_dir(fixtures.join(version)).unwrap());
         let mut stderr = Vec::new();
-        for entry in std::fs::read_dir(dir).unwrap() {
+        for entry in versions.into_iter().flatten() {
             let path = entry.unwrap().path();
             let bytes = std::fs::read(&path).unwrap();
             match path.extension().and_then(|ending| ending.to_str()) {

@@ -34,6 +34,7 @@ const IGNORED_SUBTYPES: &[&str] = &[
     "file_snapshot",
     "files_persisted",
     "hook_progress",
+    "background_tasks_changed",
     "hook_started",
     "informational",
     "local_command_output",
