@@ -2,6 +2,7 @@
 
 pub mod claude;
 pub mod command;
+pub mod manifest;
 pub mod native;
 
 use crate::agent::Agent;

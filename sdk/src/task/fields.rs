@@ -121,18 +121,23 @@ impl<'a> Fields<'a> {
     /// Names every field that nobody asked for, with the nearest known one.
     pub(super) fn finish(self, errors: &mut Vec<FieldError>) {
         for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
-            let nearest = self.known.iter().map(|known| (distance(name, known), known)).min();
             errors.push(FieldError {
                 path: self.path(name),
                 got: String::new(),
                 expected: "no such field".to_owned(),
-                hint: match nearest {
-                    Some((distance, known)) if distance <= 1 + known.len() / 4 => Some(format!("did you mean `{}`?", self.path(known))),
-                    _ => Some(format!("known here: {}", self.known.join(", "))),
+                hint: match nearest(name, self.known.iter().copied()) {
+                    Some(known) => Some(format!("did you mean `{}`?", self.path(known))),
+                    None => Some(format!("known here: {}", self.known.join(", "))),
                 },
             });
         }
     }
+}
+
+/// The known word that a misspelt one was probably meant to be.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, known) = known.into_iter().map(|known| (distance(word, known), known)).min()?;
+    (distance <= 1 + known.len() / 4).then_some(known)
 }
 
 /// Levenshtein's distance, ignoring case: small words only.

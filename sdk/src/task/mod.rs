@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use fields::FieldError;
+pub(crate) use fields::nearest;
 pub use parse::parse_mcp_servers;
 pub use span::Span;
 
@@ -65,9 +66,12 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentSettings {
-    /// `claude`, or another agent's or manifest's name.
+    /// `claude`, or another agent's or manifest's name, or the path of a manifest.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The directory of manifests, `NAME.toml` each, of agents that are not built in; absent means the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_dir: Option<PathBuf>,
     /// The model, in the agent's own spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -99,6 +99,7 @@ fn read_agent(fields: &mut Fields<'_>, e: Errors<'_>) -> AgentSettings {
     }
     let settings = AgentSettings {
         kind: kind.unwrap_or_default(),
+        manifest_dir: agent.text("manifestDir", e).map(PathBuf::from),
         model: agent.text("model", e),
         effort: agent.text("effort", e),
         endpoint: agent.read("endpoint", "a URL that begins with http:// or https://", e, |value| {

@@ -1,0 +1,441 @@
+//! Manifest agents: a manifest that is wrong is told everything at once, one that is right plans and reads as its author wrote, and hostile
+//! text harms nobody.
+
+// The lint knows `#[test]` functions only, not what they call.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use agent_sdk::agent::{
+    Agent, Detail, FileContent, Plan, PlanError, PlanRequest, Plugin, ProcessEnd, RepositoryFile, Seen, StreamSummary, Surroundings,
+};
+use agent_sdk::agents::claude::Claude;
+use agent_sdk::agents::manifest::ManifestAgent;
+use agent_sdk::event::Event;
+use agent_sdk::task::Task;
+use agent_sdk::verdict::Reason;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// A block of the guide, by the words after its fence.
+fn of_the_guide(fence: &str) -> String {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/agent-manifest.md")).unwrap();
+    let start = guide.find(&format!("```{fence}\n")).unwrap() + fence.len() + 4;
+    guide[start..start + guide[start..].find("```").unwrap()].to_owned()
+}
+
+fn guide() -> ManifestAgent {
+    parse(&of_the_guide("toml manifest"))
+}
+
+fn parse(text: &str) -> ManifestAgent {
+    ManifestAgent::parse(text).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn errors(text: &str) -> String {
+    let errors = ManifestAgent::parse(text).map(|_| ()).unwrap_err();
+    errors.iter().map(|error| format!("{error}\n")).collect()
+}
+
+/// A manifest of few words, with more in it.
+fn small(more: &str) -> String {
+    let lacks = "lacks = [\"model\", \"effort\", \"endpoint\", \"resume\", \"instructions\", \"skills\", \"sub-agents\", \"mcp-stdio\", \"mcp-http\", \"mcp-sse\"]\n";
+    format!("name = \"small\"\nabout = \"small\"\n{lacks}\n[command]\nprogram = \"small\"\n{more}")
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings {
+        env: [("HOME", "/home/agent"), ("SMITH_KEY", "sk-secret")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        home: "/home/agent".into(),
+        work_tree: "/workspace".into(),
+        workdir: "/workspace".into(),
+        private_dir: "/tmp/private".into(),
+        ..Surroundings::default()
+    }
+}
+
+fn plan_in(agent: &ManifestAgent, task: &Value, surroundings: &Surroundings) -> Result<Plan, Vec<PlanError>> {
+    let task = Task::from_value(task).unwrap();
+    let plugin = |name: &str, skills: &[&str]| Plugin {
+        name: name.into(),
+        dir: format!("/plugins/{name}").into(),
+        skills: skills.iter().map(|&skill| skill.into()).collect(),
+        agents: vec!["helper".into()],
+    };
+    let plugins = [plugin("one", &["sew", "knit"]), plugin("two", &["cook"])];
+    agent.plan(&PlanRequest { task: &task, surroundings, plugins: &plugins })
+}
+
+fn plan(agent: &ManifestAgent, task: &Value) -> Plan {
+    plan_in(agent, task, &surroundings()).unwrap()
+}
+
+fn shown(plan: &Plan) -> String {
+    let mut text = format!("{} {}\n", plan.program, plan.args.join("\n  "));
+    for (name, value) in &plan.env {
+        writeln!(text, "{name} = {}", value.as_deref().unwrap_or("(taken away)")).unwrap();
+    }
+    writeln!(text, "stdin: {:?}", String::from_utf8_lossy(&plan.stdin)).unwrap();
+    for file in &plan.files {
+        let content = match &file.content {
+            FileContent::Replace(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            FileContent::MergeJson(fields) => format!("merged JSON {:#}", Value::Object(fields.clone())),
+            FileContent::MergeToml(fields) => format!("merged TOML {:#}", Value::Object(fields.clone())),
+            other => format!("{other:?}"),
+        };
+        writeln!(text, "--- {}{}\n{}", file.path.display(), if file.private { " (private)" } else { "" }, content.trim_end()).unwrap();
+    }
+    plan.warnings.iter().for_each(|warning| writeln!(text, "warning: {warning}").unwrap());
+    text
+}
+
+fn everything() -> Value {
+    json!({
+        "agent": {"type": "x", "model": "m-1", "effort": "high", "endpoint": "http://gateway:8080", "resume": "0000", "extraArgs": ["--more"]},
+        "prompt": "- Do it.",
+        "instructions": "Be kind.",
+        "mcpServers": {
+            "local": {"command": "serve", "args": ["--fast"], "env": {"A": "b"}},
+            "remote": {"url": "http://mcp", "headers": {"Authorization": "Bearer t"}},
+            "old": {"type": "sse", "url": "http://sse"}
+        },
+        "limits": {"maxTurns": 7}
+    })
+}
+
+fn read(agent: &dyn Agent, lines: &str) -> (StreamSummary, Vec<Event>) {
+    let mut reader = agent.reader(Detail::Full);
+    let mut events = Vec::new();
+    lines.lines().for_each(|line| reader.read_line(line.as_bytes(), &mut |event| events.push(event)));
+    (reader.summary().clone(), events)
+}
+
+fn judged(agent: &ManifestAgent, lines: &str, code: u8, stderr: &str) -> Option<(Reason, String)> {
+    let stream = read(agent, lines).0;
+    let seen = Seen { stream: &stream, process: ProcessEnd::Exited(code), stderr_tail: stderr };
+    agent.judge(&seen).map(|finding| (finding.reason, finding.message))
+}
+
+fn reason(agent: &ManifestAgent, lines: &str, code: u8, stderr: &str) -> Option<Reason> {
+    judged(agent, lines, code, stderr).map(|(reason, _)| reason)
+}
+
+#[test]
+fn the_guides_manifest_plans_what_it_says() {
+    insta::assert_snapshot!("the_guides_manifest_with_everything", shown(&plan(&guide(), &everything())));
+    insta::assert_snapshot!(
+        "the_guides_manifest_with_nothing",
+        shown(&plan(&guide(), &json!({"agent": {"type": "x"}, "prompt": "Do it."})))
+    );
+}
+
+#[test]
+fn the_guides_stream_means_what_it_says() {
+    let (summary, events) = read(&guide(), &of_the_guide("json stream"));
+    insta::assert_json_snapshot!("the_guides_stream", events);
+    assert_eq!((summary.unknown_lines, summary.malformed_lines, summary.turns), (0, 0, Some(1)));
+    assert_eq!(summary.answer.as_deref(), Some("The test is there."));
+    assert_eq!(judged(&guide(), &of_the_guide("json stream"), 1, ""), Some((Reason::Completed, "the agent is done".into())));
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once() {
+    let misshapen = r#"
+nmae = "x"
+about = 7
+held-against = "1.0"
+lacks = ["modle", "skills"]
+[command]
+program = "x"
+args = ["a", ["b", 3], { c = 1 }]
+prompt = "stdio"
+[environment]
+set = { A = 1 }
+[[file]]
+text = "t"
+[stream]
+format = "none"
+[[stream.event]]
+usage = { counts = "all" }
+turn = "yes"
+[[reason]]
+status = 70000
+reason = "NoSuch"
+[[repository]]
+path = 1979-05-27
+power = "executes"
+"#;
+    insta::assert_snapshot!("misshapen", errors(misshapen));
+    let meaningless = r#"
+name = "Claude Code"
+about = "two\nlines"
+lacks = ["model"]
+[command]
+program = " "
+args = ["--m={model}", "{prompt}", "{env:KEY}", "{modle}", "{"]
+prompt = "argument"
+[environment]
+set = { "1A" = "{private}", B = "{prompt}" }
+unset = ["1A"]
+[[file]]
+path = "{workspace}/x"
+text = "{effort}"
+merge = { a = "{resume}" }
+[[file]]
+path = "{home}/../x"
+[instructions]
+file = "/etc/x"
+in-prompt = true
+[mcp]
+pointer = "servers"
+[stream]
+format = "json-lnes"
+[[stream.event]]
+when = { type = "x", "/y" = { z = 1 } }
+has = ["z"]
+text = "text"
+when-item = { "/a" = 1 }
+usage = { counts = "each", cache-read = "/c", reasoning = "/r" }
+[[reason]]
+reason = "TurnLimit"
+[[reason]]
+status = 42
+reason = "TurnLimit"
+[[repository]]
+path = "../x"
+power = "executes"
+"#;
+    insta::assert_snapshot!("meaningless", errors(meaningless));
+    assert_eq!(errors("name = \"x\nabout = 1"), "line 1: is not TOML: invalid basic string, expected `\"`\n");
+}
+
+#[test]
+fn a_prompt_gets_in_by_every_way() {
+    let task = |prompt: &str| json!({"agent": {"type": "x", "extraArgs": ["--more"]}, "prompt": prompt});
+    let manifest = |command: &str| parse(&small(&format!("{command}\n[stream]\nformat = \"none\"\n")));
+
+    let by_argument = manifest("args = [\"run\", [\"--\", \"{prompt}\"]]\nprompt = \"argument\"");
+    assert_eq!(plan(&by_argument, &task("- a list")).args, ["run", "--more", "--", "- a list"]);
+    let long = "x".repeat(131_072);
+    let error = plan_in(&by_argument, &task(&long), &surroundings()).unwrap_err();
+    assert_eq!((error.len(), error[0].field.as_str()), (1, "prompt"));
+    assert!(plan_in(&by_argument, &task(&long[1..]), &surroundings()).is_ok());
+
+    let by_file = manifest("args = [\"--message-file={prompt-file}\"]\nprompt = \"file\"");
+    let planned = plan(&by_file, &task(&long));
+    assert_eq!(planned.args, ["--message-file=/tmp/private/small/prompt.md", "--more"]);
+    assert_eq!(planned.files[0].content, FileContent::Replace(long.clone().into_bytes()));
+    assert!(planned.files[0].private && planned.stdin.is_empty());
+
+    let by_variable = manifest("prompt = \"variable\"\n[environment]\nset = { PROMPT = \"{prompt}\" }");
+    assert_eq!(plan(&by_variable, &task("do")).env["PROMPT"].as_deref(), Some("do"));
+    assert!(plan_in(&by_variable, &task(&long), &surroundings()).is_err());
+    assert_eq!(plan(&manifest(""), &task(&long)).stdin, long.into_bytes());
+}
+
+#[test]
+fn what_must_not_stand_in_argv_does_not() {
+    let endpoint = small("args = [[\"--url\", \"{endpoint}\"]]\n[stream]\nformat = \"none\"\n").replace("\"endpoint\", ", "");
+    let agent = parse(&endpoint);
+    let task = |url: &str| json!({"agent": {"type": "x", "endpoint": url}, "prompt": "p"});
+    assert_eq!(plan(&agent, &task("http://gateway")).args, ["--url", "http://gateway"]);
+    assert!(plan_in(&agent, &task("http://user:password@gateway"), &surroundings()).is_err());
+    assert!(errors(&small("args = [\"{env:KEY}\"]\n[stream]\nformat = \"none\"\n")).contains("can be seen by every process"));
+}
+
+#[test]
+fn several_things_go_into_one_file_and_two_skills_of_one_name_do_not() {
+    let text = r#"
+[environment]
+secrets = ["SMITH_KEY"]
+[config-dir]
+default = "{home}/.small"
+[[file]]
+path = "{config}/config.toml"
+merge = { a = 1, mcp = { strict = true, key = "{env:SMITH_KEY}", gone = "{env:NO_SUCH}" } }
+[plugins]
+skills = "{config}/skills"
+sub-agents = "{config}/agents"
+[mcp]
+file = "{config}/config.toml"
+pointer = "/mcp/servers"
+stdio = { command = "{command}", args = "{args}", title = "the {name}" }
+[stream]
+format = "none"
+"#;
+    let agent = parse(&small(text).replace("\"skills\", \"sub-agents\", \"mcp-stdio\", ", ""));
+    let mut task = everything();
+    task["agent"]["endpoint"] = Value::Null;
+    insta::assert_snapshot!("one_file", shown(&plan(&agent, &task)));
+
+    let task = Task::from_value(&json!({"agent": {"type": "x"}, "prompt": "p"})).unwrap();
+    let plugin = |name: &str| Plugin { name: name.into(), dir: "/p".into(), skills: vec!["sew".into()], agents: vec![] };
+    let plugins = [plugin("one"), plugin("two")];
+    let error = agent.plan(&PlanRequest { task: &task, surroundings: &surroundings(), plugins: &plugins }).unwrap_err();
+    assert_eq!(error[0].problem, "the plugins `one` and `two` both have a skill `sew`");
+}
+
+#[test]
+fn an_agent_does_not_start_where_the_repository_can_redirect_it() {
+    let text = small("[stream]\nformat = \"none\"\n[[repository]]\npath = \".env\"\npower = \"redirects\"\n");
+    let agent = parse(&text);
+    let held = Surroundings { repository_files: [("sub/.env".into(), RepositoryFile::Other)].into(), ..surroundings() };
+    let task = |trust: &str| json!({"agent": {"type": "x"}, "prompt": "p", "trust": trust});
+    for trust in ["base", "instructions"] {
+        let error = plan_in(&agent, &task(trust), &held).unwrap_err();
+        assert!(error[0].problem.contains("`sub/.env`") && error[0].field == "trust");
+        assert!(plan_in(&agent, &task(trust), &surroundings()).is_ok());
+    }
+    assert!(plan_in(&agent, &task("repository"), &held).is_ok());
+}
+
+#[test]
+fn a_gateway_that_the_agent_cannot_be_given_is_no_warning() {
+    let agent = parse(&small("[stream]\nformat = \"none\"\n"));
+    let error = plan_in(&agent, &everything(), &surroundings()).unwrap_err();
+    assert_eq!(error[0].field, "agent.endpoint");
+}
+
+/// The rules that a stranger would write for Claude's stream, against what the built-in reader makes of the same recordings.
+#[test]
+fn pointers_read_a_recorded_stream_as_the_built_in_reader_does() {
+    let text = r#"
+[stream]
+format = "json-lines"
+[[stream.event]]
+when = { "/type" = "system", "/subtype" = "init" }
+session-id = "/session_id"
+model = "/model"
+version = "/claude_code_version"
+[[stream.event]]
+when = { "/type" = "system", "/subtype" = "api_retry" }
+error = { message = "/error", status = "/error_status", retry = true }
+[[stream.event]]
+when = { "/type" = "assistant" }
+each = "/message/content"
+when-item = { "/type" = "text" }
+text = "/text"
+[[stream.event]]
+when = { "/type" = "assistant" }
+each = "/message/content"
+when-item = { "/type" = "tool_use" }
+tool-call = { id = "/id", name = "/name", input = "/input" }
+[[stream.event]]
+when = { "/type" = "assistant" }
+usage = { counts = "each", once-per = "/message/id", input = "/message/usage/input_tokens", cache-read = "/message/usage/cache_read_input_tokens", cache-write = "/message/usage/cache_creation_input_tokens", input-has-cache = false, output = "/message/usage/output_tokens" }
+[[stream.event]]
+when = { "/type" = "user" }
+each = "/message/content"
+when-item = { "/type" = "tool_result" }
+tool-result = { id = "/tool_use_id", output = "/content", failed = "/is_error" }
+[[stream.event]]
+when = { "/type" = "result" }
+usage = { counts = "total", cost-usd = "/total_cost_usd", input = "/usage/input_tokens", cache-read = "/usage/cache_read_input_tokens", cache-write = "/usage/cache_creation_input_tokens", input-has-cache = false, output = "/usage/output_tokens" }
+[[stream.event]]
+when = { "/type" = "result", "/is_error" = false }
+end = { succeeded = true, message = "/result" }
+[[stream.event]]
+when = { "/type" = "result", "/is_error" = true }
+end = { succeeded = false, message = "/result", status = "/api_error_status" }
+[[reason]]
+text = "unable to connect"
+reason = "NetworkFailed"
+"#;
+    let agent = parse(&small(text));
+    let like = parse(&small("[stream]\nformat = \"claude\"\n"));
+    for recording in ["success", "err401-max2", "err429-max2", "err403"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/claude-2.1.197/{recording}.jsonl"));
+        let lines = std::fs::read_to_string(path).unwrap();
+        let (ours, events) = read(&agent, &lines);
+        let (theirs, their_events) = read(&Claude, &lines);
+        assert_eq!(ours.usage, theirs.usage, "{recording}");
+        assert_eq!(
+            (&ours.session_id, &ours.model, &ours.agent_version),
+            (&theirs.session_id, &theirs.model, &theirs.agent_version),
+            "{recording}"
+        );
+        assert_eq!(ours.tool_open, theirs.tool_open, "{recording}");
+        let end = |summary: &StreamSummary| summary.end.clone().map(|end| (end.succeeded, end.reason));
+        assert_eq!(end(&ours), end(&theirs), "{recording}");
+        let calls = |events: &[Event]| {
+            events.iter().filter(|event| matches!(event, Event::ToolCall { .. } | Event::ToolResult { .. })).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(calls(&events), calls(&their_events), "{recording}");
+        // A format by name is the built-in reader itself.
+        assert_eq!(read(&like, &lines), (theirs, their_events), "{recording}");
+    }
+}
+
+#[test]
+fn pieces_of_a_text_are_joined_and_idle_steps_counted() {
+    let text = "[stream]\nformat = \"json-lines\"\n[[stream.event]]\nhas = [\"/t\"]\ntext = \"/t\"\ndelta = true\n[[stream.event]]\nhas = [\"/u\"]\nturn = true\nusage = { counts = \"each\", input = \"/u\" }\n";
+    let agent = parse(&small(text));
+    let summary = read(&agent, "{\"t\":\"a\"}\n{\"t\":\"b\"}\n{\"u\":5}\n{\"t\":\"c\"}\n{\"t\":\"d\"}\n{\"u\":0}\n{\"u\":0}\n{}\nx\n\n").0;
+    assert_eq!(summary.answer.as_deref(), Some("cd"));
+    assert_eq!((summary.turns, summary.empty_steps, summary.usage.input_tokens), (Some(3), 2, Some(5)));
+    assert_eq!((summary.unknown_lines, summary.malformed_lines), (1, 1));
+}
+
+#[test]
+fn the_last_row_that_fits_is_the_reason() {
+    let agent = guide();
+    let problem = |status: u16, message: &str| json!({"type": "problem", "http": status, "message": message}).to_string();
+    let failed = |lines: &str| format!("{lines}\n{{\"type\":\"bye\",\"ok\":false}}");
+    assert_eq!(judged(&agent, &failed(&problem(401, "no")), 1, ""), Some((Reason::AuthenticationFailed, "no".into())));
+    assert_eq!(reason(&agent, &failed(&problem(429, "slow down")), 1, ""), Some(Reason::RateLimited));
+    assert_eq!(reason(&agent, &failed(&problem(418, "Too many STEPS")), 1, ""), Some(Reason::TurnLimit));
+    assert_eq!(reason(&agent, &failed(&problem(418, "tea")), 1, ""), Some(Reason::AgentFailed));
+    // What the stream does not say, code and stderr may.
+    assert_eq!(judged(&agent, "", 7, "warming up\nno licence\n"), Some((Reason::AuthenticationFailed, "no licence".into())));
+    assert_eq!(judged(&agent, "", 1, "oh\n"), Some((Reason::AgentFailed, "oh".into())));
+    assert_eq!(reason(&agent, &problem(500, "down"), 1, ""), Some(Reason::ServerError));
+    // It never said that it was done.
+    assert_eq!(reason(&agent, "", 0, ""), Some(Reason::TruncatedStream));
+    // It says that it is done: what it said before and its code are no matter.
+    assert_eq!(reason(&agent, &format!("{}\n{{\"type\":\"bye\",\"ok\":true}}", problem(500, "once")), 7, ""), Some(Reason::Completed));
+}
+
+#[test]
+fn without_a_stream_the_code_is_the_word_unless_a_row_says_otherwise() {
+    let text = "[stream]\nformat = \"none\"\n[[reason]]\nexit = 0\ntext = \"gave up\"\nreason = \"Stalled\"\n[[reason]]\ntext = \"401\"\nreason = \"AuthenticationFailed\"\n";
+    let agent = parse(&small(text));
+    assert_eq!(reason(&agent, "anything at all", 0, "fine"), None);
+    assert_eq!(reason(&agent, "", 0, "GET / 401"), None);
+    assert_eq!(judged(&agent, "", 0, "I gave up"), Some((Reason::Stalled, "I gave up".into())));
+    assert_eq!(reason(&agent, "", 1, "GET / 401"), Some(Reason::AuthenticationFailed));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+        let _ = ManifestAgent::parse(&text);
+    }
+
+    /// Near misses of a right one: the places where a parser thinks that it knows what comes.
+    #[test]
+    fn no_damage_makes_the_parser_panic(at in 0usize..4000, length in 0usize..40, with in "[\\PC\n\"{}\\[\\]=.|~]{0,12}") {
+        let text = of_the_guide("toml manifest");
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        let end = (0..=(at + length).min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap().max(at);
+        let damaged = format!("{}{with}{}", &text[..at], &text[end..]);
+        match ManifestAgent::parse(&damaged) {
+            // What passed the check can be planned, whatever is in it.
+            Ok(agent) => { let _ = plan_in(&agent, &everything(), &surroundings()); }
+            Err(errors) => prop_assert!(errors.iter().all(|error| error.line.is_none_or(|line| line <= damaged.lines().count().max(1)))),
+        }
+    }
+
+    #[test]
+    fn no_line_makes_the_reader_panic(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20), kind in "(hello|say|call|called|step|problem|bye)", number in any::<f64>(), text in "\\PC{0,20}") {
+        let agent = guide();
+        let mut reader = agent.reader(Detail::Full);
+        for line in &lines {
+            reader.read_line(line, &mut |_| ());
+        }
+        let odd = json!({"type": kind, "session": number, "text": [text], "tool": text, "tokens": {"prompt": number, "cached": -1, "generated": text}, "http": number, "message": {"a": text}, "ok": number > 0.0, "why": null});
+        reader.read_line(odd.to_string().as_bytes(), &mut |_| ());
+        let seen = Seen { stream: reader.summary(), process: ProcessEnd::Exited(1), stderr_tail: &text };
+        let _ = agent.judge(&seen);
+    }
+}
