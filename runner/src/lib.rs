@@ -1,5 +1,6 @@
 //! agent-runner: PID 1 for one task of one coding agent.
 
+pub mod agents;
 pub mod cli;
 pub mod commands;
 pub mod configure;

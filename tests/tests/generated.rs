@@ -119,7 +119,9 @@ fn the_specs_tables_follow_the_code() {
 
 #[test]
 fn the_schemas_follow_the_types() {
-    for document in [SchemaDocument::Task, SchemaDocument::Outcome, SchemaDocument::Event, SchemaDocument::Termination] {
+    for document in
+        [SchemaDocument::Task, SchemaDocument::Outcome, SchemaDocument::Event, SchemaDocument::Termination, SchemaDocument::Manifest]
+    {
         hold(&format!("spec/v1/{}.schema.json", name(document)), &schema(document));
     }
 }

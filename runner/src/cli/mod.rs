@@ -57,8 +57,13 @@ pub enum Command {
     #[command(after_help = "Example, within a script that `agent-runner exec` runs:\n  agent-runner emit summary 'Renamed two functions'")]
     Emit(EmitArgs),
     /// Show what a recorded stream would have resulted in
-    #[command(after_help = "Example:\n  agent-runner replay stream.jsonl --type claude --exit-code 1")]
+    #[command(
+        after_help = "Example:\n  agent-runner replay stream.jsonl --type claude --exit-code 1\n\nExample, for the author of a manifest:\n  agent-runner replay stream.jsonl --manifest agent.toml --log events"
+    )]
     Replay(ReplayArgs),
+    /// Look after manifests, by which agents are described without code
+    #[command(after_help = "Example:\n  agent-runner manifest check /etc/agent-runner/agents/mine.toml")]
+    Manifest(ManifestArgs),
     /// Copy this binary to a directory or path, for instance a volume that any image mounts
     #[command(after_help = "Example, as an init container:\n  agent-runner install /runner/agent-runner")]
     Install(InstallArgs),
@@ -127,6 +132,9 @@ pub struct ReplayArgs {
     /// Which agent's stream it is
     #[arg(long = "type", default_value = "claude", value_name = "NAME")]
     pub kind: String,
+    /// The manifest of the agent whose stream it is
+    #[arg(long, value_name = "FILE", conflicts_with = "kind")]
+    pub manifest: Option<PathBuf>,
     /// The agent's exit code
     #[arg(long, default_value_t = 0, value_name = "CODE")]
     pub exit_code: u8,
@@ -136,6 +144,29 @@ pub struct ReplayArgs {
     /// Show the stream as this on stderr while it is read
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log: Option<ReplayLog>,
+}
+
+/// Arguments of `manifest`.
+#[derive(Debug, Args)]
+pub struct ManifestArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: ManifestAction,
+}
+
+/// What can be done with a manifest.
+#[derive(Debug, Subcommand)]
+pub enum ManifestAction {
+    /// Name everything that is wrong with a manifest; else show what would be started and written
+    #[command(after_help = "Example:\n  agent-runner manifest check agent.toml")]
+    Check(ManifestCheckArgs),
+}
+
+/// Arguments of `manifest check`.
+#[derive(Debug, Args)]
+pub struct ManifestCheckArgs {
+    /// The manifest
+    pub file: PathBuf,
 }
 
 /// How `replay` shows a stream.
@@ -181,6 +212,8 @@ pub enum SchemaDocument {
     Event,
     /// The termination message.
     Termination,
+    /// `agent.toml`, by which an agent is described.
+    Manifest,
 }
 
 /// Arguments of `version`.

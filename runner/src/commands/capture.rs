@@ -31,7 +31,7 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let given = Inputs { needs_agent: false, ..inputs(settings) };
     let mut journal = Journal::new(None, crate::run::nonce(), given.dialect);
     let resolved = given.resolve(read_input_file).map_err(Failure::from).and_then(|Resolved { task, warnings }| {
-        let agent = crate::run::phases::find_agent(&task)?;
+        let agent = crate::agents::find(&task)?;
         Ok((task, warnings, agent))
     });
     let (task, warnings, agent) = match resolved {
@@ -42,8 +42,9 @@ pub fn run(settings: SettingFlags) -> ExitCode {
             return ExitCode::from(report::conclude(&mut journal, &given, Ending::Failed(failure)));
         }
     };
-    crate::run::phases::gather_secrets(&mut journal, &given, &task);
+    crate::run::phases::gather_secrets(&mut journal, &given, &task, Some(agent.as_ref()));
     journal.take_task(&task);
+    journal.take_agent(agent.name());
     journal.open(&task.sinks, Some(&task.workspace.dir));
     warnings.into_iter().for_each(|warning| journal.warn(warning));
     journal.enter(Phase::Agent);

@@ -9,6 +9,7 @@ use agent_sdk::agent::PlanRequest;
 use agent_sdk::task::Task;
 
 use super::supervised::inputs;
+use crate::agents;
 use crate::cli::setting_flags::SettingFlags;
 use crate::inputs::{Inputs, read_input_file};
 use crate::run::place::Place;
@@ -95,9 +96,9 @@ fn check_place(given: &Inputs, findings: &mut Findings) {
 }
 
 fn check_agent(given: &Inputs, task: &Task, findings: &mut Findings) {
-    let Some(agent) = agent_sdk::agents::by_name(&task.agent.kind) else {
-        findings.add(Finding::Wrong, format!("there is no agent `{}`; `agent-runner version` lists them", task.agent.kind));
-        return;
+    let agent = match agents::find(task) {
+        Ok(agent) => agent,
+        Err(error) => return findings.add(Finding::Wrong, format!("{error}; {}", error.hint())),
     };
     if task.agent.kind == agent_sdk::agents::command::NAME {
         findings.add(Finding::Lacking, "no agent is named (AGENT_TYPE), so none is looked for");

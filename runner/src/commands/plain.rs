@@ -25,6 +25,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Capture(args) => super::capture::run(args),
         Command::Emit(args) => super::emit::run(&args),
         Command::Replay(args) => super::replay::run(&args),
+        Command::Manifest(args) => super::manifest::run(&args),
         Command::Install(args) => super::install::run(&args),
         Command::Doctor(args) => super::doctor::run(args),
         Command::Schema(args) => super::schema::run(&args),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use agent_sdk::agent::{Detail, ProcessEnd};
+use agent_sdk::agent::{Agent, Detail, ProcessEnd};
 use agent_sdk::outcome::Outcome;
 use agent_sdk::task::Limits;
 use agent_sdk::verdict::Phase;
@@ -28,9 +28,22 @@ const USAGE: u8 = 64;
 /// Runs the command: the outcome as JSON on stdout; 0 whatever the outcome is, since the replay itself went well.
 #[must_use]
 pub fn run(args: &ReplayArgs) -> ExitCode {
-    let Some(agent) = agent_sdk::agents::by_name(&args.kind) else {
-        super::complain(&format!("there is no agent `{}`", args.kind), Some("`agent-runner version` lists them"));
-        return ExitCode::from(USAGE);
+    let agent: Box<dyn Agent> = match (&args.manifest, agent_sdk::agents::by_name(&args.kind)) {
+        (Some(path), _) => match crate::agents::read(path) {
+            Ok(agent) => Box::new(agent),
+            Err(error) => {
+                super::complain(&error.to_string(), Some(&error.hint()));
+                return ExitCode::from(NO_INPUT);
+            }
+        },
+        (None, Some(agent)) => agent,
+        (None, None) => {
+            super::complain(
+                &format!("there is no agent `{}`", args.kind),
+                Some("`agent-runner version` lists them; `--manifest` names a file"),
+            );
+            return ExitCode::from(USAGE);
+        }
     };
     let stderr = match args.stderr.as_deref().map(std::fs::read).transpose() {
         Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
@@ -70,7 +83,7 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
     outcome.exit_code = verdict.exit_code(process);
     outcome.agent_exit_code = Some(process.code());
     let mut outcome = journal.fill(outcome);
-    outcome.agent = Some(args.kind.clone());
+    outcome.agent = Some(agent.name().to_owned());
     // How long the replay took says nothing of the run.
     outcome.phases_ms.clear();
     super::print(&format!("{}\n", serde_json::to_string_pretty(&outcome).unwrap_or_default()))

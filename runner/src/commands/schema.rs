@@ -17,6 +17,7 @@ pub fn schema(document: SchemaDocument) -> String {
         SchemaDocument::Outcome => schema_for!(Outcome),
         SchemaDocument::Event => schema_for!(Event),
         SchemaDocument::Termination => schema_for!(agent_sdk::termination::TerminationMessage),
+        SchemaDocument::Manifest => schema_for!(agent_sdk::agents::manifest::Manifest),
     };
     schema.insert("$id".to_owned(), format!("urn:agent-image-interface:v1:{}", name(document)).into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
@@ -32,6 +33,7 @@ pub fn name(document: SchemaDocument) -> &'static str {
         SchemaDocument::Outcome => "outcome",
         SchemaDocument::Event => "event",
         SchemaDocument::Termination => "termination",
+        SchemaDocument::Manifest => "manifest",
     }
 }
 

@@ -63,10 +63,11 @@ macro_rules! settings {
 }
 
 settings! {
-    TASK: "AGENT_TYPE" Text "agent.type" "NAME" "Which agent does the task, for instance `claude`";
+    TASK: "AGENT_TYPE" Text "agent.type" "NAME" "Which agent does the task, for instance `claude`; also the name of a manifest, or the path of one";
     TASK: "AGENT_PROMPT" Text "prompt" "TEXT" "What the agent is asked to do; also the command's one argument";
     TASK: "AGENT_PROMPT_FILE" TextFile "prompt" "FILE" "File with the prompt; use it for prompts of 128 KiB and more, which no variable can hold";
     TASK: "AGENT_INTERFACE_VERSION" Text "interfaceVersion" "X.Y" "The Agent Image Interface version that the platform speaks";
+    AGENT: "AGENT_MANIFEST_DIR" Text "agent.manifestDir" "DIR" "Directory of manifests, NAME.toml each, of agents that are not built in [default: /etc/agent-runner/agents]";
     AGENT: "AGENT_MODEL" Text "agent.model" "NAME" "Model, in the agent's own spelling";
     AGENT: "AGENT_EFFORT" Text "agent.effort" "WORD" "Reasoning effort, in the agent's own spelling";
     AGENT: "AGENT_ENDPOINT" Text "agent.endpoint" "URL" "Base URL of a model gateway, without /v1; no file of the repository can override it";

@@ -7,6 +7,7 @@ use agent_sdk::task::Span;
 use agent_sdk::verdict::{Origin, Phase, Reason};
 
 use super::place::PlaceError;
+use crate::agents::AgentError;
 use crate::configure::ConfigureError;
 use crate::inputs::InputErrors;
 use crate::process::LaunchError;
@@ -29,14 +30,9 @@ pub enum Failure {
         /// What we speak.
         spoken: &'static str,
     },
-    /// No agent of that name.
-    #[error("there is no agent `{name}`; known: {known}")]
-    UnknownAgent {
-        /// What was asked for.
-        name: String,
-        /// The names that exist.
-        known: String,
-    },
+    /// No agent of that name, or its manifest is wrong.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
     /// No private place for the run.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -93,7 +89,9 @@ impl Failure {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Usage(_) => Reason::UsageError,
-            Self::Inputs(_) | Self::UnknownAgent { .. } | Self::Plan(_) => Reason::InvalidTask,
+            Self::Inputs(_) | Self::Agent(AgentError::Unknown { .. }) | Self::Plan(_) => Reason::InvalidTask,
+            // The image promises an agent that it does not have.
+            Self::Agent(AgentError::Unreadable { .. } | AgentError::Wrong { .. }) => Reason::AgentNotFound,
             Self::Version { .. } => Reason::UnsupportedVersion,
             Self::Place(_) | Self::Configure(_) => Reason::ConfigurationFailed,
             Self::Workspace(error) => error.reason(),
@@ -109,7 +107,7 @@ impl Failure {
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         match self {
-            Self::Usage(_) | Self::Inputs(_) | Self::Version { .. } | Self::UnknownAgent { .. } => Some(Phase::Inputs),
+            Self::Usage(_) | Self::Inputs(_) | Self::Version { .. } | Self::Agent(_) => Some(Phase::Inputs),
             Self::Workspace(_) => Some(Phase::Workspace),
             Self::Place(_) | Self::Plan(_) | Self::Configure(_) => Some(Phase::Configure),
             Self::SetupLaunch(_) | Self::Setup { .. } => Some(Phase::Setup),
@@ -153,6 +151,7 @@ impl Failure {
         match self {
             Self::Workspace(error) => Some(error.hint().to_owned()),
             Self::Configure(error) => Some(error.hint().to_owned()),
+            Self::Agent(error) => Some(error.hint()),
             Self::SetupLaunch(error) | Self::Launch { error, .. } => Some(error.hint()),
             Self::Plan(errors) => errors.first().map(|error| error.hint.clone()),
             _ => None,

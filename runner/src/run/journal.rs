@@ -121,6 +121,11 @@ impl Journal {
         self.grace = task.limits.grace.as_duration();
     }
 
+    /// Takes the agent's own name, where the task named its manifest.
+    pub fn take_agent(&mut self, name: &str) {
+        self.agent = Some(name.to_owned());
+    }
+
     /// The run enters a phase.
     pub fn enter(&mut self, phase: Phase) {
         self.close_phase();

@@ -22,6 +22,7 @@ use super::limits::{self, Stop};
 use super::place::Place;
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
+use crate::agents;
 use crate::configure::{self, ConfigureError, Places};
 use crate::dialects::Dialect;
 use crate::init::RunnerSide;
@@ -51,11 +52,13 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
         Err(_) if matches!(order.extent, Extent::Command(_) | Extent::Clone) => Place::nowhere(&order.inputs.env),
         Err(error) => return Err(error.into()),
     };
-    gather_secrets(journal, &order.inputs, &task);
+    let agent = agents::find(&task);
+    gather_secrets(journal, &order.inputs, &task, agent.as_deref().ok());
     journal.take_task(&task);
     journal.open(&task.sinks, Some(&task.workspace.dir));
     warnings.into_iter().for_each(|warning| journal.warn(warning));
-    let agent = find_agent(&task)?;
+    let agent = agent?;
+    journal.take_agent(agent.name());
 
     let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
     journal.enter(Phase::Workspace);
@@ -411,22 +414,10 @@ fn check_version(task: &Task) -> Result<(), Failure> {
     }
 }
 
-/// The agent that a task names.
-///
-/// # Errors
-/// There is none of that name.
-pub fn find_agent(task: &Task) -> Result<Box<dyn Agent>, Failure> {
-    agent_sdk::agents::by_name(&task.agent.kind).ok_or_else(|| {
-        let known = agent_sdk::agents::all().iter().map(|agent| format!("`{}`", agent.name())).collect::<Vec<_>>().join(", ");
-        Failure::UnknownAgent { name: task.agent.kind.clone(), known }
-    })
-}
-
 /// Takes everything that must not be printed from where it stands.
-pub fn gather_secrets(journal: &mut Journal, inputs: &Inputs, task: &Task) {
-    let agent = agent_sdk::agents::by_name(&task.agent.kind);
+pub fn gather_secrets(journal: &mut Journal, inputs: &Inputs, task: &Task, agent: Option<&dyn Agent>) {
     let token = task.git.token_file.as_deref().and_then(|path| std::fs::read(path).ok());
-    let all = secrets::of_environment(&inputs.env, agent.as_deref()).into_iter().chain(secrets::of_task(task, token.as_deref()));
+    let all = secrets::of_environment(&inputs.env, agent).into_iter().chain(secrets::of_task(task, token.as_deref()));
     for secret in all {
         if let Err(error) = journal.secrets.add(&secret) {
             journal.warn(error.to_string());
