@@ -117,8 +117,8 @@ pub struct Plugin {
     pub dir: PathBuf,
     /// The names of its skills (directories with a `SKILL.md`).
     pub skills: Vec<String>,
-    /// The names of its sub-agents (`agents/NAME.md`, without the ending).
-    pub agents: Vec<String>,
+    /// Its sub-agents (`agents/NAME.md`): their names, without the ending, and what stands in the files.
+    pub agents: BTreeMap<String, Vec<u8>>,
 }
 
 /// What to write, and what to start.

@@ -26,7 +26,7 @@ fn surroundings() -> Surroundings {
 
 fn plan_in(task: &Value, surroundings: &Surroundings) -> Result<Plan, Vec<PlanError>> {
     let task = Task::from_value(task).unwrap();
-    let plugin = Plugin { name: "kit".into(), dir: "/plugins/kit".into(), skills: vec!["sew".into()], agents: vec![] };
+    let plugin = Plugin { name: "kit".into(), dir: "/plugins/kit".into(), skills: vec!["sew".into()], agents: [].into() };
     Claude.plan(&PlanRequest { task: &task, surroundings, plugins: &[plugin] })
 }
 

@@ -4,6 +4,8 @@
 //! them). Such links are followed; one that leads out of the plugin directory is an error, since what it leads to is not what
 //! the platform put there.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use agent_sdk::agent::Plugin;
@@ -12,6 +14,8 @@ use super::error::ConfigureError;
 
 /// More plugins, or more skills or sub-agents in one, than anybody has; each costs the model's context.
 const LIMIT: usize = 1000;
+/// A sub-agent's file is a prompt: a few KiB.
+const AGENT_LIMIT: u64 = 1 << 20;
 
 /// The plugins of a directory, by name.
 ///
@@ -25,10 +29,12 @@ pub fn read_plugins(dir: &Path) -> Result<Vec<Plugin>, ConfigureError> {
         if !path.is_dir() {
             continue;
         }
-        let agents = children(&root, &path.join("agents"))?
-            .into_iter()
-            .filter(|(name, path)| name.ends_with(".md") && path.is_file())
-            .filter_map(|(name, _)| name.strip_suffix(".md").map(str::to_owned));
+        let mut agents = BTreeMap::new();
+        for (file, agent) in children(&root, &path.join("agents"))? {
+            if let Some(name) = file.strip_suffix(".md").filter(|_| agent.is_file()) {
+                agents.insert(name.to_owned(), read_agent(&agent)?);
+            }
+        }
         let mut skills = Vec::new();
         for (name, skill) in children(&root, &path.join("skills"))? {
             // Through the link, if it is one: it must not lead out either.
@@ -36,9 +42,19 @@ pub fn read_plugins(dir: &Path) -> Result<Vec<Plugin>, ConfigureError> {
                 skills.push(name);
             }
         }
-        plugins.push(Plugin { name, dir: path, skills, agents: agents.collect() });
+        plugins.push(Plugin { name, dir: path, skills, agents });
     }
     Ok(plugins)
+}
+
+fn read_agent(path: &Path) -> Result<Vec<u8>, ConfigureError> {
+    let mut content = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(AGENT_LIMIT + 1).read_to_end(&mut content));
+    read.map_err(|error| ConfigureError::PluginDirectory { path: path.to_owned(), problem: error.to_string() })?;
+    if content.len() as u64 > AGENT_LIMIT {
+        return Err(ConfigureError::TooMuch { path: path.to_owned(), limit: format!("{AGENT_LIMIT} bytes") });
+    }
+    Ok(content)
 }
 
 /// Where a path really is, if there is anything; an error if that is outside of the root.
@@ -76,10 +92,10 @@ fn children(root: &Path, dir: &Path) -> Result<Vec<(String, PathBuf)>, Configure
     Ok(children)
 }
 
-/// Letters, digits, `.`, `_`, `-`, beginning with a letter or digit: safe in a path, an argument, and as `plugin:name`.
+/// Letters, digits, `.`, `_`, `-`, `:`, beginning with a letter or digit: safe in a path and in an argument.
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':'))
 }
 
 #[cfg(test)]
@@ -105,8 +121,10 @@ mod tests {
         write(at("README.md"));
         write(at(".git/config"));
         let plugins = read_plugins(dir.path()).unwrap();
-        let seen: Vec<_> = plugins.iter().map(|p| (p.name.as_str(), p.skills.join(","), p.agents.join(","))).collect();
+        let seen: Vec<_> =
+            plugins.iter().map(|p| (p.name.as_str(), p.skills.join(","), p.agents.keys().cloned().collect::<Vec<_>>().join(","))).collect();
         assert_eq!(seen, [("a", "one".into(), String::new()), ("b", "two".into(), "helper".into())]);
+        assert_eq!(plugins[1].agents["helper"], b"x");
     }
 
     #[test]

@@ -4,6 +4,8 @@ pub mod claude;
 pub mod command;
 pub mod manifest;
 pub mod native;
+#[cfg_attr(not(test), expect(dead_code, reason = "the agents that need them come next"))]
+mod plugins;
 
 use crate::agent::Agent;
 
