@@ -58,6 +58,34 @@ pub enum Ability {
     HiddenKey,
 }
 
+/// Every ability, in the order of the table, and its words there.
+pub const ABILITIES: &[(Ability, &str)] = &[
+    (Ability::Task, "A task with a commit: branch, commit, and tokens equal to the bill"),
+    (Ability::Reasons, "Failures of the model end with the right reason and exit code"),
+    (Ability::Usage, "Tokens equal the bill in every run that ends"),
+    (Ability::SubAgentUsage, "Tokens of sub-agents and side models are counted"),
+    (Ability::PartialUsage, "A killed run has the tokens of the answers before"),
+    (Ability::Cost, "What it cost, in US dollars"),
+    (Ability::Signals, "SIGTERM and SIGINT end it, with nobody left"),
+    (Ability::LongPrompt, "A prompt of 1 MiB"),
+    (Ability::AnyPrompt, "A prompt that begins with a dash or a slash, or holds quotes and line breaks, byte for byte"),
+    (Ability::Instructions, "User-level instructions"),
+    (Ability::RepositoryInstructions, "The repository's `AGENTS.md`"),
+    (Ability::Skills, "Skills of plugins"),
+    (Ability::SubAgents, "Sub-agents of plugins"),
+    (Ability::McpStdio, "MCP servers that are programs"),
+    (Ability::McpHttp, "MCP servers by streamable HTTP, with headers"),
+    (Ability::McpSse, "MCP servers by server-sent events"),
+    (Ability::Model, "The model"),
+    (Ability::Effort, "Reasoning effort"),
+    (Ability::Endpoint, "A model gateway"),
+    (Ability::Resume, "Continuing a session by its id"),
+    (Ability::TurnLimit, "A limit on how often the model is asked"),
+    (Ability::RetryLimit, "A limit on how often one request is repeated"),
+    (Ability::Trust, "A hostile repository gets neither a request nor a program with the key"),
+    (Ability::HiddenKey, "The key is hidden from the model's shell and MCP servers"),
+];
+
 /// How far it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,7 +1,9 @@
-//! An MCP server by streamable HTTP on loopback, with one tool, that remembers the headers of what it was asked.
+//! An MCP server by HTTP on loopback, with one tool, that remembers the headers of what it was asked.
 //!
-//! The transport is <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#streamable-http>, in its smallest
-//! form: each POST is answered with one JSON object.
+//! It speaks both transports, each in its smallest form. Streamable HTTP
+//! (<https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#streamable-http>): a POST to `/mcp` is answered with one JSON
+//! object. Server-sent events (<https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>): a GET of `/sse`
+//! opens the stream, whose first event says where to POST; the answers are events of the stream.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
@@ -23,8 +25,15 @@ pub struct Asked {
 /// A running server; its threads end with the test's process.
 #[derive(Debug)]
 pub struct HttpMcp {
-    url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    origin: String,
+    memory: Arc<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    asked: Mutex<Vec<Asked>>,
+    /// The open streams of server-sent events, in the order of their opening.
+    streams: Mutex<Vec<TcpStream>>,
 }
 
 impl HttpMcp {
@@ -32,9 +41,9 @@ impl HttpMcp {
     #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let memory = Arc::clone(&asked);
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let memory = Arc::new(Memory::default());
+        let server = Self { origin, memory: Arc::clone(&memory) };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let memory = Arc::clone(&memory);
@@ -42,23 +51,29 @@ impl HttpMcp {
                 std::thread::spawn(move || drop(serve(stream, &memory)));
             }
         });
-        Self { url, asked }
+        server
     }
 
-    /// Its URL.
+    /// Its URL for streamable HTTP.
     #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> String {
+        format!("{}/mcp", self.origin)
+    }
+
+    /// Its URL for server-sent events.
+    #[must_use]
+    pub fn sse_url(&self) -> String {
+        format!("{}/sse", self.origin)
     }
 
     /// What it was asked.
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.memory.asked.lock().unwrap().clone()
     }
 }
 
-fn serve(stream: TcpStream, memory: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, memory: &Memory) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     loop {
@@ -82,7 +97,22 @@ fn serve(stream: TcpStream, memory: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let message: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        memory.lock().unwrap().push(Asked { headers, message: message.clone() });
+        memory.asked.lock().unwrap().push(Asked { headers, message: message.clone() });
+        if head[0].starts_with("GET /sse") {
+            let mut streams = memory.streams.lock().unwrap();
+            let number = streams.len();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: endpoint\ndata: /post/{number}\n\n")?;
+            streams.push(stream.try_clone()?);
+            continue;
+        }
+        if let Some(number) = head[0].strip_prefix("POST /post/") {
+            let number: usize = number.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
+            write!(stream, "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")?;
+            if let (Some(answer), Some(stream)) = (answer(&message), memory.streams.lock().unwrap().get_mut(number)) {
+                write!(stream, "event: message\ndata: {answer}\n\n")?;
+            }
+            continue;
+        }
         let answer = answer(&message).map(|answer| answer.to_string()).unwrap_or_default();
         let status = match (head[0].starts_with("POST "), answer.is_empty()) {
             (false, _) => "405 Method Not Allowed",

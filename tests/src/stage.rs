@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::clis::{self, Cli};
 use crate::repo::git_ok;
+use crate::runs::Counted;
 
 /// The key that the runner is given; nobody but the model may see it.
 pub const KEY: &str = "sk-key-of-the-test";
@@ -32,6 +33,8 @@ pub struct Ended {
     pub code: Option<i32>,
     /// `result.json`.
     pub outcome: Value,
+    /// The termination message.
+    pub message: Value,
     /// The agent's stream.
     pub events: Vec<Value>,
     /// What the runner logged.
@@ -145,8 +148,10 @@ impl Stage {
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let outcome = std::fs::read(self.path("result.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let message = std::fs::read(self.path("termination-log")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ended {
             code: output.status.code(),
+            message: message.unwrap_or_else(|| panic!("no termination message: {stdout}{stderr}")),
             outcome: outcome.unwrap_or_else(|| panic!("no result.json: {stdout}{stderr}")),
             // The marker block at the end is no part of the agent's stream.
             events: stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(),
@@ -171,6 +176,18 @@ impl Ended {
     pub fn expect_success(&self) -> &Self {
         assert!(self.code == Some(0) && self.outcome["status"] == "succeeded", "{self:#?}");
         self
+    }
+
+    /// A parameter of the termination message.
+    #[must_use]
+    pub fn parameter(&self, key: &str) -> Option<&str> {
+        self.message["parameters"][key].as_str()
+    }
+
+    /// The tokens of the message.
+    #[must_use]
+    pub fn tokens(&self) -> Counted {
+        Counted::of_message(&self.message)
     }
 }
 

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
+use agent_tests::clis::{self, Cli};
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
+use agent_tests::runs::Counted;
 use agent_tests::stage::{Stage, questions, spy};
 use serde_json::{Value, json};
 
@@ -54,6 +57,9 @@ fn instructions_skills_and_sub_agents_of_task_and_repository_are_in_the_first_qu
     assert!(init["skills"].as_array().unwrap().contains(&json!("kit:sew")), "{init}");
     assert!(init["agents"].as_array().unwrap().contains(&json!("kit:tailor")), "{init}");
     assert_eq!(std::fs::read_to_string(claude.path("home/.claude/CLAUDE.md")).unwrap(), "USER-SAYS\n");
+    saw("claude", Ability::Instructions, Support::Yes);
+    saw("claude", Ability::Skills, Support::Yes);
+    saw("claude", Ability::SubAgents, Support::Yes);
 }
 
 #[test]
@@ -65,6 +71,7 @@ fn agents_md_counts_where_there_is_no_claude_md() {
     claude.run().expect_success();
     let first = &questions(&model)[0];
     assert!(first.mentions("AGENTS-SAYS") && first.mentions("AGENTS-IMPORTS"));
+    saw("claude", Ability::RepositoryInstructions, Support::Yes);
 }
 
 #[test]
@@ -98,6 +105,8 @@ fn model_and_effort_are_asked_for() {
     let first = &questions(&model)[0];
     assert_eq!(first.model.as_deref(), Some("claude-sonnet-5"));
     assert_eq!(first.json()["output_config"]["effort"], "low");
+    saw("claude", Ability::Model, Support::Yes);
+    saw("claude", Ability::Effort, Support::Yes);
 }
 
 #[test]
@@ -126,6 +135,7 @@ fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables() {
             .count(),
         0
     );
+    saw("claude", Ability::McpStdio, Support::Yes);
 }
 
 #[test]
@@ -143,6 +153,24 @@ fn an_http_mcp_tool_is_listed_and_called_with_its_headers() {
     let asked = server.asked();
     let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
     assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");
+    saw("claude", Ability::McpHttp, Support::Yes);
+}
+
+#[test]
+fn an_mcp_tool_by_server_sent_events_is_listed_and_called_with_its_headers() {
+    let scenario = Scenario::builtin("mcp-call").unwrap().with("tool", "weather").unwrap();
+    let model = ScriptedModel::start(scenario).unwrap();
+    let Some(claude) = Stage::new("claude", &model) else { return };
+    let server = HttpMcp::start();
+    let servers = json!({"mcpServers": {"sky": {"type": "sse", "url": server.sse_url(), "headers": {"X-Of-The-Task": "a value"}}}});
+    claude.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
+    let questions = questions(&model);
+    assert!(questions.iter().any(|question| question.tools.iter().any(|tool| tool == "mcp__sky__weather")), "{:?}", questions[0].tools);
+    assert!(questions.last().unwrap().mentions("it rains by http"));
+    let asked = server.asked();
+    let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
+    assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");
+    saw("claude", Ability::McpSse, Support::Yes);
 }
 
 #[test]
@@ -156,6 +184,7 @@ fn any_prompt_reaches_the_model_as_it_is() {
     }
     let seen: Vec<String> = questions(&model).iter().map(prompt_of).collect();
     assert_eq!(seen, prompts);
+    saw("claude", Ability::AnyPrompt, Support::Yes);
 }
 
 /// The CLI takes it for a command, and an unknown one ends with code 0 and no model call.
@@ -169,6 +198,7 @@ fn a_prompt_that_begins_with_a_slash_is_text() {
         assert_eq!(prompt_of(questions(&model).last().unwrap()), format!("\n{prompt}"));
     }
     assert_eq!(questions(&model).len(), 3);
+    saw("claude", Ability::AnyPrompt, Support::Partly("a leading `/` gets a line break before it, or it would be a command".into()));
 }
 
 #[test]
@@ -181,6 +211,7 @@ fn a_prompt_of_one_mebibyte_arrives_whole() {
     let file = claude.path("prompt.txt");
     claude.without("AGENT_PROMPT").variable("AGENT_PROMPT_FILE", file).run().expect_success();
     assert!(prompt_of(&questions(&model)[0]) == prompt);
+    saw("claude", Ability::LongPrompt, Support::Yes);
 }
 
 #[test]
@@ -193,4 +224,56 @@ fn neither_the_models_shell_nor_its_parent_has_the_key_in_its_environment() {
     let seen = claude.traces("spy-");
     assert!(seen["shell"].contains("CLAUDECODE=1"), "{seen:?}");
     assert!(!seen["shell"].contains(agent_tests::stage::KEY));
+    saw("claude", Ability::HiddenKey, Support::Yes);
+}
+
+#[test]
+fn a_session_that_is_resumed_goes_on_and_costs_only_what_is_new() {
+    let Some(newest) = clis::newest("claude") else { return };
+    resume(&newest);
+    clis::older("claude").iter().for_each(resume);
+    saw("claude", Ability::Resume, Support::Yes);
+}
+
+fn resume(cli: &Cli) {
+    let model = model("text-only");
+    let claude = Stage::of(cli, &model);
+    let claude = claude.variable("AGENT_PROMPT", "REMEMBER-THIS");
+    let first = claude.run();
+    let session = first.expect_success().parameter("session-id").unwrap().to_owned();
+    let model = self::model("text-only");
+    let claude = claude.variable("AGENT_ENDPOINT", model.base_url()).variable("AGENT_RESUME", session.clone());
+    let second = claude.variable("AGENT_PROMPT", "And now?").run();
+    assert_eq!(second.expect_success().parameter("session-id"), Some(session.as_str()));
+    assert!(questions(&model)[0].mentions("REMEMBER-THIS"));
+    assert_eq!(second.tokens(), Counted::billed(model.bill().finished), "{second:#?}");
+}
+
+/// What a task configures, all at once, with every other version that is pinned.
+#[test]
+fn older_versions_are_told_everything_too() {
+    for cli in clis::older("claude") {
+        let model = model("mcp-call");
+        let claude = Stage::of(&cli, &model);
+        claude.file("CLAUDE.md", "REPOSITORY-SAYS\n");
+        claude.other_file("plugins/kit/skills/sew/SKILL.md", &described("sew", "PLUGIN-SKILL"));
+        claude.other_file("plugins/kit/agents/tailor.md", &described("tailor", "PLUGIN-AGENT"));
+        let servers = json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
+        let variables = [
+            ("AGENT_INSTRUCTIONS", "TASK-SAYS".to_owned()),
+            ("AGENT_PLUGIN_DIR", claude.path("plugins").to_str().unwrap().to_owned()),
+            ("AGENT_MCP_SERVERS", servers.to_string()),
+            ("AGENT_MODEL", "claude-sonnet-5".to_owned()),
+            ("AGENT_EFFORT", "low".to_owned()),
+        ];
+        let claude = variables.into_iter().fold(claude, |claude, (name, value)| claude.variable(name, value));
+        claude.run().expect_success();
+        let questions = questions(&model);
+        for told in ["REPOSITORY-SAYS", "TASK-SAYS", "PLUGIN-SKILL", "PLUGIN-AGENT"] {
+            assert!(questions[0].mentions(told), "{} {told}", cli.version);
+        }
+        assert_eq!(questions[0].model.as_deref(), Some("claude-sonnet-5"), "{}", cli.version);
+        assert_eq!(questions[0].json()["output_config"]["effort"], "low", "{}", cli.version);
+        assert!(questions.last().unwrap().mentions("echo: hello from the scripted model"), "{}", cli.version);
+    }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use agent_conformance::model::{Scenario, ScriptedModel};
 use agent_tests::agent_run::AgentRun;
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::repo::{Source, git_ok};
 use agent_tests::runs::{Ended, KEY, Origin, wanted};
 use serde_json::json;
@@ -100,6 +101,7 @@ fn a_hostile_working_branch_gets_no_request_and_no_key_and_starts_nothing() {
         let changed = run.scene.git(&["diff", "--name-only", "HEAD~1", "HEAD"]);
         assert_eq!(changed, "scripted.txt", "{trust}\n{ended}");
     }
+    saw("claude", Ability::Trust, Support::Yes);
 }
 
 #[test]

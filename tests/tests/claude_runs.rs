@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use agent_conformance::model::{Scenario, builtin};
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::probe;
 use agent_tests::runs::{Counted, KEY, Origin, Wanted, in_parallel, wanted};
 
@@ -67,12 +68,20 @@ const BROKEN_OFF: &[&str] = &["cut-before-headers", "cut-late", "cut-mid-stream"
 
 /// Plays a scenario to its end, with the newest version.
 fn play(scenario: &str, wanted: Wanted<'_>) {
-    if let Some(cli) = clis::newest("claude") {
-        play_with(&cli, scenario, wanted);
+    let Some(cli) = clis::newest("claude") else { return };
+    let run = play_with(&cli, scenario, wanted);
+    saw("claude", Ability::Reasons, Support::Yes);
+    saw("claude", Ability::Usage, Support::Yes);
+    if scenario == "subagent" {
+        saw("claude", Ability::SubAgentUsage, Support::Yes);
+    }
+    if scenario == "http-429" {
+        assert_eq!(run.questions().len(), 2, "{}", run.requests());
+        saw("claude", Ability::RetryLimit, Support::Yes);
     }
 }
 
-fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) {
+fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) -> AgentRun {
     let mut run = AgentRun::with_cli(cli, &Origin::start(), Scenario::builtin(scenario).unwrap());
     if scenario == "mcp-call" {
         let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
@@ -95,6 +104,7 @@ fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) {
     assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
     assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
     assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+    run
 }
 
 /// Every scenario, with every other version that is pinned: two at a time, since a run waits more than it works.
@@ -102,7 +112,9 @@ fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) {
 fn older_versions_end_the_same() {
     let clis = clis::older("claude");
     let cells: Vec<_> = clis.iter().flat_map(|cli| TRIED.iter().map(move |(scenario, wanted)| (cli, *scenario, *wanted))).collect();
-    in_parallel(2, &cells, |(cli, scenario, wanted)| play_with(cli, scenario, *wanted));
+    in_parallel(2, &cells, |(cli, scenario, wanted)| {
+        play_with(cli, scenario, *wanted);
+    });
 }
 
 #[test]
@@ -130,6 +142,9 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
     let exactly = Counted { input: Some(2430), cache_read: Some(200), cache_write: Some(30), output: Some(110) };
     assert_eq!((ended.tokens(), exactly), (exactly, Counted::billed(run.model.bill().finished)), "{ended}");
 
+    let cost: f64 = ended.parameter("cost-usd").unwrap().parse().unwrap();
+    assert!(cost > 0.0 && ended.parameter("cost-source") == Some("agent"), "{ended}");
+
     // The whole outcome says the same, and its digest is the message's.
     let whole = std::fs::read(scene.path("result.json")).unwrap();
     let whole: serde_json::Value = serde_json::from_slice(&whole).unwrap();
@@ -143,4 +158,7 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
     let private: Vec<_> =
         private.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with("agent-runner")).collect();
     assert!(private.is_empty(), "{private:?}");
+    saw("claude", Ability::Task, Support::Yes);
+    saw("claude", Ability::Endpoint, Support::Yes);
+    saw("claude", Ability::Cost, Support::Yes);
 }

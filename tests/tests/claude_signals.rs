@@ -4,6 +4,7 @@
 
 use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
 use agent_tests::agent_run::AgentRun;
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::runs::{Counted, Ended, PATIENCE, Started, Wanted, wanted};
 use agent_tests::sandbox::{Place, is_alive};
 use nix::sys::signal::Signal;
@@ -98,6 +99,8 @@ fn sigterm_while_a_tool_runs_ends_the_tool_too() {
     for place in Place::all() {
         run_tool_and_signal(place, Signal::SIGTERM, CANCELLED);
     }
+    saw("claude", Ability::PartialUsage, Support::Partly("prompts exactly, of what was generated a lower bound".into()));
+    saw("claude", Ability::Signals, Support::Yes);
 }
 
 #[test]
@@ -139,6 +142,7 @@ fn the_limit_of_turns_ends_the_run_with_all_its_tokens() {
     assert_eq!(run.questions().len(), 3, "{}", run.requests());
     assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{ended}");
     assert_eq!(ended.parameter("turns"), Some("3"), "{ended}");
+    saw("claude", Ability::TurnLimit, Support::Yes);
 }
 
 #[test]

@@ -8,12 +8,13 @@
 //! With `--include-partial-messages` in the task's `extraArgs` the generated tokens are exact too.
 //!
 //! # What counts at the end
-//! `result.modelUsage`, summed over all models: it has sub-agents and side models in it, where `result.usage` has neither.
+//! `result.modelUsage`, summed over all models: it has sub-agents and side models in it, where `result.usage` has neither. Newer versions count
+//! in it what a resumed session had used before, and say beside it what is new: `model_usage_since_last_result`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::wire::{Count, Final, MessageUsage};
+use super::wire::{Count, Final, MessageUsage, ModelUsage};
 use crate::usage::{CostSource, Usage, UsageByModel};
 
 /// Messages interleave only with those of sub-agents that run at the same time: far fewer than this.
@@ -38,6 +39,17 @@ pub(super) struct Meter {
     live: Usage,
     live_by_model: UsageByModel,
 }
+
+/// Nothing, said so.
+const NOTHING: Usage = Usage {
+    input_tokens: Some(0),
+    cache_read_tokens: Some(0),
+    cache_write_tokens: Some(0),
+    output_tokens: Some(0),
+    reasoning_tokens: None,
+    cost_usd: Some(0.0),
+    cost_source: Some(CostSource::Agent),
+};
 
 /// What a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +80,18 @@ fn message_usage(usage: &MessageUsage) -> Usage {
         cache_write_tokens: usage.cache_creation_input_tokens.0,
         output_tokens: usage.output_tokens.0,
         ..Usage::default()
+    }
+}
+
+fn model_usage(usage: &ModelUsage) -> Usage {
+    Usage {
+        input_tokens: prompt_tokens(usage.input_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens),
+        cache_read_tokens: usage.cache_read_input_tokens.0,
+        cache_write_tokens: usage.cache_creation_input_tokens.0,
+        output_tokens: usage.output_tokens.0,
+        reasoning_tokens: None,
+        cost_usd: usage.cost_usd.0,
+        cost_source: usage.cost_usd.0.map(|_| CostSource::Agent),
     }
 }
 
@@ -119,39 +143,37 @@ impl Meter {
 
     /// Takes the program's own total in place of what was counted. True if it had one.
     pub(super) fn settle(&mut self, end: &Final<'_>) -> bool {
-        let by_model: UsageByModel = end
-            .model_usage
-            .iter()
+        let news = end.model_usage_since_last_result.as_ref();
+        let by_model: UsageByModel = news
+            .or(end.model_usage.as_ref())
+            .into_iter()
             .flatten()
-            .map(|(model, of_model)| {
-                let usage = Usage {
-                    input_tokens: prompt_tokens(
-                        of_model.input_tokens,
-                        of_model.cache_read_input_tokens,
-                        of_model.cache_creation_input_tokens,
-                    ),
-                    cache_read_tokens: of_model.cache_read_input_tokens.0,
-                    cache_write_tokens: of_model.cache_creation_input_tokens.0,
-                    output_tokens: of_model.output_tokens.0,
-                    reasoning_tokens: None,
-                    cost_usd: of_model.cost_usd.0,
-                    cost_source: of_model.cost_usd.0.map(|_| CostSource::Agent),
-                };
-                (model.clone().into_owned(), usage)
-            })
+            .map(|(model, of_model)| (model.clone().into_owned(), model_usage(of_model)))
             .collect();
         // A run that never got an answer has an empty `modelUsage`, and zeros in `usage`: the program's word that nothing was billed.
-        let mut total =
-            if by_model.is_empty() { end.usage.as_ref().map(message_usage).unwrap_or_default() } else { Usage::sum(by_model.values()) };
+        let no_model = end.model_usage.as_ref().is_none_or(BTreeMap::is_empty);
+        let mut total = if !by_model.is_empty() {
+            Usage::sum(by_model.values())
+        } else if no_model {
+            end.usage.as_ref().map(message_usage).unwrap_or_default()
+        } else {
+            NOTHING
+        };
         if total.is_empty() {
             return false;
         }
-        if end.total_cost_usd.0.is_some() {
-            total.cost_usd = end.total_cost_usd.0;
+        let cost = if news.is_some() { total.cost_usd.or(Some(0.0)) } else { end.total_cost_usd.0 };
+        if cost.is_some() {
+            total.cost_usd = cost;
             total.cost_source = Some(CostSource::Agent);
         }
-        self.settled = total;
-        self.settled_by_model = by_model;
+        if news.is_some() {
+            self.settled = self.settled.plus(&total);
+            add_by_model(&mut self.settled_by_model, &by_model);
+        } else {
+            self.settled = total;
+            self.settled_by_model = by_model;
+        }
         self.live = Usage::default();
         self.live_by_model.clear();
         true
@@ -165,10 +187,14 @@ impl Meter {
     /// The same by model.
     pub(super) fn by_model(&self) -> UsageByModel {
         let mut all = self.settled_by_model.clone();
-        for (model, usage) in &self.live_by_model {
-            let of_model = all.entry(model.clone()).or_default();
-            *of_model = of_model.plus(usage);
-        }
+        add_by_model(&mut all, &self.live_by_model);
         all
+    }
+}
+
+fn add_by_model(all: &mut UsageByModel, more: &UsageByModel) {
+    for (model, usage) in more {
+        let of_model = all.entry(model.clone()).or_default();
+        *of_model = of_model.plus(usage);
     }
 }

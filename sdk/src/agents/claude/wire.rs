@@ -396,8 +396,12 @@ pub(super) struct Final<'a> {
     pub(super) total_cost_usd: Number,
     #[serde(default)]
     pub(super) usage: Option<MessageUsage>,
+    /// Newer versions count the whole session here, what was there before a resume included.
     #[serde(borrow, default, rename = "modelUsage")]
     pub(super) model_usage: Option<BTreeMap<Cow<'a, str>, ModelUsage>>,
+    /// What is new since the program's start, or since its last result.
+    #[serde(borrow, default)]
+    pub(super) model_usage_since_last_result: Option<BTreeMap<Cow<'a, str>, ModelUsage>>,
 }
 
 /// What one model was asked and billed, in all.
