@@ -61,7 +61,7 @@ fn plan_in(agent: &ManifestAgent, task: &Value, surroundings: &Surroundings) -> 
         name: name.into(),
         dir: format!("/plugins/{name}").into(),
         skills: skills.iter().map(|&skill| skill.into()).collect(),
-        agents: vec!["helper".into()],
+        agents: [("helper".into(), b"helps".to_vec())].into(),
     };
     let plugins = [plugin("one", &["sew", "knit"]), plugin("two", &["cook"])];
     agent.plan(&PlanRequest { task: &task, surroundings, plugins: &plugins })
@@ -270,7 +270,7 @@ format = "none"
     insta::assert_snapshot!("one_file", shown(&plan(&agent, &task)));
 
     let task = Task::from_value(&json!({"agent": {"type": "x"}, "prompt": "p"})).unwrap();
-    let plugin = |name: &str| Plugin { name: name.into(), dir: "/p".into(), skills: vec!["sew".into()], agents: vec![] };
+    let plugin = |name: &str| Plugin { name: name.into(), dir: "/p".into(), skills: vec!["sew".into()], agents: [].into() };
     let plugins = [plugin("one"), plugin("two")];
     let error = agent.plan(&PlanRequest { task: &task, surroundings: &surroundings(), plugins: &plugins }).unwrap_err();
     assert_eq!(error[0].problem, "the plugins `one` and `two` both have a skill `sew`");

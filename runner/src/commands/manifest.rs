@@ -96,7 +96,7 @@ fn sample(agent: &ManifestAgent, everything: bool) -> Result<Plan, Vec<agent_sdk
         name: "PLUGIN".into(),
         dir: PathBuf::from("/plugins/PLUGIN"),
         skills: vec!["SKILL".into()],
-        agents: vec!["HELPER".into()],
+        agents: [("HELPER".into(), Vec::new())].into(),
     };
     let plugins: &[Plugin] = if everything { std::slice::from_ref(&plugin) } else { &[] };
     agent.plan(&PlanRequest { task: &task, surroundings: &surroundings, plugins })
