@@ -395,7 +395,7 @@ mod tests {
     fn an_answer_in_one_piece_says_everything() {
         let piece = Gemini.whole(&answer(vec![Said::Text("Hi".into())], Stop::MaxTokens));
         let message: Value = serde_json::from_slice(&piece.bytes).unwrap();
-        assert_eq!(parts(&[message.clone()]), [json!({"text": "Hi"})]);
+        assert_eq!(parts(std::slice::from_ref(&message)), [json!({"text": "Hi"})]);
         assert_eq!(message["candidates"][0]["finishReason"], "MAX_TOKENS");
         assert_eq!(message["usageMetadata"]["thoughtsTokenCount"], 10);
         assert_eq!(piece.told, Some(Told { usage: TOLD, last: true }));
