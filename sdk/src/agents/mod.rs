@@ -2,9 +2,9 @@
 
 pub mod claude;
 pub mod command;
+pub mod cursor;
 pub mod manifest;
 pub mod native;
-#[cfg_attr(not(test), expect(dead_code, reason = "the agents that need them come next"))]
 mod plugins;
 
 use crate::agent::Agent;
@@ -12,7 +12,7 @@ use crate::agent::Agent;
 /// Every built-in agent.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Agent>> {
-    vec![Box::new(claude::Claude), Box::new(native::Native), Box::new(command::Command)]
+    vec![Box::new(claude::Claude), Box::new(cursor::Cursor), Box::new(native::Native), Box::new(command::Command)]
 }
 
 /// The built-in agent of a name.
