@@ -43,7 +43,11 @@ fn two_plugins_at_one_place_are_an_error_that_names_both() {
     let errors =
         plan(&Cursor, &json!({"agent": {"type": "cursor"}, "prompt": "x"}), &surroundings("CURSOR_API_KEY"), &plugins).unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert!(["/plugins/one/agents/tailor.md", "/plugins/two/agents/tailor.md"].iter().all(|path| errors[0].problem.contains(path)), "{}", errors[0]);
+    assert!(
+        ["/plugins/one/agents/tailor.md", "/plugins/two/agents/tailor.md"].iter().all(|path| errors[0].problem.contains(path)),
+        "{}",
+        errors[0]
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod claude;
 pub mod command;
 pub mod cursor;
+pub mod kodelet;
 pub mod manifest;
 pub mod native;
 mod plugins;
@@ -12,7 +13,13 @@ use crate::agent::Agent;
 /// Every built-in agent.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Agent>> {
-    vec![Box::new(claude::Claude), Box::new(cursor::Cursor), Box::new(native::Native), Box::new(command::Command)]
+    vec![
+        Box::new(claude::Claude),
+        Box::new(cursor::Cursor),
+        Box::new(kodelet::Kodelet),
+        Box::new(native::Native),
+        Box::new(command::Command),
+    ]
 }
 
 /// The built-in agent of a name.
