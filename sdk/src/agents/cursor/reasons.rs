@@ -74,10 +74,10 @@ mod tests {
             .filter(|path| !path.to_string_lossy().ends_with(".meta.json"));
         let lines: Vec<String> =
             texts.flat_map(|path| std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-        for row in 0..TABLE.len() {
-            let without: Vec<_> = TABLE.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
+        for (row, pattern) in TABLE.iter().enumerate() {
+            let without: Vec<_> = TABLE.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, other)| *other).collect();
             let decides = lines.iter().any(|line| match_reason(TABLE, None, line) != match_reason(&without, None, line));
-            assert!(decides, "no fixture needs {:?}", TABLE[row]);
+            assert!(decides, "no fixture needs {pattern:?}");
         }
     }
 }

@@ -86,12 +86,12 @@ mod tests {
             .filter(|path| path.extension().is_some_and(|end| end == "stderr"));
         let errors: Vec<String> =
             stderr.flat_map(|path| std::fs::read_to_string(path).unwrap().lines().filter_map(fatal).collect::<Vec<_>>()).collect();
-        for row in 0..TABLE.len() {
-            let without: Vec<_> = TABLE.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
+        for (row, pattern) in TABLE.iter().enumerate() {
+            let without: Vec<_> = TABLE.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, other)| *other).collect();
             let decides = errors
                 .iter()
                 .any(|error| match_reason(TABLE, http_status(error), error) != match_reason(&without, http_status(error), error));
-            assert!(decides, "no fixture needs {:?}", TABLE[row]);
+            assert!(decides, "no fixture needs {pattern:?}");
         }
     }
 }
