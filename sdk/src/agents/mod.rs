@@ -3,6 +3,7 @@
 pub mod claude;
 pub mod command;
 pub mod cursor;
+pub mod gemini;
 pub mod kodelet;
 pub mod manifest;
 pub mod native;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Box<dyn Agent>> {
     vec![
         Box::new(claude::Claude),
         Box::new(cursor::Cursor),
+        Box::new(gemini::Gemini),
         Box::new(kodelet::Kodelet),
         Box::new(native::Native),
         Box::new(command::Command),

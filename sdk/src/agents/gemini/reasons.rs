@@ -1,0 +1,204 @@
+//! Why a run of Gemini CLI ended: what its stream says first, how its process ended second.
+//!
+//! The tables are data. Each row of the first two is held by a recorded stream; where several match, the last wins.
+
+use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, StreamError, match_reason};
+use crate::verdict::Reason;
+
+/// What is looked at: the kind of the error and its message, joined with ` · `, in lower case.
+pub(super) const TABLE: &[ReasonPattern] = &[
+    // HTTP statuses.
+    ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
+    ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
+    ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
+    ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
+    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
+    ReasonPattern { http_status: Some(500), text: "", reason: Reason::ServerError },
+    ReasonPattern { http_status: Some(503), text: "", reason: Reason::Overloaded },
+    ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
+    // What only the text tells: the status is missing, or says less.
+    ReasonPattern { http_status: None, text: "is not found for api version", reason: Reason::ModelNotFound },
+    ReasonPattern { http_status: None, text: "api key not valid", reason: Reason::AuthenticationFailed },
+    ReasonPattern { http_status: None, text: "exceeds the maximum number of tokens", reason: Reason::ContextWindowExceeded },
+    ReasonPattern { http_status: None, text: "exhausted your daily quota", reason: Reason::QuotaExceeded },
+    ReasonPattern { http_status: None, text: "fetch failed", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "incomplete json segment", reason: Reason::NetworkFailed },
+    // A connection that was closed in the middle of an answer.
+    ReasonPattern { http_status: None, text: "[api error: terminated]", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "ended without a finish reason", reason: Reason::TruncatedStream },
+    ReasonPattern { http_status: None, text: "returned an empty response", reason: Reason::Stalled },
+    ReasonPattern { http_status: None, text: "blocked due to safety settings", reason: Reason::Refused },
+    ReasonPattern { http_status: None, text: "loop detected", reason: Reason::Stalled },
+    ReasonPattern { http_status: None, text: "fatalturnlimitederror", reason: Reason::TurnLimit },
+];
+
+/// What the program says on stderr when it does not even begin, in lower case.
+pub(super) const STDERR_TABLE: &[ReasonPattern] = &[
+    ReasonPattern { http_status: None, text: "invalid auth method selected", reason: Reason::AuthenticationFailed },
+    ReasonPattern { http_status: None, text: "not running in a trusted directory", reason: Reason::ConfigurationFailed },
+    ReasonPattern { http_status: None, text: "settings.json: ", reason: Reason::ConfigurationFailed },
+    ReasonPattern { http_status: None, text: "no input provided via stdin", reason: Reason::InvalidTask },
+    ReasonPattern { http_status: None, text: "error resuming session", reason: Reason::InvalidTask },
+];
+
+/// The program's own exit codes, from its documentation: <https://geminicli.com/docs/cli/headless/#exit-codes> and `errors.ts`.
+const EXIT_CODES: &[(u8, Reason)] = &[
+    (41, Reason::AuthenticationFailed),
+    (42, Reason::InvalidTask),
+    (44, Reason::ConfigurationFailed),
+    (52, Reason::ConfigurationFailed),
+    (53, Reason::TurnLimit),
+    (54, Reason::AgentFailed),
+    (55, Reason::ConfigurationFailed),
+    (130, Reason::Cancelled),
+];
+
+/// The statuses of which it makes an exit code, as the kernel does: the lower eight bits.
+const STATUSES: &[u16] = &[400, 401, 402, 403, 429, 499, 500, 502, 503, 504, 529];
+
+/// What an answer's last piece says, in the telemetry's words, where the output limit ended it.
+const LENGTH: &str = "length";
+
+/// The HTTP status in an error's words, and the reason that they mean.
+pub(super) fn of_error(kind: &str, message: &str) -> (Option<u16>, Option<Reason>) {
+    let http_status = status_in(message);
+    (http_status, of_status(http_status, &format!("{kind} · {message}")))
+}
+
+/// The reason that a status and the words beside it mean.
+pub(super) fn of_status(http_status: Option<u16>, words: &str) -> Option<Reason> {
+    #[cfg(test)]
+    tests::LOOKED_UP.with_borrow_mut(|all| all.push((http_status, words.to_lowercase())));
+    match_reason(TABLE, http_status, words)
+}
+
+/// The service's answer is quoted: `{"error":{"code":401,…`.
+fn status_in(message: &str) -> Option<u16> {
+    let digits = message.split_once("\"code\":")?.1.trim_start();
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
+}
+
+/// What the terminal event means, after the last error and the last answer's finish.
+pub(super) fn of_end(succeeded: bool, error: Option<&StreamError>, finish: Option<&str>) -> StreamEnd {
+    let message = error.map(|error| error.message.clone());
+    let reason = error.and_then(|error| error.reason);
+    match reason {
+        // Of a loop it says so as a warning, and then that all went well.
+        Some(Reason::Stalled) => StreamEnd { succeeded: false, reason, message },
+        _ if succeeded && finish == Some(LENGTH) => {
+            let message = Some("the model's output limit cut its last answer short".to_owned());
+            StreamEnd { succeeded: false, reason: Some(Reason::OutputLimit), message }
+        }
+        _ if succeeded => StreamEnd { succeeded: true, reason: None, message: None },
+        _ => StreamEnd { succeeded: false, reason, message },
+    }
+}
+
+/// The verdict's core.
+pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
+    if let Some(end) = &seen.stream.end {
+        let message = end.message.clone().unwrap_or_default();
+        if end.succeeded {
+            return Some(Finding { reason: Reason::Completed, message });
+        }
+        // The message of a 429 or a 503 has lost its status; the exit code has it.
+        let status = status_of(seen.process).filter(|_| status_in(&message).is_none());
+        let reason = status.and_then(|_| of_status(status, &message)).or(end.reason);
+        return Some(Finding { reason: reason.unwrap_or(Reason::AgentFailed), message });
+    }
+    // It was still trying when it ended: what it tried in vain is the reason, whoever ended it.
+    if let Some(error) = seen.stream.last_error.as_ref().filter(|_| seen.stream.retries > 0) {
+        let retries = seen.stream.retries;
+        let message = format!("still failing after {retries} {}: {}", if retries == 1 { "retry" } else { "retries" }, error.message);
+        return Some(Finding { reason: error.reason.unwrap_or(Reason::AgentFailed), message });
+    }
+    if let Some(line) = last_line(seen.stderr_tail, |line| match_reason(STDERR_TABLE, None, line).is_some()) {
+        let reason = match_reason(STDERR_TABLE, None, line).unwrap_or(Reason::AgentFailed);
+        return Some(Finding { reason, message: without_colours(line) });
+    }
+    match seen.process {
+        // Told to end it leaves with code 0 and without a word.
+        ProcessEnd::Exited(0) => Some(Finding {
+            reason: Reason::TruncatedStream,
+            message: "the agent ended with code 0, but its stream has no result".to_owned(),
+        }),
+        ProcessEnd::Signaled(signal) => {
+            Some(Finding { reason: Reason::Killed, message: format!("signal {signal} ended the agent before its stream had a result") })
+        }
+        ProcessEnd::Exited(code) => {
+            let own = EXIT_CODES.iter().find(|(own, _)| *own == code).map(|(_, reason)| *reason);
+            let status = status_of(seen.process);
+            let reason = own.or_else(|| match_reason(TABLE, Some(status?), "")).unwrap_or(Reason::AgentFailed);
+            last_line(seen.stderr_tail, |_| true).map(|line| Finding { reason, message: without_colours(line) })
+        }
+    }
+}
+
+/// The HTTP status of which the exit code was made.
+fn status_of(process: ProcessEnd) -> Option<u16> {
+    let ProcessEnd::Exited(code) = process else { return None };
+    STATUSES.iter().copied().find(|status| status & 0xff == u16::from(code))
+}
+
+/// It colours what it says to people, also where none is there.
+fn without_colours(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |plain, piece| plain + piece.split_once('m').map_or(piece, |(_, rest)| rest))
+}
+
+/// The last line with anything in it that is wanted.
+fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::agent::{Detail, StreamReader};
+    use crate::agents::gemini::stream::Reader;
+
+    thread_local!(pub(super) static LOOKED_UP: RefCell<Vec<(Option<u16>, String)>> = const { RefCell::new(Vec::new()) });
+
+    /// A row that no recorded stream needs is a guess, or dead.
+    #[test]
+    fn every_row_decides_at_least_one_recorded_stream() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let versions = ["gemini-0.61.0", "gemini-0.55.1"].map(|version| std::fs::read_dir(fixtures.join(version)).unwrap());
+        let mut stderr = Vec::new();
+        for path in
+            versions.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.to_string_lossy().ends_with(".jsonl"))
+        {
+            let mut reader = Reader::new(Detail::Verdict);
+            std::fs::read(&path).unwrap().split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
+            let text = std::fs::read_to_string(path.with_extension("stderr")).unwrap();
+            let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(path.with_extension("meta.json")).unwrap()).unwrap();
+            let exit = meta["exit"].as_i64().unwrap();
+            let process = u8::try_from(exit).map_or_else(|_| ProcessEnd::Signaled(i32::try_from(-exit).unwrap()), ProcessEnd::Exited);
+            judge(&Seen { stream: reader.summary(), process, stderr_tail: &text });
+            stderr.extend(text.lines().map(|line| (None, line.to_owned())));
+        }
+        let looked_up = LOOKED_UP.take();
+        for (table, lines) in [(TABLE, &looked_up), (STDERR_TABLE, &stderr)] {
+            for row in 0..table.len() {
+                let without: Vec<_> = table.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
+                let decides =
+                    lines.iter().any(|(status, line)| match_reason(table, *status, line) != match_reason(&without, *status, line));
+                assert!(decides, "no recorded stream needs {:?}", table[row]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_exit_code_is_a_status_without_its_upper_bits() {
+        for (code, status) in [(144, 400), (145, 401), (147, 403), (173, 429), (244, 500), (247, 503), (17, 529)] {
+            assert_eq!(status_of(ProcessEnd::Exited(code)), Some(status));
+        }
+        assert!(EXIT_CODES.iter().all(|(code, _)| status_of(ProcessEnd::Exited(*code)).is_none()));
+        assert_eq!(status_of(ProcessEnd::Signaled(9)), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! What of a repository's own configuration reaches Gemini.
+//!
+//! # What was tried, with 0.61.0
+//! - Gemini works headless only in a directory that it is told to trust, and then loads everything that the repository says: there is no
+//!   way to have it leave out the repository's settings alone. Untrusted it has no YOLO mode, no MCP servers and no project instructions.
+//! - A repository's `.gemini/.env` or `.env` sets every variable that is not set. `GOOGLE_GEMINI_BASE_URL` there sends the requests, key
+//!   included, anywhere. A variable that is set, even to nothing, stands: so all of these are set.
+//! - A repository's `.gemini/settings.json` comes after the user's. `modelConfigs` there may hold `httpOptions.baseUrl`, which sends the
+//!   requests of the models that it matches, key included, anywhere. Only the system's settings come after it, and 0.61 reads them only where
+//!   the file and every directory above it are root's own, which a runner cannot make so.
+//! - Its MCP servers, hooks and tool commands start unasked.
+//!
+//! # What follows
+//! Which files count is the runner's to see to, which sets the others aside before Gemini starts. Settings that count and touch where
+//! requests go, or with which credentials, end the run before it begins: they are looked at here.
+
+use serde_json::Value;
+
+use crate::agent::{PlanError, RepositoryFile, RepositoryPath, RepositoryPower, Surroundings};
+
+use RepositoryPower::{Executes, Instructs};
+
+/// The files of a repository that Gemini reads as configuration.
+pub(super) const REPOSITORY_CONFIG: &[RepositoryPath] = &[
+    RepositoryPath { path: ".gemini", power: Executes },
+    RepositoryPath { path: ".gemini/settings.json", power: Executes },
+    RepositoryPath { path: ".gemini/skills", power: Instructs },
+    RepositoryPath { path: ".gemini/GEMINI.md", power: Instructs },
+    RepositoryPath { path: ".agents/skills", power: Instructs },
+    RepositoryPath { path: ".env", power: Executes },
+    RepositoryPath { path: ".geminiignore", power: Instructs },
+    RepositoryPath { path: "GEMINI.md", power: Instructs },
+    RepositoryPath { path: "AGENTS.md", power: Instructs },
+    RepositoryPath { path: "CLAUDE.md", power: Instructs },
+];
+
+/// Variables that decide where requests go, with which credentials, or what else is asked or started. Each is set, to nothing where the
+/// container did not set it, so that no `.env` does.
+pub(super) const PINNED: &[&str] = &[
+    "CLOUD_SHELL",
+    "CODE_ASSIST_ENDPOINT",
+    "GEMINI_API_KEY",
+    "GEMINI_API_KEY_AUTH_MECHANISM",
+    "GEMINI_CLI_CUSTOM_HEADERS",
+    "GEMINI_CLI_SYSTEM_DEFAULTS_PATH",
+    "GEMINI_CLI_SYSTEM_SETTINGS_PATH",
+    "GEMINI_MODEL",
+    "GEMINI_SANDBOX",
+    "GEMINI_SYSTEM_MD",
+    "GOOGLE_API_KEY",
+    "GOOGLE_GEMINI_BASE_URL",
+    "GOOGLE_GENAI_USE_GCA",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+    "GOOGLE_VERTEX_BASE_URL",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "SANDBOX",
+    "http_proxy",
+    "https_proxy",
+];
+
+/// Keys of settings, at any depth, that decide where requests go or with which credentials.
+const ROUTING_KEYS: &[&str] = &["auth", "baseUrl", "customHeaders", "httpOptions", "otlpEndpoint", "proxy", "vertexAiRouting"];
+/// Keys with which JavaScript's objects can be given what they do not seem to have.
+const PROTOTYPE_KEYS: &[&str] = &["__proto__", "constructor", "prototype"];
+
+/// Why the repository's settings that count cannot be had.
+pub(super) fn check(surroundings: &Surroundings) -> Vec<PlanError> {
+    let files = surroundings.repository_files.iter().filter(|(path, _)| path.ends_with(".gemini/settings.json"));
+    let unsafe_settings = files.filter_map(|(path, file)| {
+        let what = match file {
+            RepositoryFile::File(content) => routing(content)?,
+            RepositoryFile::Directory => return None,
+            RepositoryFile::Other => "is no plain file that could be checked".to_owned(),
+        };
+        Some(PlanError {
+            field: "trust".into(),
+            problem: format!("the repository's `{}` {what}, and Gemini cannot be kept from loading it", path.display()),
+            hint: "set AGENT_TRUST=instructions, with which no settings of the repository count".into(),
+        })
+    });
+    unsafe_settings.collect()
+}
+
+/// What in a settings file touches routing or credentials.
+fn routing(content: &[u8]) -> Option<String> {
+    // Gemini allows comments. What cannot be read here might be read there.
+    let Ok(settings) = serde_json::from_slice::<Value>(content) else { return Some("is not plain JSON".to_owned()) };
+    let key = first_key(&settings)?;
+    Some(format!("sets `{key}`"))
+}
+
+fn first_key(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(key, field)| {
+            let known = ROUTING_KEYS.iter().chain(PROTOTYPE_KEYS).find(|known| known.eq_ignore_ascii_case(key));
+            known.copied().or_else(|| first_key(field))
+        }),
+        Value::Array(items) => items.iter().find_map(first_key),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(file: RepositoryFile) -> Vec<PlanError> {
+        check(&Surroundings { repository_files: [("sub/.gemini/settings.json".into(), file)].into(), ..Surroundings::default() })
+    }
+
+    #[test]
+    fn settings_that_touch_routing_or_credentials_end_the_run() {
+        for text in [
+            r#"{"modelConfigs":{"customOverrides":[{"modelConfig":{"generateContentConfig":{"httpOptions":{"baseUrl":"http://x"}}}}]}}"#,
+            r#"{"security":{"auth":{"selectedType":"gateway"}}}"#,
+            r#"{"telemetry":{"otlpEndpoint":"http://x"}}"#,
+            r#"{"__proto__":{}}"#,
+            r#"{"model":{"name":"m"},} // no JSON"#,
+            "",
+        ] {
+            assert_eq!(settings(RepositoryFile::File(text.into())).len(), 1, "{text}");
+        }
+        assert_eq!(settings(RepositoryFile::Other).len(), 1);
+    }
+
+    #[test]
+    fn harmless_settings_count() {
+        let text = r#"{"model":{"name":"m"},"mcpServers":{"db":{"command":"serve"}},"context":{"fileName":"X.md"}}"#;
+        assert_eq!(settings(RepositoryFile::File(text.into())), []);
+    }
+}
