@@ -25,6 +25,7 @@ const TELLING: &[&str] = &[
     "path",
     "notebook_path",
     "pattern",
+    "globPattern",
     "query",
     "url",
     "skill",

@@ -110,9 +110,13 @@ impl Reader {
         } else {
             self.note_model_call(event);
             self.open_calls += 1;
-            // A server's tool has its own name among the arguments.
-            let name = text(&call["args"], "toolName").filter(|_| kind == "mcp").unwrap_or(kind);
-            emit(Event::ToolCall { id, name: name.to_owned(), input: call["args"].clone(), parent: None });
+            // A server's tool has its own name and arguments among the arguments.
+            let args = &call["args"];
+            let (name, input) = match text(args, "toolName").filter(|_| kind == "mcp") {
+                Some(name) => (name, &args["args"]),
+                None => (kind, args),
+            };
+            emit(Event::ToolCall { id, name: name.to_owned(), input: input.clone(), parent: None });
         }
         self.summary.tool_open = self.open_calls > 0;
     }
@@ -124,6 +128,9 @@ impl Reader {
         let failed = text(event, "subtype") != Some("success") || event["is_error"] == true;
         let end = if failed {
             let reason = words.as_deref().and_then(reasons::of_text);
+            if let Some(message) = words.clone() {
+                emit(Event::Error { message: shorten(&message, LINE_LIMIT), http_status: None });
+            }
             StreamEnd { succeeded: false, reason, message: words }
         } else if said.is_none() && self.summary.turns.is_none() {
             let message = "the model's answers were empty: no text, and no tool was called".to_owned();
@@ -189,7 +196,10 @@ fn outcome(result: &Value) -> (bool, String) {
     let variants = result.as_object().into_iter().flatten().find(|(_, said)| said.is_object());
     let Some((word, said)) = variants else { return (true, shorten(&result.to_string(), OUTPUT_LIMIT)) };
     let failed = word != "success" || said["exitCode"].as_i64().is_some_and(|code| code != 0) || said["isError"] == true;
-    let parts: Vec<&str> = OUTPUTS.iter().filter_map(|key| text(said, key)).filter(|part| !part.is_empty()).collect();
+    // A server's answer is a list of blocks.
+    let blocks =
+        said["content"].as_array().into_iter().flatten().filter_map(|block| text(&block["text"], "text").or_else(|| text(block, "text")));
+    let parts: Vec<&str> = OUTPUTS.iter().filter_map(|key| text(said, key)).chain(blocks).filter(|part| !part.is_empty()).collect();
     let output = if parts.is_empty() { said.to_string() } else { parts.join("\n") };
     let output = if word == "success" { output } else { format!("{word}: {output}") };
     (failed, shorten(&output, OUTPUT_LIMIT))
