@@ -36,6 +36,11 @@ fn claude() {
 }
 
 #[test]
+fn gemini() {
+    insta::assert_snapshot!(shown("gemini", "gemini-0.61.0", &["success", "subagent", "toolfail", "err403", "refusal", "cut"]));
+}
+
+#[test]
 fn cursor() {
     insta::assert_snapshot!(shown("cursor", "cursor", &["success", "tools", "new-events", "bad-key", "error-result", "cut"]));
 }

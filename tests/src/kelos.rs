@@ -47,19 +47,25 @@ pub struct Kind {
     pub key: &'static str,
     /// `KELOS_MODEL`, where the tests' model server is found by it.
     pub model: Option<&'static str>,
+    /// Whether it says what an answer cost before the run is over.
+    pub tells_tokens_at_once: bool,
     /// More variables, as a user gives them by `podOverrides.env`.
     pub env: &'static [(&'static str, &'static str)],
 }
 
 /// The agents whose real CLI is started as Kelos starts it.
-pub const KINDS: &[Kind] = &[Kind {
-    kelos: "claude-code",
-    agent: "claude",
-    key: "ANTHROPIC_API_KEY",
-    model: None,
-    // The scripted model calls only what is listed at once.
-    env: &[("ENABLE_TOOL_SEARCH", "false")],
-}];
+pub const KINDS: &[Kind] = &[
+    Kind {
+        kelos: "claude-code",
+        agent: "claude",
+        key: "ANTHROPIC_API_KEY",
+        model: None,
+        tells_tokens_at_once: true,
+        // The scripted model calls only what is listed at once.
+        env: &[("ENABLE_TOOL_SEARCH", "false")],
+    },
+    Kind { kelos: "gemini", agent: "gemini", key: "GEMINI_API_KEY", model: Some("gemini-2.5-pro"), tells_tokens_at_once: false, env: &[] },
+];
 
 /// A pod, not started yet.
 #[derive(Debug)]

@@ -91,6 +91,61 @@ fn a_tag_or_a_commit_may_be_what_the_work_is_measured_against() {
     }
 }
 
+/// Cursor's CLI cannot be had here: a program that plays a described stream stands in for it.
+#[test]
+fn cursor_leaves_its_block_and_nothing_in_the_repository() {
+    for (recording, code, reason) in [("success", 0, "Completed"), ("usage-limit", 69, "QuotaExceeded")] {
+        let Some(pod) = Pod::new("cursor") else { return };
+        pod.file("plugins/kit/skills/sew/SKILL.md", "Sew.");
+        let (plugins, notes) = (pod.path("plugins"), pod.path("home/notes"));
+        let pod = pod
+            .with("CURSOR_API_KEY", "cursor-key-of-the-test")
+            .with("AGENT_PROGRAM", probe::program("recorded_agent"))
+            .with("RECORDING", Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/tests/fixtures/cursor").join(recording))
+            .with("RECORDED_NOTES", notes)
+            .with("KELOS_MODEL", "composer-2.5")
+            .with("KELOS_EFFORT", "high")
+            .with("KELOS_AGENTS_MD", "Be kind.")
+            .with("KELOS_PLUGIN_DIR", plugins);
+        let ended = pod.run();
+        ended.assert(code, reason);
+        if code == 0 {
+            // What the cache gave is in it.
+            let tokens = (ended.outputs.get("input-tokens"), ended.outputs.get("output-tokens"));
+            assert_eq!(tokens, (Some("38733"), Some("268")), "{ended}");
+            assert_eq!(ended.outputs.response().as_deref(), Some("Done: the change is committed."), "{ended}");
+        }
+        let files = pod.files("home");
+        let said = String::from_utf8_lossy(&files[&pod.path("home/.cursor/AGENTS.md")].1).into_owned();
+        assert!(said.contains("Be kind.") && said.contains("Use high reasoning effort"), "{said}");
+        assert!(files.contains_key(&pod.path("home/.cursor/skills/kit:sew/SKILL.md")), "{:?}", files.keys());
+        assert_eq!(pod.git(&["status", "--porcelain"]), "", "{ended}");
+        assert!(String::from_utf8_lossy(&files[&pod.path("home/notes")].1).contains("--model=composer-2.5"));
+    }
+}
+
+/// An agent's shell has Kelos' variables in its environment: what it starts by `exec` is not that agent.
+#[test]
+fn a_command_in_a_pod_is_no_agent_and_needs_no_setup() {
+    let filter = Filter::new();
+    let made = filter.0.path().join("made");
+    let output = Command::new(probe::runner())
+        .args(["exec", "--", "/bin/sh", "-c", "echo done"])
+        .current_dir(filter.0.path().join("work"))
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("KELOS_AGENT_TYPE", "claude-code")
+        .env("KELOS_BASE_BRANCH", "main")
+        .env("KELOS_SETUP_COMMAND", json!(["touch", made]).to_string())
+        .env("AGENT_TERMINATION_LOG", filter.0.path().join("termination"))
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"done\n".as_slice()), "{output:?}");
+    assert!(!made.exists());
+    let message = fs::read_to_string(filter.0.path().join("termination")).unwrap();
+    assert!(message.contains("\"base-branch\":\"main\""), "{message}");
+}
+
 /// A repository, and the filter in it.
 struct Filter(tempfile::TempDir);
 

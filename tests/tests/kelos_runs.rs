@@ -60,7 +60,8 @@ fn sigterm_leaves_the_block_of_what_was_done_until_then() {
             ended.assert(143, "Cancelled");
             assert_eq!(ended.outputs.get("commit"), Some(pod.git(&["rev-parse", "HEAD"]).as_str()), "{}: {ended}", kind.kelos);
             assert!(Counted::of_message(&ended.message).is_within(Counted::billed(model.bill().total)), "{ended}");
-            assert!(ended.outputs.get("input-tokens").is_some(), "the answer before the tool is counted\n{ended}");
+            let is_counted = ended.outputs.get("input-tokens").is_some();
+            assert!(is_counted || !kind.tells_tokens_at_once, "the answer before the tool is counted\n{ended}");
         },
     );
 }
@@ -192,7 +193,8 @@ fn the_longest_argument_starts_and_a_file_may_hold_more() {
 
 #[test]
 fn a_long_answer_is_shortened_and_the_block_is_read_whole() {
-    let text = "Ünï ".repeat(16_000);
+    // No two words are the same: an agent may take what repeats for a loop.
+    let text: String = (0..8_500).map(|number| format!("Ünï{number} ")).collect();
     let answering = |_| {
         let turn = json!({"reply": {"content": [{"text": text}], "usage": {"input": 10, "output": 20}}});
         Scenario::from_json(&json!({"name": "long", "about": "a long answer", "turns": [turn]}).to_string()).unwrap()

@@ -12,6 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::inputs::InputError;
+use crate::inputs::settings::SETTINGS;
 use crate::sinks::MarkerForm;
 
 /// The variables that a process was given.
@@ -36,6 +37,15 @@ pub struct Said {
     pub source: String,
     /// Its text as our setting takes it, or what is wrong with it.
     pub text: Result<String, InputError>,
+}
+
+impl Said {
+    /// Whether it is about the repository, and so about whatever is started there.
+    #[must_use]
+    pub fn is_of_workspace(&self) -> bool {
+        let path = SETTINGS.iter().find(|setting| setting.variable == self.setting).map_or("", |setting| setting.path);
+        path.starts_with("workspace.") || path.starts_with("git.")
+    }
 }
 
 impl Dialect {
