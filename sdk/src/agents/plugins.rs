@@ -51,6 +51,16 @@ pub(super) fn sub_agents(
     })
 }
 
+/// Every plugin's sub-agents as they are, `NAME.md` each.
+pub(super) fn sub_agent_files(plugins: &[Plugin]) -> Result<BTreeMap<PathBuf, Installed>, Vec<PlanError>> {
+    install(plugins, |plugin, add| {
+        for (name, content) in &plugin.agents {
+            let file = format!("{name}.md");
+            add(PathBuf::from(&file), &plugin.dir.join("agents").join(&file), Installed::File(content.clone()));
+        }
+    })
+}
+
 fn install(
     plugins: &[Plugin],
     each: impl Fn(&Plugin, &mut dyn FnMut(PathBuf, &Path, Installed)),

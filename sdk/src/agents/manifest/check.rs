@@ -259,7 +259,7 @@ impl Check {
             .iter()
             .map(String::as_str)
             .filter(|name| *name != crate::agents::command::NAME)
-            .chain([rules::JSON_LINES, rules::NONE])
+            .chain([rules::JSON_LINES, rules::TEXT, rules::NONE])
             .collect();
         if !formats.contains(&stream.format.as_str()) {
             let near = nearest(&stream.format, formats.iter().copied()).map(|near| format!("did you mean `{near}`?"));
@@ -277,6 +277,16 @@ impl Check {
         }
         for (number, rule) in stream.events.iter().enumerate() {
             rules::check(self, &format!("stream.event[{number}]"), rule);
+        }
+        for (number, ledger) in manifest.ledgers.iter().enumerate() {
+            let path = format!("ledger[{number}]");
+            self.path(&format!("{path}.dir"), &ledger.dir, &known(&[PLACES]));
+            if stream.format != rules::JSON_LINES {
+                self.error(&path, "is read only beside `json-lines`", "a built-in format knows its own");
+            }
+            for (number, rule) in ledger.events.iter().enumerate() {
+                rules::check(self, &format!("{path}.event[{number}]"), rule);
+            }
         }
     }
 
@@ -359,7 +369,9 @@ pub(super) fn uses(manifest: &Manifest, name: &str) -> bool {
     }
     let args = manifest.command.args.iter().flat_map(|arguments| arguments.all());
     let variables = manifest.environment.set.values().chain(manifest.environment.default.values());
-    let paths = manifest.files.iter().map(|file| &file.path).chain(manifest.instructions.iter().filter_map(|it| it.file.as_ref()));
+    let ledgers = manifest.ledgers.iter().map(|ledger| &ledger.dir);
+    let paths =
+        manifest.files.iter().map(|file| &file.path).chain(ledgers).chain(manifest.instructions.iter().filter_map(|it| it.file.as_ref()));
     let plugins = manifest.plugins.iter().flat_map(|plugins| plugins.args.iter().chain(&plugins.skills).chain(&plugins.sub_agents));
     let mcp = manifest.mcp.iter().filter_map(|mcp| mcp.file.as_ref());
     let texts = manifest.files.iter().filter_map(|file| file.text.as_ref());

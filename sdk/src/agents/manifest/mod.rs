@@ -124,6 +124,7 @@ impl Agent for ManifestAgent {
         match &self.like {
             Some(like) => like.reader(detail),
             None if self.manifest.stream.format == rules::NONE => Box::<stream::Silent>::default(),
+            None if self.manifest.stream.format == rules::TEXT => Box::<stream::Plain>::default(),
             None => Box::new(stream::Reader::new(Arc::clone(&self.manifest), detail)),
         }
     }

@@ -3,15 +3,16 @@
 //! What the task has becomes the values of placeholders; what it has not leaves out what asks for it. What the agent lacks is a
 //! warning, what cannot be done safely an error.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::check::uses;
+use super::keep;
 use super::schema::{Ability, Manifest, Mcp, Power, PromptWay};
 use super::template::{Template, VARIABLE, Values};
-use crate::agent::{FileContent, FileWrite, Installed, Plan, PlanError, PlanRequest, Plugin, Surroundings};
+use crate::agent::{FileContent, FileWrite, Ledger, LedgerForm, Plan, PlanError, PlanRequest, Plugin, Surroundings};
+use crate::agents::plugins::{skills, sub_agent_files};
 use crate::task::{McpServer, Task, Trust};
 
 /// Linux takes no argument and no `NAME=value` longer than this, its final NUL included (`MAX_ARG_STRLEN` in `execve(2)`).
@@ -31,6 +32,7 @@ pub(super) fn plan(manifest: &Manifest, request: &PlanRequest<'_>) -> Result<Pla
     planner.add_command(plugins);
     planner.add_plugins(plugins);
     planner.add_prompt();
+    planner.add_ledgers();
     if planner.errors.is_empty() { Ok(planner.plan) } else { Err(planner.errors) }
 }
 
@@ -194,8 +196,11 @@ impl Planner<'_> {
         }
     }
 
+    /// A limit that stands alone is a number, as agents want theirs.
     fn leaf(&self, text: &str) -> Option<Value> {
-        Template(text.to_owned()).expand(&self.values).map(Value::String)
+        let value = Template(text.to_owned()).expand(&self.values)?;
+        let is_limit = text.starts_with("{max-") && text.find('}') == Some(text.len() - 1);
+        Some(serde_json::from_str(&value).ok().filter(|value: &Value| is_limit && value.is_number()).unwrap_or(Value::String(value)))
     }
 
     fn add_instructions(&mut self) {
@@ -278,22 +283,25 @@ impl Planner<'_> {
 
     fn add_plugins(&mut self, plugins: &[Plugin]) {
         let Some(places) = &self.manifest.plugins else { return };
-        if let Some(path) = places.skills.as_ref().and_then(|template| template.expand(&self.values)) {
-            let mut skills = BTreeMap::new();
-            let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-            for (plugin, skill) in plugins.iter().flat_map(|plugin| plugin.skills.iter().map(move |skill| (plugin, skill))) {
-                if let Some(other) = owners.insert(skill, &plugin.name) {
-                    let problem = format!("the plugins `{other}` and `{}` both have a skill `{skill}`", plugin.name);
-                    self.errors.push(PlanError { field: "pluginDir".into(), problem, hint: "give one of them another name".into() });
-                }
-                skills.insert(PathBuf::from(skill), Installed::Tree(plugin.dir.join("skills").join(skill)));
+        for (place, wanted) in [(&places.skills, skills(plugins)), (&places.sub_agents, sub_agent_files(plugins))] {
+            let Some(path) = place.as_ref().and_then(|template| template.expand(&self.values)) else { continue };
+            match wanted {
+                Ok(wanted) => self.write(path.into(), FileContent::Install(wanted), false),
+                Err(errors) => self.errors.extend(errors),
             }
-            self.write(path.into(), FileContent::Install(skills), false);
         }
-        if let Some(path) = places.sub_agents.as_ref().and_then(|template| template.expand(&self.values)) {
-            let with_agents = plugins.iter().filter(|plugin| !plugin.agents.is_empty());
-            let trees = with_agents.map(|plugin| (PathBuf::from(&plugin.name), Installed::Tree(plugin.dir.join("agents"))));
-            self.write(path.into(), FileContent::Install(trees.collect()), false);
+    }
+
+    fn add_ledgers(&mut self) {
+        for ledger in &self.manifest.ledgers {
+            // Each has its place in the list, by which its lines are told from another's.
+            self.plan.ledgers.push(Ledger {
+                dir: ledger.dir.expand(&self.values).unwrap_or_default().into(),
+                depth: ledger.depth.into(),
+                prefix: keep(&ledger.prefix),
+                suffix: keep(&ledger.suffix),
+                form: LedgerForm::Lines,
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Why a run of a manifest's agent ended: what its stream said first, its own rows of reasons beside the general meaning of HTTP
 //! statuses, its exit code last.
 
+use super::rules;
 use super::schema::{Manifest, ReasonRow};
 use crate::agent::{Agent, Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
 use crate::verdict::Reason;
@@ -23,18 +24,23 @@ const STATUSES: &[ReasonPattern] = &[
 
 /// The reason of the last row that fits; else what the status means.
 pub(super) fn of_error(rows: &[ReasonRow], http_status: Option<u16>, said: &str) -> Option<Reason> {
-    of_rows(rows.iter(), http_status, said, None).or_else(|| match_reason(STATUSES, http_status, ""))
+    last_row(rows.iter(), http_status, said, None).map(|row| row.reason).or_else(|| match_reason(STATUSES, http_status, ""))
 }
 
-/// The reason of the last row that fits.
-fn of_rows<'a>(rows: impl Iterator<Item = &'a ReasonRow>, http_status: Option<u16>, said: &str, exit: Option<u8>) -> Option<Reason> {
+/// The last row that fits.
+fn last_row<'a>(
+    rows: impl Iterator<Item = &'a ReasonRow>,
+    http_status: Option<u16>,
+    said: &str,
+    exit: Option<u8>,
+) -> Option<&'a ReasonRow> {
     let said = said.to_lowercase();
     let fits = |row: &&ReasonRow| {
         row.status.is_none_or(|status| Some(status) == http_status)
             && row.exit.is_none_or(|code| Some(code) == exit)
             && row.text.as_ref().is_none_or(|text| said.contains(&text.to_lowercase()))
     };
-    rows.filter(fits).last().map(|row| row.reason)
+    rows.filter(fits).last()
 }
 
 /// The verdict's core. `like` is the built-in agent whose stream it is read as.
@@ -52,12 +58,15 @@ pub(super) fn judge(manifest: &Manifest, like: Option<&dyn Agent>, seen: &Seen<'
     let rows = manifest.reasons.iter().filter(|row| !has_succeeded || row.exit == Some(0));
     let error = seen.stream.last_error.as_ref();
     let end = seen.stream.end.as_ref().and_then(|end| end.message.as_deref());
-    let said = [end, error.map(|error| error.message.as_str()), Some(seen.stderr_tail)].into_iter().flatten();
+    let plain = seen.stream.answer.as_deref().filter(|_| manifest.stream.format == rules::TEXT);
+    let said = [end, error.map(|error| error.message.as_str()), plain, Some(seen.stderr_tail)].into_iter().flatten();
     let said: String = said.fold(String::new(), |said, words| said + words + "\n");
-    let Some(reason) = of_rows(rows, error.and_then(|error| error.http_status), &said, exit) else { return finding };
+    let Some(row) = last_row(rows, error.and_then(|error| error.http_status), &said, exit) else { return finding };
     let told = finding.filter(|_| !has_succeeded).map(|finding| finding.message).filter(|message| !message.is_empty());
-    let message = told.or_else(|| last_line(seen.stderr_tail)).or_else(|| last_line(&said));
-    Some(Finding { reason, message: message.unwrap_or_else(|| "the agent failed".to_owned()) })
+    let wanted = row.text.as_deref().unwrap_or_default().to_lowercase();
+    let quoted = || said.lines().rev().find(|line| line.to_lowercase().contains(&wanted)).map(|line| line.trim().to_owned());
+    let message = told.or_else(quoted).filter(|message| !message.is_empty()).or_else(|| last_line(&said));
+    Some(Finding { reason: row.reason, message: message.unwrap_or_else(|| "the agent failed".to_owned()) })
 }
 
 /// The last line with anything in it.

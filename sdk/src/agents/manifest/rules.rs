@@ -12,6 +12,8 @@ use super::check::Check;
 
 /// The format that rules read.
 pub(super) const JSON_LINES: &str = "json-lines";
+/// The format of plain lines for people.
+pub(super) const TEXT: &str = "text";
 /// The format of which nothing is read.
 pub(super) const NONE: &str = "none";
 

@@ -45,6 +45,9 @@ pub struct Manifest {
     pub mcp: Option<Mcp>,
     /// How the agent's stdout is read.
     pub stream: Stream,
+    /// Files that the agent writes beside its stream, and that say what its stream does not.
+    #[serde(default, rename = "ledger")]
+    pub ledgers: Vec<LedgerFiles>,
     /// What failures mean. The last row that matches wins; HTTP statuses have a meaning already.
     #[serde(default, rename = "reason")]
     pub reasons: Vec<ReasonRow>,
@@ -217,9 +220,9 @@ pub struct Instructions {
 pub struct Plugins {
     /// Arguments for each plugin; `{plugin}` is its name, `{plugin-dir}` its directory.
     pub args: Vec<Template>,
-    /// The directory in which the agent looks for skills: each goes there under its name.
+    /// The directory in which the agent looks for skills: each becomes `PLUGIN:SKILL/SKILL.md` there.
     pub skills: Option<Template>,
-    /// The directory in which the agent looks for sub-agents, also in its directories: each plugin's go into one of the plugin's name.
+    /// The directory in which the agent looks for sub-agents: each becomes `NAME.md` there.
     pub sub_agents: Option<Template>,
 }
 
@@ -248,10 +251,30 @@ fn mcp_pointer() -> String {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Stream {
-    /// `json-lines` (read by the rules below), `none` (only the exit code counts), or the name of a built-in agent whose stream it is like.
+    /// `json-lines` (read by the rules below), `text` (lines for people, in which `[[reason]]` looks), `none` (only the exit code counts), or the
+    /// name of a built-in agent whose stream it is like.
     pub format: String,
     /// What the lines of `json-lines` mean. Every rule that fits a line is applied, in this order.
     #[serde(default, rename = "event")]
+    pub events: Vec<EventRule>,
+}
+
+/// Files that the agent writes beside its stream: JSON lines, read while they grow. Only what this run adds to them counts.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LedgerFiles {
+    /// The directory below which they lie; begins with `{home}`, `{config}` or `{private}`.
+    pub dir: Template,
+    /// How many directories deep below it; 0: in it.
+    #[serde(default)]
+    pub depth: u8,
+    /// How their names begin.
+    #[serde(default)]
+    pub prefix: String,
+    /// How their names end.
+    pub suffix: String,
+    /// What their lines mean, as those of the stream. Lines that no rule fits are passed over.
+    #[serde(rename = "event")]
     pub events: Vec<EventRule>,
 }
 

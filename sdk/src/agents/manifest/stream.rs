@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::reasons;
 use super::rules::{Counts, EndRule, ErrorRule, EventRule, UsageRule};
 use super::schema::Manifest;
-use crate::agent::{Detail, StreamEnd, StreamError, StreamReader, StreamSummary};
+use crate::agent::{Detail, LedgerEntry, StreamEnd, StreamError, StreamReader, StreamSummary};
 use crate::event::Event;
 use crate::usage::{CostSource, Usage};
 
@@ -22,6 +22,8 @@ const OUTPUT_LIMIT: usize = 2000;
 const HEAD_LIMIT: usize = 200;
 /// How long an answer can grow that comes in pieces: more than any model says at once.
 const ANSWER_LIMIT: usize = 1 << 20;
+/// How much of an output for people is kept: a screen or two.
+const PLAIN_LIMIT: usize = 4 << 10;
 /// How many ids are remembered whose usage was counted.
 const REMEMBERED: usize = 256;
 
@@ -78,6 +80,16 @@ impl StreamReader for Reader {
             self.summary.unknown_lines += 1;
             let kind = value["type"].as_str().or(value["event"].as_str()).unwrap_or_default();
             emit(Event::Unknown { kind: shorten(kind, HEAD_LIMIT) });
+        }
+    }
+
+    fn read_ledger(&mut self, entry: &LedgerEntry<'_>, emit: &mut dyn FnMut(Event)) {
+        // What was there before is another run's.
+        let Ok(value) = serde_json::from_slice::<Value>(entry.content) else { return };
+        let manifest = Arc::clone(&self.manifest);
+        let Some(ledger) = manifest.ledgers.get(entry.ledger).filter(|_| !entry.earlier) else { return };
+        for rule in ledger.events.iter().filter(|rule| rule.fits(&value)) {
+            rule.items(&value).into_iter().for_each(|item| self.apply(rule, item, emit));
         }
     }
 
@@ -312,6 +324,37 @@ fn usage(rule: &UsageRule, item: &Value) -> Option<Usage> {
         cost_source: cost_usd.map(|_| CostSource::Agent),
     };
     (!usage.is_empty()).then_some(usage)
+}
+
+/// Of an agent that prints lines for people: the last of them are its answer.
+#[derive(Debug, Default)]
+pub(super) struct Plain(StreamSummary);
+
+impl StreamReader for Plain {
+    fn read_line(&mut self, line: &[u8], emit: &mut dyn FnMut(Event)) {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end();
+        if line.is_empty() {
+            return;
+        }
+        let answer = self.0.answer.get_or_insert_default();
+        if !answer.is_empty() {
+            answer.push('\n');
+        }
+        answer.push_str(line);
+        // Cut at a line where there is one, so that it never begins in the middle of a word.
+        while answer.len() > PLAIN_LIMIT {
+            let excess = answer.len() - PLAIN_LIMIT;
+            let from = answer.find('\n').map(|end| end + 1).filter(|from| *from < answer.len());
+            let from = from.unwrap_or_else(|| (excess..=answer.len()).find(|at| answer.is_char_boundary(*at)).unwrap_or(answer.len()));
+            answer.drain(..from);
+        }
+        emit(Event::Text { text: line.to_owned(), parent: None });
+    }
+
+    fn summary(&self) -> &StreamSummary {
+        &self.0
+    }
 }
 
 /// Of an agent whose stdout says nothing that is understood: text is what it prints.
