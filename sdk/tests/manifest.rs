@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use agent_sdk::agent::{
-    Agent, Detail, FileContent, Plan, PlanError, PlanRequest, Plugin, ProcessEnd, RepositoryFile, Seen, StreamSummary, Surroundings,
+    Agent, Detail, FileContent, LedgerEntry, Plan, PlanError, PlanRequest, Plugin, ProcessEnd, RepositoryFile, Seen, StreamSummary,
+    Surroundings,
 };
 use agent_sdk::agents::claude::Claude;
 use agent_sdk::agents::manifest::ManifestAgent;
@@ -38,6 +39,19 @@ fn errors(text: &str) -> String {
     errors.iter().map(|error| format!("{error}\n")).collect()
 }
 
+#[test]
+fn lines_for_people_are_looked_at_by_the_reasons_and_the_last_are_kept() {
+    let rows = "[[reason]]\nexit = 0\ntext = \"AuthenticationError\"\nreason = \"AuthenticationFailed\"\n";
+    let agent = parse(&small(&format!("[stream]\nformat = \"text\"\n{rows}")));
+    assert_eq!(reason(&agent, "hello", 0, ""), None);
+    let found = judged(&agent, "hello\nlitellm.AuthenticationError: no\nbye", 0, "a warning");
+    assert_eq!(found, Some((Reason::AuthenticationFailed, "litellm.AuthenticationError: no".into())));
+    let long: String = (0..2000).map(|number| format!("line ä {number}\n")).collect();
+    let answer = read(&agent, &long).0.answer.unwrap();
+    assert!(answer.len() <= 4096 && answer.starts_with("line ä") && answer.ends_with("line ä 1999"), "{answer}");
+    assert!(read(&agent, &"ä".repeat(9000)).0.answer.unwrap().len() <= 4096);
+}
+
 /// A manifest of few words, with more in it.
 fn small(more: &str) -> String {
     let lacks = "lacks = [\"model\", \"effort\", \"endpoint\", \"resume\", \"instructions\", \"skills\", \"sub-agents\", \"mcp-stdio\", \"mcp-http\", \"mcp-sse\"]\n";
@@ -61,7 +75,7 @@ fn plan_in(agent: &ManifestAgent, task: &Value, surroundings: &Surroundings) -> 
         name: name.into(),
         dir: format!("/plugins/{name}").into(),
         skills: skills.iter().map(|&skill| skill.into()).collect(),
-        agents: [("helper".into(), b"helps".to_vec())].into(),
+        agents: [(format!("{name}-helper"), b"helps".to_vec())].into(),
     };
     let plugins = [plugin("one", &["sew", "knit"]), plugin("two", &["cook"])];
     agent.plan(&PlanRequest { task: &task, surroundings, plugins: &plugins })
@@ -245,7 +259,7 @@ fn what_must_not_stand_in_argv_does_not() {
 }
 
 #[test]
-fn several_things_go_into_one_file_and_two_skills_of_one_name_do_not() {
+fn several_things_go_into_one_file_and_two_sub_agents_of_one_name_do_not() {
     let text = r#"
 [environment]
 secrets = ["SMITH_KEY"]
@@ -270,10 +284,10 @@ format = "none"
     insta::assert_snapshot!("one_file", shown(&plan(&agent, &task)));
 
     let task = Task::from_value(&json!({"agent": {"type": "x"}, "prompt": "p"})).unwrap();
-    let plugin = |name: &str| Plugin { name: name.into(), dir: "/p".into(), skills: vec!["sew".into()], agents: [].into() };
+    let plugin = |name: &str| Plugin { name: name.into(), dir: "/p".into(), skills: vec![], agents: [("tailor".into(), vec![])].into() };
     let plugins = [plugin("one"), plugin("two")];
     let error = agent.plan(&PlanRequest { task: &task, surroundings: &surroundings(), plugins: &plugins }).unwrap_err();
-    assert_eq!(error[0].problem, "the plugins `one` and `two` both have a skill `sew`");
+    assert!(error[0].problem.contains("would both be installed as `tailor.md`"), "{error:?}");
 }
 
 #[test]
@@ -437,5 +451,59 @@ proptest! {
         reader.read_line(odd.to_string().as_bytes(), &mut |_| ());
         let seen = Seen { stream: reader.summary(), process: ProcessEnd::Exited(1), stderr_tail: &text };
         let _ = agent.judge(&seen);
+    }
+}
+
+/// The manifests that come with the project.
+fn of_the_project(name: &str) -> ManifestAgent {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/agents");
+    parse(&std::fs::read_to_string(dir.join(format!("{name}.toml"))).unwrap())
+}
+
+#[test]
+fn the_projects_manifests_are_right_and_named_as_their_files() {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/agents")).unwrap();
+    let names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().trim_end_matches(".toml").to_owned()).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    for name in names {
+        let agent = of_the_project(&name);
+        assert_eq!(agent.name(), name);
+        assert!(!agent.held_against().is_empty(), "{name}");
+        plan(&agent, &everything());
+    }
+}
+
+#[test]
+fn the_projects_manifests_read_recorded_streams() {
+    let recordings = [
+        ("qwen", "0.24.4", "success", Reason::Completed, Some((2430, 110))),
+        ("qwen", "0.24.4", "http-401", Reason::AuthenticationFailed, Some((0, 0))),
+        ("qwen", "0.24.4", "context-too-long", Reason::ContextWindowExceeded, Some((0, 0))),
+        ("copilot", "1.0.102", "success", Reason::Completed, Some((2430, 110))),
+        ("copilot", "1.0.102", "http-401", Reason::AuthenticationFailed, None),
+    ];
+    for (name, version, recording, expected, tokens) in recordings {
+        let agent = of_the_project(name);
+        let file =
+            |ending: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}-{version}/{recording}{ending}"));
+        let mut reader = agent.reader(Detail::Full);
+        let lines = std::fs::read_to_string(file(".jsonl")).unwrap();
+        lines.lines().for_each(|line| reader.read_line(line.as_bytes(), &mut |_| ()));
+        // What another run left there before counts for nothing.
+        for line in std::fs::read_to_string(file(".ledger.jsonl")).unwrap_or_default().lines() {
+            for earlier in [true, false] {
+                let entry = LedgerEntry { ledger: 0, file: Path::new("x/events.jsonl"), earlier, content: line.as_bytes() };
+                reader.read_ledger(&entry, &mut |_| ());
+            }
+        }
+        let stream = reader.summary();
+        let at = format!("{name} {recording}: {stream:#?}");
+        assert_eq!((stream.unknown_lines, stream.malformed_lines), (0, 0), "{at}");
+        assert_eq!(stream.usage.input_tokens.zip(stream.usage.output_tokens), tokens, "{at}");
+        assert!(stream.session_id.is_some() && stream.model.is_some(), "{at}");
+        let code = u8::from(expected != Reason::Completed);
+        let finding = agent.judge(&Seen { stream, process: ProcessEnd::Exited(code), stderr_tail: "" }).unwrap();
+        assert_eq!(finding.reason, expected, "{at}");
     }
 }

@@ -53,6 +53,13 @@ const PACKAGINGS: &[Packaging] = &[
             ("opencode-linux-{cpu}-musl", "bin/opencode"),
         ],
     },
+    // By their manifests in `images/agents`.
+    Packaging { agent: "qwen", key_variable: "OPENAI_API_KEY", places: &[("", "cli-entry.js")] },
+    Packaging {
+        agent: "copilot",
+        key_variable: "COPILOT_PROVIDER_API_KEY",
+        places: &[("@github/copilot-linux-{cpu}", "copilot"), ("@github/copilot-linuxmusl-{cpu}", "copilot")],
+    },
 ];
 
 /// The variable with the key of the provider that the tests use.
@@ -62,6 +69,12 @@ const PACKAGINGS: &[Packaging] = &[
 #[must_use]
 pub fn key_variable(agent: &str) -> &'static str {
     packaging(agent).key_variable
+}
+
+/// Where the manifests are of the agents that are not built in.
+#[must_use]
+pub fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/agents")
 }
 
 /// The newest pinned version. `None`, said loudly, if it is not installed; where `AGENT_TESTS_NO_SKIP` is set that is a failure.

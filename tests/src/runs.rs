@@ -103,6 +103,7 @@ impl Scene {
             ("CLAUDE_CODE_TMPDIR", inside("tmp")),
             ("GIT_CONFIG_NOSYSTEM", "1".into()),
             ("AGENT_TYPE", agent.into()),
+            ("AGENT_MANIFEST_DIR", crate::clis::manifests().to_str().unwrap().into()),
             ("AGENT_PROGRAM", program.to_str().unwrap().into()),
             ("AGENT_ENDPOINT", endpoint.into()),
             ("AGENT_PROMPT", "Please do it.".into()),

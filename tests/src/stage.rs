@@ -59,7 +59,7 @@ impl Stage {
         git_ok(&this.origin(), ["init", "-q", "-b", "main"]);
         this.file("README.md", "A repository.\n");
         let origin = format!("file://{}", this.origin().display());
-        let document = serde_json::json!({ "agent": { "type": cli.agent, "program": cli.program } });
+        let document = serde_json::json!({ "agent": { "type": cli.agent, "program": cli.program, "manifestDir": clis::manifests() } });
         std::fs::write(this.path("task.json"), document.to_string()).unwrap();
         let this = this
             .variable("PATH", std::env::var_os("PATH").unwrap())
