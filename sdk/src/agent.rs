@@ -78,9 +78,9 @@ pub struct Surroundings {
     pub env: BTreeMap<String, String>,
     /// HOME, or a writable stand-in if it is unset or not writable.
     pub home: PathBuf,
-    /// The root of the repository's work tree; the same as `workdir` where there is no repository or no subdirectory.
+    /// The root of the repository's work tree, without links; the same as `workdir` where there is no repository or no subdirectory.
     pub work_tree: PathBuf,
-    /// The directory in which the agent is started.
+    /// The directory in which the agent is started, without links.
     pub workdir: PathBuf,
     /// Which of [`Agent::repository_config`]'s paths the repository holds, after `trust` was applied, looked for in the work tree's
     /// root and in `workdir`. By their path relative to `work_tree`.

@@ -100,11 +100,13 @@ impl Place {
         workdir: &Path,
         repository_files: BTreeMap<PathBuf, RepositoryFile>,
     ) -> Surroundings {
+        // Some agents look up by the real path how far they may trust a directory: a link to it would be another one to them.
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Surroundings {
             env: env.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect(),
             home: self.home.clone(),
-            work_tree: work_tree.to_owned(),
-            workdir: workdir.to_owned(),
+            work_tree: real(work_tree),
+            workdir: real(workdir),
             repository_files,
             private_dir: self.private_dir.clone(),
             is_root: nix::unistd::geteuid().is_root(),

@@ -1,6 +1,7 @@
 //! The agents that are built in.
 
 pub mod claude;
+pub mod codex;
 pub mod command;
 pub mod cursor;
 pub mod gemini;
@@ -16,6 +17,7 @@ use crate::agent::Agent;
 pub fn all() -> Vec<Box<dyn Agent>> {
     vec![
         Box::new(claude::Claude),
+        Box::new(codex::Codex),
         Box::new(cursor::Cursor),
         Box::new(gemini::Gemini),
         Box::new(kodelet::Kodelet),
