@@ -1,0 +1,168 @@
+//! The real Codex CLI through the runner, ended by a signal or by a limit: in the middle of a question, and in the middle of a tool.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::net::TcpListener;
+
+use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
+use agent_tests::agent_run::AgentRun;
+use agent_tests::coverage::{Ability, Support, saw};
+use agent_tests::runs::{Counted, Ended, PATIENCE, Wanted, wanted};
+use agent_tests::sandbox::{Place, is_alive};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::json;
+
+const CANCELLED: Wanted<'_> = wanted("cancelled", "Cancelled", 143, true);
+
+/// Waits until the tool runs; its process id, in its own namespace.
+fn tool(model: &ScriptedModel) -> Pid {
+    let records = model.wait_for_mark("tool", PATIENCE).unwrap();
+    let is_mark = |record: &&Record| matches!(&record.kind, Kind::Mark(mark) if mark == "tool");
+    let pid = records.iter().find(is_mark).unwrap().path.split_once("?pid=").unwrap().1.to_owned();
+    Pid::from_raw(pid.parse().unwrap())
+}
+
+/// What both kinds of end have in common.
+fn assert_ended_by_signal(run: &AgentRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
+    ended.assert(wanted);
+    assert_eq!(ended.message["signal"], signal as i32, "{ended}");
+    assert_eq!(ended.message["origin"], "signal", "{ended}");
+    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
+    let commit = run.scene.git(&["rev-parse", "HEAD"]);
+    assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
+}
+
+fn ask_and_signal(signal: Signal, scenario: &str, wanted: Wanted<'_>) {
+    for place in Place::all() {
+        let Some(mut run) = AgentRun::of("codex", scenario) else { return };
+        run.scene = run.scene.at(place);
+        let started = run.scene.start();
+        run.model.wait_for_question(PATIENCE).unwrap();
+        started.signal(signal);
+        assert_ended_by_signal(&run, &started.finish(), wanted, signal);
+    }
+}
+
+fn run_tool_and_signal(place: Place, signal: Signal, wanted: Wanted<'_>) {
+    let Some(mut run) = AgentRun::of("codex", "tool-sleep") else { return };
+    run.scene = run.scene.at(place);
+    let started = run.scene.start();
+    let tool = tool(&run.model);
+    if place == Place::Plain {
+        assert!(is_alive(tool));
+    }
+    started.signal(signal);
+    let ended = started.finish();
+    assert_ended_by_signal(&run, &ended, wanted, signal);
+    // The answer that came whole is counted to the last token: the CLI has written it beside its stream.
+    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
+    // In a namespace the number is another one; there as here nobody with the run's environment is left.
+    assert!(place != Place::Plain || !is_alive(tool), "{ended}");
+}
+
+#[test]
+fn sigterm_while_the_model_is_asked_cancels_the_run() {
+    ask_and_signal(Signal::SIGTERM, "silence", CANCELLED);
+}
+
+#[test]
+fn sigterm_in_the_middle_of_an_answer_cancels_the_run() {
+    ask_and_signal(Signal::SIGTERM, "silence-mid-stream", CANCELLED);
+}
+
+#[test]
+fn sigint_while_the_model_is_asked_cancels_the_run_with_its_own_code() {
+    ask_and_signal(Signal::SIGINT, "silence", wanted("cancelled", "Cancelled", 130, true));
+}
+
+#[test]
+fn sigterm_while_a_tool_runs_ends_the_tool_too() {
+    for place in Place::all() {
+        run_tool_and_signal(place, Signal::SIGTERM, CANCELLED);
+    }
+    saw("codex", Ability::Signals, Support::Yes);
+    saw("codex", Ability::PartialUsage, Support::Yes);
+}
+
+#[test]
+fn sigint_while_a_tool_runs_ends_the_tool_too() {
+    run_tool_and_signal(Place::Plain, Signal::SIGINT, wanted("cancelled", "Cancelled", 130, true));
+}
+
+/// Runs into a limit.
+fn limit(scenario: &str, variable: &str, value: &str) -> Option<(AgentRun, Ended)> {
+    let run = AgentRun::of("codex", scenario)?.with(variable, value);
+    let ended = run.scene.run();
+    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
+    Some((run, ended))
+}
+
+#[test]
+fn the_limit_of_turns_ends_the_run() {
+    let Some((_, ended)) = limit("loop", "AGENT_MAX_TURNS", "3") else { return };
+    ended.assert(wanted("incomplete", "TurnLimit", 80, false));
+    assert_eq!(ended.message["origin"], "runner", "{ended}");
+    assert!(ended.parameter("turns").unwrap().parse::<u64>().unwrap() > 3, "{ended}");
+    saw("codex", Ability::TurnLimit, Support::Partly("the CLI has none: the runner counts, and stops it a little later".into()));
+}
+
+#[test]
+fn the_limit_of_generated_tokens_ends_the_run() {
+    let Some((_, ended)) = limit("loop", "AGENT_MAX_OUTPUT_TOKENS", "60") else { return };
+    ended.assert(wanted("incomplete", "TokenLimit", 80, false));
+    assert!(ended.tokens().output.is_some_and(|output| output > 60), "{ended}");
+}
+
+#[test]
+fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
+    // A command that takes longer than the model wants to wait for it runs on beside the conversation: here it wants to wait long.
+    let command = Scenario::builtin("tool-sleep").unwrap().parameters["command"].clone();
+    let usage = json!({"input": 1000, "output": 50});
+    let scenario = json!({"name": "wait", "turns": [
+        {"reply": {"content": [{"tool": {"name": "exec_command", "input": {"cmd": command, "yield_time_ms": 30_000}}}], "usage": usage}},
+        {"reply": {"content": [{"text": "It is still running."}], "usage": usage}},
+    ]});
+    let Some(run) = AgentRun::playing("codex", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
+    // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
+    let run = run.with("AGENT_TIMEOUT", "20s").with("AGENT_MODEL", "gpt-5.5");
+    let started = run.scene.start();
+    let pid = tool(&run.model);
+    let ended = started.finish();
+    ended.assert(wanted("timed-out", "DeadlineExceeded", 124, true));
+    assert_eq!(ended.message["origin"], "runner", "{ended}");
+    assert!(Counted::billed(run.questions()[0].billed.clone().unwrap().tokens).is_within(ended.tokens()), "{}\n{ended}", run.requests());
+    assert!(!is_alive(pid), "{ended}");
+}
+
+#[test]
+fn silence_ends_a_run_whose_model_never_answers() {
+    for scenario in ["silence", "silence-mid-stream"] {
+        let Some((_, ended)) = limit(scenario, "AGENT_SILENCE_TIMEOUT", "8s") else { return };
+        ended.assert(wanted("timed-out", "SilenceTimeout", 124, true));
+        assert_eq!(ended.message["origin"], "runner", "{ended}");
+    }
+}
+
+/// It waits that hour in silence. Why it waits stands in its stream, and then in the message.
+#[test]
+fn a_rate_limit_of_an_hour_ends_by_the_limit_of_time_and_says_what_it_waits_for() {
+    let Some((run, ended)) = limit("http-429-retry-after-hour", "AGENT_SILENCE_TIMEOUT", "8s") else { return };
+    assert_eq!(run.questions().len(), 1, "{}", run.requests());
+    ended.assert(wanted("failed", "RateLimited", 75, true));
+    assert_eq!(ended.message["origin"], "runner", "{ended}");
+    assert!(ended.message["message"].as_str().unwrap().contains("printed nothing for 8s"), "{ended}");
+}
+
+/// By itself it would try for ever.
+#[test]
+fn a_connection_that_is_refused_ends_by_the_limit_of_retries() {
+    let Some(run) = AgentRun::of("codex", "text-only") else { return };
+    // Nobody listens there once the listener is dropped.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = run.with("AGENT_ENDPOINT", format!("http://{nobody}"));
+    let ended = run.scene.run();
+    ended.assert(wanted("failed", "NetworkFailed", 75, true));
+    assert!(ended.message["message"].as_str().unwrap().contains("onnection failed"), "{ended}");
+    saw("codex", Ability::RetryLimit, Support::Yes);
+}
