@@ -261,6 +261,20 @@ impl ProcessFollower for RunFollower<'_> {
     async fn stderr(&mut self, chunk: &[u8]) {
         self.touched();
         forward_plain(&mut self.complaints, &mut self.stderr, chunk).await;
+        // An agent whose stream is silent while it repeats a question says so here, if anywhere.
+        if self.ledgers.are_due() {
+            let mut buffer = match &mut self.stdout {
+                Some(output) => output.buffer().await,
+                None => Vec::new(),
+            };
+            self.read_ledgers(&mut buffer);
+            self.last_byte = buffer.last().copied().or(self.last_byte);
+            if let Some(output) = &mut self.stdout {
+                output.send(buffer);
+            }
+            self.look();
+            self.write_events();
+        }
     }
 }
 
