@@ -6,8 +6,10 @@ pub mod command;
 pub mod cursor;
 pub mod gemini;
 pub mod kodelet;
+mod lines;
 pub mod manifest;
 pub mod native;
+pub mod opencode;
 mod plugins;
 
 use crate::agent::Agent;
@@ -21,6 +23,7 @@ pub fn all() -> Vec<Box<dyn Agent>> {
         Box::new(cursor::Cursor),
         Box::new(gemini::Gemini),
         Box::new(kodelet::Kodelet),
+        Box::new(opencode::OpenCode),
         Box::new(native::Native),
         Box::new(command::Command),
     ]
