@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
 use agent_tests::stage::{KEY, Stage, questions, spy};
@@ -55,6 +56,11 @@ fn instructions_skills_and_sub_agents(agent: &str) {
     for word in ["TASK-SAYS", "PLUGIN-SKILL", "PLUGIN-AGENT"] {
         assert!(!last.mentions(word), "{word} of an earlier run");
     }
+    for ability in
+        [Ability::Instructions, Ability::RepositoryInstructions, Ability::Skills, Ability::SubAgents, Ability::Model, Ability::Endpoint]
+    {
+        saw(agent, ability, Support::Yes);
+    }
 }
 
 #[test]
@@ -82,6 +88,7 @@ fn mcp_by_stdio(agent: &str, tool: &str) {
     let log = std::fs::read_to_string(log).unwrap();
     let environment: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert!(environment["environment"].as_array().unwrap().contains(&json!("OF_THE_TASK")), "{environment}");
+    saw(agent, Ability::McpStdio, Support::Yes);
 }
 
 #[test]
@@ -106,6 +113,7 @@ fn mcp_by_http(agent: &str, kind: &str) {
     let asked = server.asked();
     let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
     assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");
+    saw(agent, if kind == "sse" { Ability::McpSse } else { Ability::McpHttp }, Support::Yes);
 }
 
 #[test]
@@ -144,6 +152,7 @@ fn any_prompt(agent: &str) {
     stage.without("AGENT_PROMPT").variable("AGENT_PROMPT_FILE", file).run().expect_success();
     let last = questions(&model).pop().unwrap();
     assert!(told(&last).iter().any(|text| text.contains(long.trim_end())));
+    saw(agent, Ability::AnyPrompt, Support::Yes);
 }
 
 #[test]
@@ -154,6 +163,35 @@ fn qwen_gets_any_prompt() {
 #[test]
 fn copilot_gets_any_prompt() {
     any_prompt("copilot");
+}
+
+/// The second run knows what was said in the first.
+fn resumed(agent: &str) {
+    let model = model("text-only");
+    let Some(stage) = stage(agent, &model) else { return };
+    let stage = stage.variable("AGENT_PROMPT", "THE-FIRST-PROMPT");
+    let first = stage.run();
+    first.expect_success();
+    let session = first.parameter("session-id").unwrap().to_owned();
+    let stage = stage.variable("AGENT_PROMPT", "THE-SECOND-PROMPT").variable("AGENT_RESUME", &session);
+    let second = stage.run();
+    second.expect_success();
+    assert_eq!(second.parameter("session-id"), Some(session.as_str()));
+    let last = questions(&model).pop().unwrap();
+    assert!(last.mentions("THE-FIRST-PROMPT") && last.mentions("THE-SECOND-PROMPT"), "{:?}", told(&last));
+    // What the first run cost is not this one's.
+    assert_eq!(second.tokens(), first.tokens());
+    saw(agent, Ability::Resume, Support::Yes);
+}
+
+#[test]
+fn qwen_goes_on_with_a_session() {
+    resumed("qwen");
+}
+
+#[test]
+fn copilot_goes_on_with_a_session() {
+    resumed("copilot");
 }
 
 /// What the repository's base branch has counts, but neither the key nor a request goes where it says.
@@ -213,6 +251,8 @@ fn qwen_is_not_redirected_by_variables_of_the_base() {
     let variables = |evil: &ScriptedModel| hostile_to_qwen(evil).split_off(1);
     let Some((code, message)) = a_hostile_repository("qwen", "base", &variables) else { return };
     assert_eq!(code, Some(0), "{message}");
+    let how = "where the base branch has a `.qwen/settings.json`, it does not start unless that is hidden or the repository trusted";
+    saw("qwen", Ability::Trust, Support::Partly(how.into()));
 }
 
 fn hostile_to_copilot(evil: &ScriptedModel) -> Vec<(&'static str, String)> {
@@ -239,4 +279,5 @@ fn copilot_is_not_redirected_where_only_instructions_count() {
 fn copilot_is_not_redirected_by_the_base() {
     let Some((code, message)) = a_hostile_repository("copilot", "base", &hostile_to_copilot) else { return };
     assert_eq!(code, Some(0), "{message}");
+    saw("copilot", Ability::Trust, Support::Yes);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_tests::agent_run::AgentRun;
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::runs::{Counted, KEY, Wanted, wait_until, wanted};
 use nix::sys::signal::Signal;
 
@@ -81,6 +82,10 @@ fn play(agent: &str, scenario: &str, wanted: Wanted<'_>) {
     let whole = std::fs::read_to_string(run.scene.path("result.json")).unwrap();
     let all = [ended.stdout.join("\n"), ended.stderr.clone(), ended.message.to_string(), whole];
     assert!(all.iter().all(|text| !text.contains(KEY)));
+    saw(agent, if scenario == "success" { Ability::Task } else { Ability::Usage }, Support::Yes);
+    if wanted.status != "succeeded" {
+        saw(agent, Ability::Reasons, Support::Partly("authentication, permission, model, context, quota, rate and server errors".into()));
+    }
 }
 
 /// What was answered before the end is counted, and nobody is left.
@@ -96,6 +101,8 @@ fn is_cancelled_with_its_tokens(agent: &str) {
     ended.assert(wanted("cancelled", "Cancelled", 143, true));
     assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{ended}");
     assert!(ended.tokens().input > Some(0), "{ended}");
+    saw(agent, Ability::Signals, Support::Yes);
+    saw(agent, Ability::PartialUsage, Support::Yes);
 }
 
 #[test]
