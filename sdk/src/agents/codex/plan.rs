@@ -115,10 +115,6 @@ fn check(task: &Task) -> Vec<PlanError> {
         }
     }
     for (name, server) in &task.mcp_servers {
-        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        if !is_name {
-            error(format!("mcpServers.{name}"), "is no name that Codex takes".into(), "use letters, digits, `-` and `_`");
-        }
         if matches!(server, McpServer::Sse { .. }) {
             let problem = "Codex has no transport by server-sent events".into();
             error(format!("mcpServers.{name}"), problem, "use streamable HTTP (`\"type\": \"http\"`), which most servers offer too");
