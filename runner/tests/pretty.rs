@@ -36,6 +36,11 @@ fn claude() {
 }
 
 #[test]
+fn codex() {
+    insta::assert_snapshot!(shown("codex", "codex-0.169.0", &["success", "cfg", "toolfail", "subagent-rollouts", "err403"]));
+}
+
+#[test]
 fn gemini() {
     insta::assert_snapshot!(shown("gemini", "gemini-0.61.0", &["success", "subagent", "toolfail", "err403", "refusal", "cut"]));
 }
