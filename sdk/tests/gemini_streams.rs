@@ -291,6 +291,24 @@ fn an_answer_that_the_output_limit_cut_is_known_from_the_telemetry_however_late_
     assert!(run.0.summary().end.as_ref().unwrap().succeeded);
 }
 
+#[test]
+fn an_error_that_the_stream_calls_unknown_is_on_stderr() {
+    let end =
+        br#"{"type":"result","status":"error","error":{"type":"unknown","message":"[API Error: An unknown error occurred.]"},"stats":{}}"#;
+    let (summary, _) = read(end, Detail::Verdict);
+    let said = "Error when talking to Gemini API Full report available at: /tmp/gemini-client-error-x.json ";
+    for (told, reason) in [
+        ("RetryableQuotaError: Resource has been exhausted.\n  cause: {\n    code: 429,\n", Reason::RateLimited),
+        ("RetryableQuotaError: The model is overloaded.\n    at f (file:///x.js:1:2)\n  status: 503\n}\n", Reason::Overloaded),
+        ("TypeError: terminated\n    at f\n", Reason::NetworkFailed),
+        ("Error: exception TypeError: fetch failed sending request\n", Reason::NetworkFailed),
+    ] {
+        let stderr = format!("YOLO mode is enabled.\n{said}{told}");
+        let finding = Gemini.judge(&Seen { stream: &summary, process: ProcessEnd::Exited(1), stderr_tail: &stderr }).unwrap();
+        assert_eq!((finding.reason, finding.message.as_str()), (reason, told.lines().next().unwrap()));
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(lines in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..8)) {

@@ -120,9 +120,7 @@ fn assert_tokens(run: &AgentRun, ended: &Ended, bill: &Bill, is_broken_off: bool
 /// The main scenarios with every other version that is pinned: two at a time, since a run waits more than it works.
 #[test]
 fn older_versions_end_the_same() {
-    let main =
-        ["success", "subagent", "mcp-call", "tool-fails", "max-tokens", "context-too-long", "refusal", "quota", "http-401", "http-404"];
-    let main = [&main[..], &["http-429", "http-500", "http-503", "late-401", "cut-before-headers", "cut-mid-stream"]].concat();
+    let main = ["success", "subagent", "mcp-call", "max-tokens", "refusal", "quota", "http-401", "http-404", "http-503", "cut-mid-stream"];
     let clis = clis::older("gemini");
     let tried = TRIED.iter().filter(|(scenario, _)| main.contains(scenario));
     let cells: Vec<_> = tried.flat_map(|(scenario, wanted)| clis.iter().map(move |cli| (cli, *scenario, *wanted))).collect();

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::agent::{Ledger, LedgerForm};
 
-/// The sessions' number among the plan's ledgers. The telemetry's is the other.
-pub(super) const SESSIONS: usize = 0;
+/// The telemetry's number among the plan's ledgers; the others are sessions'.
+pub(super) const TELEMETRY_LEDGER: usize = 1;
 /// The telemetry file's name.
 pub(super) const TELEMETRY: &str = "telemetry.log";
 /// A record of a request has some 3 KiB; one with a tool's arguments may be longer, and is not needed.
@@ -18,10 +18,9 @@ const RECORD_LIMIT: usize = 256 << 10;
 
 /// The ledgers of a run.
 pub(super) fn ledgers(gemini_dir: &Path, own_dir: &Path) -> Vec<Ledger> {
-    vec![
-        Ledger { dir: gemini_dir.join("tmp"), depth: 3, prefix: "", suffix: ".jsonl", form: LedgerForm::Lines },
-        Ledger { dir: own_dir.to_owned(), depth: 0, prefix: TELEMETRY, suffix: "", form: LedgerForm::Lines },
-    ]
+    // A sub-agent's session lies in a directory beside that of the conversation that started it.
+    let sessions = |depth| Ledger { dir: gemini_dir.join("tmp"), depth, prefix: "", suffix: ".jsonl", form: LedgerForm::Lines };
+    vec![sessions(2), Ledger { dir: own_dir.to_owned(), depth: 0, prefix: TELEMETRY, suffix: "", form: LedgerForm::Lines }, sessions(3)]
 }
 
 /// Puts the records together, which are printed over many lines: each begins with a line `{` and ends with a line `}`.

@@ -142,6 +142,9 @@ fn set_environment(plan: &mut Plan, task: &Task, surroundings: &Surroundings, ow
     // It would start itself once more, with more memory, and the first process does not pass signals on.
     set("GEMINI_CLI_NO_RELAUNCH", "true".to_owned());
     set(DOLLAR, "$".to_owned());
+    if let Some(parameters) = git_parameters(surroundings) {
+        set("GIT_CONFIG_PARAMETERS", parameters);
+    }
     // Whoever collects telemetry goes on doing so; else it goes to a file and nowhere else, whatever the repository's settings say.
     if given("GEMINI_TELEMETRY_ENABLED").is_none() {
         let telemetry = [
@@ -154,6 +157,15 @@ fn set_environment(plan: &mut Plan, task: &Task, surroundings: &Surroundings, ow
         ];
         telemetry.into_iter().for_each(|(name, value)| _ = set(&format!("GEMINI_TELEMETRY_{name}"), value));
     }
+}
+
+/// Gemini's shell takes git's credential helpers away, by variables that come after every file: with them the runner's, which has the token
+/// for a push. What comes after those again is this one, which has git read the work tree's own configuration once more.
+fn git_parameters(surroundings: &Surroundings) -> Option<String> {
+    let config = surroundings.work_tree.join(".git/config");
+    let config = config.to_str().filter(|path| !path.contains('\''))?;
+    let given = surroundings.env.get("GIT_CONFIG_PARAMETERS").map_or_else(String::new, |given| format!("{given} "));
+    Some(format!("{given}'include.path'='{config}'"))
 }
 
 /// Gemini's directory: `.gemini` in its home, which is the user's unless it is said otherwise.

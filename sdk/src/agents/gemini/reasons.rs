@@ -24,7 +24,7 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "fetch failed", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "incomplete json segment", reason: Reason::NetworkFailed },
     // A connection that was closed in the middle of an answer.
-    ReasonPattern { http_status: None, text: "[api error: terminated]", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "error: terminated", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "ended without a finish reason", reason: Reason::TruncatedStream },
     ReasonPattern { http_status: None, text: "returned an empty response", reason: Reason::Stalled },
     ReasonPattern { http_status: None, text: "blocked due to safety settings", reason: Reason::Refused },
@@ -58,6 +58,11 @@ const STATUSES: &[u16] = &[400, 401, 402, 403, 429, 499, 500, 502, 503, 504, 529
 
 /// What an answer's last piece says, in the telemetry's words, where the output limit ended it.
 const LENGTH: &str = "length";
+/// And where the service held it back.
+const CONTENT_FILTER: &str = "content_filter";
+
+/// What versions until 0.51 say of every error; what it was stands on stderr.
+const UNKNOWN_ERROR: &str = "an unknown error occurred";
 
 /// The HTTP status in an error's words, and the reason that they mean.
 pub(super) fn of_error(kind: &str, message: &str) -> (Option<u16>, Option<Reason>) {
@@ -84,6 +89,9 @@ pub(super) fn of_end(succeeded: bool, error: Option<&StreamError>, finish: Optio
     let message = error.map(|error| error.message.clone());
     let reason = error.and_then(|error| error.reason);
     match reason {
+        Some(Reason::Stalled) if finish == Some(CONTENT_FILTER) => {
+            StreamEnd { succeeded: false, reason: Some(Reason::Refused), message: Some("the service held the answer back".to_owned()) }
+        }
         // Of a loop it says so as a warning, and then that all went well.
         Some(Reason::Stalled) => StreamEnd { succeeded: false, reason, message },
         _ if succeeded && finish == Some(LENGTH) => {
@@ -101,6 +109,12 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         let message = end.message.clone().unwrap_or_default();
         if end.succeeded {
             return Some(Finding { reason: Reason::Completed, message });
+        }
+        if message.to_lowercase().contains(UNKNOWN_ERROR)
+            && let Some((status, told)) = told_on_stderr(seen.stderr_tail)
+        {
+            let reason = of_status(status, told).unwrap_or(Reason::AgentFailed);
+            return Some(Finding { reason, message: told.to_owned() });
         }
         // The message of a 429 or a 503 has lost its status; the exit code has it.
         let status = status_of(seen.process).filter(|_| status_in(&message).is_none());
@@ -133,6 +147,17 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
             last_line(seen.stderr_tail, |_| true).map(|line| Finding { reason, message: without_colours(line) })
         }
     }
+}
+
+/// The error that it reports on stderr, below the path of a longer report, and the status in what it prints after it.
+fn told_on_stderr(text: &str) -> Option<(Option<u16>, &str)> {
+    let report = text.rfind("Error when talking to Gemini API")?;
+    let rest = text[report..].split_once(".json ")?.1;
+    let message = rest.lines().next().unwrap_or_default();
+    let fields = rest.lines().filter_map(|line| line.trim().split_once(": "));
+    let status =
+        fields.filter(|(name, _)| *name == "status" || *name == "code").find_map(|(_, value)| value.trim_end_matches(',').parse().ok());
+    Some((status.or_else(|| status_in(message)), message))
 }
 
 /// The HTTP status of which the exit code was made.

@@ -1,5 +1,7 @@
 //! What stands in Gemini's settings for one task: merged into the user's own `settings.json`, where what is not named here stays.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::plan::SECRET_VARIABLES;
@@ -85,6 +87,7 @@ pub(super) fn settings(task: &Task, surroundings: &Surroundings) -> (Map<String,
         }
     }
     if !task.mcp_servers.is_empty() {
+        warnings.extend(not_handed_over(task));
         settings["mcpServers"] = task.mcp_servers.iter().map(|(name, server)| (name.clone(), mcp_server(server))).collect();
     }
     let settings = if let Value::Object(settings) = settings { settings } else { Map::new() };
@@ -92,24 +95,53 @@ pub(super) fn settings(task: &Task, surroundings: &Surroundings) -> (Map<String,
 }
 
 fn mcp_server(server: &McpServer) -> Value {
-    let mut value = match server {
-        McpServer::Stdio { command, args, env } => json!({"command": command, "args": args, "env": env}),
-        McpServer::Http { url, headers } => json!({"httpUrl": url, "headers": headers}),
-        McpServer::Sse { url, headers } => json!({"url": url, "type": "sse", "headers": headers}),
-    };
-    keep_dollars(&mut value);
-    value
+    match server {
+        McpServer::Stdio { command, args, env } => {
+            let args: Vec<String> = args.iter().map(|argument| kept_once(argument)).collect();
+            json!({"command": kept_once(command), "args": args, "env": kept_twice(env)})
+        }
+        McpServer::Http { url, headers } => json!({"httpUrl": kept_once(url), "headers": kept_twice(headers)}),
+        McpServer::Sse { url, headers } => json!({"url": kept_once(url), "type": "sse", "headers": kept_twice(headers)}),
+    }
 }
 
 /// Gemini puts variables' values in place of `$NAME` and `${NAME}` wherever they stand in its settings; there is no way to write a dollar
 /// that stays one before a name, but the value of a variable is not looked at again.
-fn keep_dollars(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains('$') => *text = text.replace('$', &format!("${{{DOLLAR}}}")),
-        Value::Array(items) => items.iter_mut().for_each(keep_dollars),
-        Value::Object(fields) => fields.values_mut().for_each(keep_dollars),
-        _ => {}
-    }
+fn kept_once(text: &str) -> String {
+    text.replace('$', &format!("${{{DOLLAR}}}"))
+}
+
+/// In servers' variables and headers it does so once more, in another manner: there a backslash keeps the dollar.
+fn kept_twice(fields: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let twice = |value: &String| value.replace('$', &format!("\\${{{DOLLAR}}}"));
+    fields.iter().map(|(name, value)| (name.clone(), twice(value))).collect()
+}
+
+/// Variables that Gemini does not hand to an MCP server, since they make programs load code.
+const NOT_HANDED_OVER: &[&str] = &[
+    "BASH_ENV",
+    "CLASSPATH",
+    "ENV",
+    "JAVA_TOOL_OPTIONS",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "RUBYLIB",
+    "RUBYOPT",
+    "_JAVA_OPTIONS",
+];
+
+fn not_handed_over(task: &Task) -> impl Iterator<Item = String> {
+    task.mcp_servers.iter().flat_map(|(server, definition)| {
+        let env = if let McpServer::Stdio { env, .. } = definition { Some(env) } else { None };
+        let names = env.into_iter().flat_map(|env| env.keys()).filter(|name| NOT_HANDED_OVER.contains(&name.as_str()));
+        names.map(move |name| format!("Gemini does not hand the variable `{name}` to the MCP server `{server}`"))
+    })
 }
 
 /// A variable whose value is a dollar.

@@ -3,7 +3,7 @@
 //! Messages come in chunks; the answer is what was said since the last tool call. What the usage numbers are worth stands in
 //! [`super::meter`], what the end means in [`super::reasons`].
 
-use super::ledgers::{Records, SESSIONS};
+use super::ledgers::{Records, TELEMETRY_LEDGER};
 use super::meter::Meter;
 use super::reasons;
 use super::wire::{Attributes, Failure, Line, Message, Record};
@@ -33,8 +33,8 @@ pub(super) struct Reader {
     failures: u32,
     /// Why the main conversation's last answer ended, in the word of the telemetry file.
     finish: Option<String>,
-    /// Whether the stream's end said that all went well, and nothing before it spoke against that.
-    ended_well: bool,
+    /// What the stream's end said of itself: that all went well, or not.
+    ended_well: Option<bool>,
 }
 
 impl Reader {
@@ -49,7 +49,7 @@ impl Reader {
             new_turn: true,
             failures: 0,
             finish: None,
-            ended_well: false,
+            ended_well: None,
         }
     }
 
@@ -77,7 +77,7 @@ impl StreamReader for Reader {
     }
 
     fn read_ledger(&mut self, entry: &LedgerEntry<'_>, emit: &mut dyn FnMut(Event)) {
-        if entry.ledger == SESSIONS {
+        if entry.ledger != TELEMETRY_LEDGER {
             if let Ok(message) = serde_json::from_slice(entry.content) {
                 self.read_message(entry, &message, emit);
             }
@@ -130,7 +130,7 @@ impl Reader {
             self.summary.answer = None;
         }
         self.summary.end = None;
-        self.ended_well = false;
+        self.ended_well = None;
         self.clear_failures();
     }
 
@@ -196,7 +196,7 @@ impl Reader {
             emit(Event::Error { message: message.clone(), http_status });
             self.summary.last_error = Some(StreamError { http_status, message, reason });
         }
-        self.ended_well = reasons::of_end(succeeded, self.summary.last_error.as_ref(), None).succeeded;
+        self.ended_well = Some(succeeded);
         let end = reasons::of_end(succeeded, self.summary.last_error.as_ref(), self.finish.as_deref());
         emit(Event::Ended { succeeded: end.succeeded, detail: result.status.clone() });
         self.summary.end = Some(end);
@@ -254,11 +254,12 @@ impl Reader {
         }
     }
 
-    /// The stream does not say that the output limit cut its answer short, and this comes later than the stream's end.
+    /// The stream does not say that the output limit cut its answer short, nor in all versions that the service held it back; and this
+    /// comes later than the stream's end.
     fn finished(&mut self, record: &Attributes) {
         self.finish = record.finish_reasons.as_ref().and_then(|reasons| reasons.last().cloned());
-        if self.ended_well {
-            self.summary.end = Some(reasons::of_end(true, None, self.finish.as_deref()));
+        if let Some(succeeded) = self.ended_well {
+            self.summary.end = Some(reasons::of_end(succeeded, self.summary.last_error.as_ref(), self.finish.as_deref()));
         }
     }
 }
