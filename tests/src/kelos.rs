@@ -61,9 +61,9 @@ pub const KINDS: &[Kind] = &[
         key: "ANTHROPIC_API_KEY",
         model: None,
         tells_tokens_at_once: true,
-        // The scripted model calls only what is listed at once.
-        env: &[("ENABLE_TOOL_SEARCH", "false")],
+        env: &[],
     },
+    Kind { kelos: "codex", agent: "codex", key: "CODEX_API_KEY", model: None, tells_tokens_at_once: true, env: &[] },
     Kind { kelos: "gemini", agent: "gemini", key: "GEMINI_API_KEY", model: Some("gemini-2.5-pro"), tells_tokens_at_once: false, env: &[] },
 ];
 
