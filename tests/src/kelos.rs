@@ -55,16 +55,17 @@ pub struct Kind {
 
 /// The agents whose real CLI is started as Kelos starts it.
 pub const KINDS: &[Kind] = &[
+    Kind { kelos: "claude-code", agent: "claude", key: "ANTHROPIC_API_KEY", model: None, tells_tokens_at_once: true, env: &[] },
+    Kind { kelos: "codex", agent: "codex", key: "CODEX_API_KEY", model: None, tells_tokens_at_once: true, env: &[] },
+    Kind { kelos: "gemini", agent: "gemini", key: "GEMINI_API_KEY", model: Some("gemini-2.5-pro"), tells_tokens_at_once: false, env: &[] },
     Kind {
-        kelos: "claude-code",
-        agent: "claude",
-        key: "ANTHROPIC_API_KEY",
-        model: None,
+        kelos: "opencode",
+        agent: "opencode",
+        key: "OPENCODE_API_KEY",
+        model: Some("anthropic/claude-sonnet-4-5"),
         tells_tokens_at_once: true,
         env: &[],
     },
-    Kind { kelos: "codex", agent: "codex", key: "CODEX_API_KEY", model: None, tells_tokens_at_once: true, env: &[] },
-    Kind { kelos: "gemini", agent: "gemini", key: "GEMINI_API_KEY", model: Some("gemini-2.5-pro"), tells_tokens_at_once: false, env: &[] },
 ];
 
 /// A pod, not started yet.
