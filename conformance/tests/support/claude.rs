@@ -1,4 +1,4 @@
-//! The real Claude Code CLI, unchanged, as `npm ci --prefix tests/agents` installs it.
+//! The real Claude Code CLI, unchanged, as `tests/setup` installs it.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -26,7 +26,7 @@ pub fn binary() -> Option<PathBuf> {
     let package = |libc: &str| modules.join(format!("@anthropic-ai/claude-code-linux-{cpu}{libc}/claude"));
     let found = [package(""), package("-musl")].into_iter().find(|path| path.is_file());
     if found.is_none() {
-        let why = format!("the Claude Code CLI is not in `{}`; `npm ci --prefix tests/agents` installs it", modules.display());
+        let why = format!("the Claude Code CLI is not in `{}`; `tests/setup` installs it", modules.display());
         assert!(std::env::var_os("AGENT_TESTS_NO_SKIP").is_none(), "{why}");
         skip(&why);
     }
