@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
+use agent_tests::runs::Counted;
 use agent_tests::stage::{KEY, Stage, questions, spy};
 use serde_json::{Value, json};
 
@@ -69,6 +71,12 @@ fn instructions_skills_and_sub_agents_of_task_and_repository_are_in_the_first_qu
         assert_eq!(last.mentions(told), is_told, "{told}");
     }
     assert!(!config("skills/kit:sew").exists() && !config("agents/tailor.md").exists());
+    saw("opencode", Ability::Instructions, Support::Yes);
+    saw("opencode", Ability::RepositoryInstructions, Support::Yes);
+    saw("opencode", Ability::Skills, Support::Yes);
+    saw("opencode", Ability::SubAgents, Support::Yes);
+    saw("opencode", Ability::Model, Support::Yes);
+    saw("opencode", Ability::Effort, Support::Yes);
 }
 
 #[test]
@@ -108,6 +116,9 @@ fn mcp_tools_are_listed_and_called_with_their_variables_and_headers_and_without_
         seen["shell"].contains("OPENCODE=1") && !seen["shell"].contains(KEY) && !seen["shell"].contains("secret-of-the-server"),
         "{seen:?}"
     );
+    saw("opencode", Ability::McpStdio, Support::Yes);
+    saw("opencode", Ability::McpHttp, Support::Yes);
+    saw("opencode", Ability::HiddenKey, Support::Yes);
 }
 
 /// `OPENCODE_CONFIG`, `OPENCODE_CONFIG_CONTENT` and `OPENCODE_PERMISSION` are how KubeOpenCode configures it.
@@ -147,4 +158,37 @@ fn any_prompt_reaches_the_model_as_it_is() {
     let seen: Vec<String> = questions(&model).iter().map(prompt_of).collect();
     assert_eq!(seen[..3], prompts);
     assert!(seen[3].trim_end() == large.trim_end(), "{} bytes of {}", seen[3].len(), large.len());
+    saw("opencode", Ability::AnyPrompt, Support::Yes);
+    saw("opencode", Ability::LongPrompt, Support::Yes);
+}
+
+#[test]
+fn an_mcp_tool_by_server_sent_events_is_called_with_its_headers() {
+    let model = ScriptedModel::start(Scenario::builtin("mcp-call").unwrap().with("tool", "weather").unwrap()).unwrap();
+    let Some(stage) = stage(&model) else { return };
+    let server = HttpMcp::start();
+    let servers = json!({"mcpServers": {"sky": {"type": "sse", "url": server.sse_url(), "headers": {"X-Of-The-Task": "a value"}}}});
+    stage.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
+    let questions = questions(&model);
+    assert!(questions[0].tools.iter().any(|offered| offered == "sky_weather"), "{:?}", questions[0].tools);
+    assert!(questions[1].mentions("it rains by http"));
+    let called = server.asked().into_iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
+    assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");
+    saw("opencode", Ability::McpSse, Support::Yes);
+}
+
+#[test]
+fn a_session_that_is_resumed_goes_on_and_costs_only_what_is_new() {
+    let first_model = model("text-only");
+    let Some(stage) = stage(&first_model) else { return };
+    let stage = stage.variable("AGENT_PROMPT", "REMEMBER-THIS");
+    let first = stage.run();
+    let session = first.expect_success().parameter("session-id").unwrap().to_owned();
+    let model = model("text-only");
+    let stage = stage.variable("AGENT_ENDPOINT", model.base_url()).variable("AGENT_RESUME", session.clone());
+    let second = stage.variable("AGENT_PROMPT", "And now?").run();
+    assert_eq!(second.expect_success().parameter("session-id"), Some(session.as_str()));
+    assert!(questions(&model)[0].mentions("REMEMBER-THIS"));
+    assert_eq!(second.tokens(), Counted::billed(model.bill().finished), "{second:#?}");
+    saw("opencode", Ability::Resume, Support::Yes);
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Scenario, ScriptedModel};
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::stage::{Ended, KEY, Stage, questions, spy};
 use serde_json::{Value, json};
 
@@ -121,4 +122,5 @@ fn an_attack_from_the_working_branch_is_put_back() {
     assert_eq!(seen.programs, [""; 0]);
     let put_back = seen.ended.outcome["putBack"].to_string();
     assert!(put_back.contains("opencode.json") && put_back.contains(".opencode/plugin"), "{put_back}");
+    saw("opencode", Ability::Trust, Support::Yes);
 }

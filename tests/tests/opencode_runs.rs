@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use agent_conformance::model::{Scenario, builtin};
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis;
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::probe;
 use agent_tests::runs::{Counted, KEY, Origin, Wanted, wanted};
 
@@ -89,6 +90,13 @@ fn play(scenario: &str, wanted: Wanted<'_>) {
     assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
     assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
     assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+    saw("opencode", Ability::Reasons, Support::Yes);
+    saw("opencode", Ability::Usage, Support::Yes);
+    match scenario {
+        "subagent" => saw("opencode", Ability::SubAgentUsage, Support::Yes),
+        "http-429" => saw("opencode", Ability::RetryLimit, Support::Yes),
+        _ => {}
+    }
 }
 
 #[test]
@@ -122,6 +130,9 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
         left.iter().all(|name| !name.to_string_lossy().starts_with("agent-runner") && !name.to_string_lossy().ends_with(".so")),
         "{left:?}"
     );
+    saw("opencode", Ability::Task, Support::Yes);
+    saw("opencode", Ability::Endpoint, Support::Yes);
+    saw("opencode", Ability::Cost, Support::Yes);
 }
 
 /// Each of its providers' wires.

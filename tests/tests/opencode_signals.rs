@@ -4,6 +4,7 @@
 
 use agent_conformance::model::{Kind, ScriptedModel};
 use agent_tests::agent_run::AgentRun;
+use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::runs::{Counted, Ended, PATIENCE, Started, Wanted, wait_until, wanted};
 use agent_tests::sandbox::is_alive;
 use nix::sys::signal::Signal;
@@ -65,6 +66,8 @@ fn sigint_in_the_middle_of_an_answer_cancels_the_run_with_its_own_code() {
 #[test]
 fn sigterm_while_a_tool_runs_ends_the_tool_too() {
     run_tool_and_signal(Signal::SIGTERM, 143);
+    saw("opencode", Ability::Signals, Support::Yes);
+    saw("opencode", Ability::PartialUsage, Support::Yes);
 }
 
 #[test]
@@ -95,6 +98,7 @@ fn the_limit_of_turns_ends_a_loop() {
     let Some(run) = run_of("loop") else { return };
     let (_, ended) = limit(run, "AGENT_MAX_TURNS", "3", wanted("incomplete", "TurnLimit", 80, false), |_, _| ());
     assert!(ended.tokens().input.is_some_and(|input| input > 0), "{ended}");
+    saw("opencode", Ability::TurnLimit, Support::Yes);
 }
 
 #[test]
