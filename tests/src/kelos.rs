@@ -63,7 +63,8 @@ pub const KINDS: &[Kind] = &[
         agent: "opencode",
         key: "OPENCODE_API_KEY",
         model: Some("anthropic/claude-sonnet-4-5"),
-        tells_tokens_at_once: true,
+        // Only when the tools of an answer are done.
+        tells_tokens_at_once: false,
         env: &[],
     },
 ];
