@@ -1,6 +1,6 @@
 //! The rules of `json-lines`, as types: what is looked for in a line, by JSON pointers (RFC 6901), and how a rule may be wrong.
 //!
-//! What the found values mean for a run is in [`super::stream`].
+//! What the found values mean for a run is in `super::stream`.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The manifest as types: what `agent.toml` may hold. `spec/v1/manifest.schema.json` is generated from here.
 //!
-//! The rules by which a stream is read are types of [`super::rules`]. Nothing is checked here: [`super::structure`] holds a text against the schema of these types, [`super::check`] against what they mean.
+//! The rules by which a stream is read are types of [`super::rules`]. Nothing is checked here: `super::structure` holds a text against the schema of these types, `super::check` against what they mean.
 
 use std::collections::BTreeMap;
 
