@@ -1,7 +1,7 @@
 //! Makes the table of agents and abilities in `docs/agents.md` of what the tests noted: `coverage NOTES DOCUMENT` says whether the table
 //! is what was seen, and with `UPDATE_GENERATED=1` writes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -48,26 +48,25 @@ fn run() -> Result<String, String> {
     Ok(format!("{path}: written"))
 }
 
-/// All that was noted of one agent and ability, taken together: what restricts counts.
+/// All that was noted of one agent and ability, taken together: what restricts counts, in an order that does not depend on the tests'.
 fn together(notes: &[Seen]) -> BTreeMap<(&str, Ability), Support> {
-    let mut all: BTreeMap<(&str, Ability), Support> = BTreeMap::new();
-    let reasons = |support: &Support| match support {
-        Support::Yes => None,
-        Support::Partly(reason) | Support::No(reason) => Some(reason.clone()),
-    };
+    let mut all: BTreeMap<(&str, Ability), (bool, BTreeSet<&str>)> = BTreeMap::new();
     for Seen { agent, ability, support } in notes {
-        let together = match all.get(&(agent.as_str(), *ability)) {
-            None | Some(Support::Yes) => support.clone(),
-            Some(before) => match (reasons(before), reasons(support)) {
-                (Some(before), Some(reason)) if !before.split("; ").any(|part| part == reason) => {
-                    Support::Partly(format!("{before}; {reason}"))
-                }
-                _ => before.clone(),
-            },
-        };
-        all.insert((agent, *ability), together);
+        let (works, restrictions) = all.entry((agent, *ability)).or_default();
+        *works |= !matches!(support, Support::No(_));
+        if let Support::Partly(reason) | Support::No(reason) = support {
+            restrictions.insert(reason);
+        }
     }
-    all
+    let support = |works: bool, restrictions: BTreeSet<&str>| {
+        let reasons = restrictions.into_iter().collect::<Vec<_>>().join("; ");
+        match (works, reasons.is_empty()) {
+            (_, true) => Support::Yes,
+            (true, false) => Support::Partly(reasons),
+            (false, false) => Support::No(reasons),
+        }
+    };
+    all.into_iter().map(|(key, (works, restrictions))| (key, support(works, restrictions))).collect()
 }
 
 fn table(notes: &[Seen]) -> Result<String, String> {
