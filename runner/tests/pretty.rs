@@ -41,6 +41,11 @@ fn codex() {
 }
 
 #[test]
+fn opencode() {
+    insta::assert_snapshot!(shown("opencode", "opencode-1.18.33", &["success", "toolfail", "refusal", "err403"]));
+}
+
+#[test]
 fn gemini() {
     insta::assert_snapshot!(shown("gemini", "gemini-0.61.0", &["success", "subagent", "toolfail", "err403", "refusal", "cut"]));
 }
