@@ -1,0 +1,124 @@
+//! Engines: ways to look at an image and to start it. Each says what it can do; a check is the same on all.
+//!
+//! An engine starts one container at a time for a scenario and knows nothing of what the scenario is about. It shares the host's network, since
+//! the suite's servers listen on loopback, and runs without a terminal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::evidence::{Ability, Ended};
+use super::subject::Subject;
+
+/// A way to look at an image and to start it.
+pub trait Engine: fmt::Debug + Send + Sync {
+    /// Its name on command lines and in reports.
+    fn name(&self) -> &'static str;
+
+    /// What it can do on this machine.
+    fn abilities(&self) -> BTreeSet<Ability>;
+
+    /// Looks at the image.
+    ///
+    /// # Errors
+    /// There is no such image, or it cannot be read.
+    fn inspect(&self) -> Result<Subject, EngineError>;
+
+    /// Starts the image.
+    ///
+    /// # Errors
+    /// The engine could not start it. That the image's entry point is missing or not executable is no error of the engine: then the container has
+    /// ended with 126 or 127.
+    fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError>;
+}
+
+/// A container that was started. It is killed and removed when it is dropped.
+pub trait Container: fmt::Debug + Send {
+    /// Sends a signal to PID 1, as `kubectl` and the kubelet do.
+    ///
+    /// # Errors
+    /// The engine could not.
+    fn signal(&mut self, signal: Signal) -> Result<(), EngineError>;
+
+    /// Kills all of its processes at once, as the kernel or a failing node would.
+    ///
+    /// # Errors
+    /// The engine could not.
+    fn kill(&mut self) -> Result<(), EngineError>;
+
+    /// Waits for its end, at most so long; `None` if it still runs. Its output files are whole when it has ended.
+    ///
+    /// # Errors
+    /// The engine could not.
+    fn wait(&mut self, patience: Duration) -> Result<Option<Ended>, EngineError>;
+}
+
+/// How to start an image.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Variables beside the image's own; they win.
+    pub env: BTreeMap<String, String>,
+    /// Arguments in place of the image's own; absent means the image's.
+    pub args: Option<Vec<String>>,
+    /// Files and directories of the host in the container. In engine `exec` they stay where they are on the host.
+    pub mounts: Vec<Mount>,
+    /// User and group by number; absent means the image's.
+    pub user: Option<(u32, u32)>,
+    /// The root file system cannot be written; directories in `scratch` can.
+    pub read_only: bool,
+    /// Directories that are empty, writable by anybody, and gone at the end.
+    pub scratch: Vec<PathBuf>,
+    /// No capability, and `no_new_privs`.
+    pub no_capabilities: bool,
+    /// How many processes there may be; absent means the engine's default.
+    pub pids_limit: Option<u32>,
+    /// File that gets stdout, and the one that gets stderr. They are made by whoever starts.
+    pub stdout: PathBuf,
+    /// See `stdout`.
+    pub stderr: PathBuf,
+}
+
+/// A file or directory of the host in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// Where it is to stand in the container. Links in this path are followed within the image; what is missing of it is made.
+    pub container: PathBuf,
+    /// It cannot be written there.
+    pub read_only: bool,
+}
+
+/// Why an engine could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The engine does not work on this machine.
+    #[error("the engine `{engine}` cannot be used here: {why}")]
+    Unusable {
+        /// The engine.
+        engine: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// There is no such image.
+    #[error("there is no image `{reference}`: {why}")]
+    NoImage {
+        /// What the user called it.
+        reference: String,
+        /// Where was looked, and what was said.
+        why: String,
+    },
+    /// Something that should have worked did not.
+    #[error("the engine `{engine}` could not {what}: {why}")]
+    Failed {
+        /// The engine.
+        engine: &'static str,
+        /// What was wanted.
+        what: &'static str,
+        /// What was said.
+        why: String,
+    },
+}

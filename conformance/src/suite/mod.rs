@@ -1,0 +1,28 @@
+//! The suite: whether an image keeps the Agent Image Interface.
+//!
+//! ```text
+//! requirements.toml ─▶ which checks, and so which scenarios
+//! image ─▶ subject ─▶ scenarios × engine ─▶ evidence ─▶ checks ─▶ judgements ─▶ verdicts ─▶ reports, certificate
+//! ```
+//!
+//! Scenarios make evidence and decide nothing; checks read evidence and start nothing. So evidence can be kept and judged again.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`requirement`] | the rows of `spec/v1/requirements.toml` |
+//! | [`profile`] | what an image may claim |
+//! | [`subject`] | the image as it lies there: labels, configuration, files |
+//! | [`engine`] | ways to look at an image and to start it |
+//! | [`evidence`] | what was seen of the image in each scenario, and how it is kept |
+//! | [`check`] | a requirement's check, and what it finds |
+//! | [`checks`] | all of them, a file per area |
+//! | [`verdict`] | findings to verdicts, and a run's conclusion |
+
+pub mod check;
+pub mod checks;
+pub mod engine;
+pub mod evidence;
+pub mod profile;
+pub mod requirement;
+pub mod subject;
+pub mod verdict;
