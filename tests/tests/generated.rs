@@ -117,6 +117,24 @@ fn the_specs_tables_follow_the_code() {
     hold("spec/v1/reasons.md", &reasons);
 }
 
+/// The same table for programs: whoever judges an image reads the closed list from here.
+#[test]
+fn the_specs_reasons_are_data_too() {
+    let rows: Vec<String> = Reason::ALL
+        .iter()
+        .map(|reason| {
+            // a code that depends on the run is null
+            let code = match reason.code_rule() {
+                CodeRule::Fixed(code) => code.to_string(),
+                CodeRule::Own(_) | CodeRule::Signal(_) => "null".into(),
+            };
+            let (name, status) = (reason.as_str(), reason.status().as_str());
+            format!(r#"  {{"reason": "{name}", "status": "{status}", "exitCode": {code}, "retry": {}}}"#, reason.retry())
+        })
+        .collect();
+    hold("spec/v1/reasons.json", &format!("[\n{}\n]\n", rows.join(",\n")));
+}
+
 #[test]
 fn the_schemas_follow_the_types() {
     for document in
