@@ -14,6 +14,9 @@
 //! | [`subject`] | the image as it lies there: labels, configuration, files |
 //! | [`engine`] | ways to look at an image and to start it |
 //! | [`evidence`] | what was seen of the image in each scenario, and how it is kept |
+//! | [`fake`] | the suite's own agent, and its scripts |
+//! | [`stream`] | what it prints |
+//! | [`git`] | the suite's git server |
 //! | [`check`] | a requirement's check, and what it finds |
 //! | [`checks`] | all of them, a file per area |
 //! | [`verdict`] | findings to verdicts, and a run's conclusion |
@@ -22,7 +25,10 @@ pub mod check;
 pub mod checks;
 pub mod engine;
 pub mod evidence;
+pub mod fake;
+pub mod git;
 pub mod profile;
 pub mod requirement;
+pub mod stream;
 pub mod subject;
 pub mod verdict;
