@@ -9,12 +9,12 @@ use agent_conformance::suite::git::{Conduct, GitServer, Repository};
 fn git(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new("git");
     command.args(args).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", dir);
-    command.env("GIT_TERMINAL_PROMPT", "0").output().unwrap()
+    command.env("GIT_TERMINAL_PROMPT", "0").output().unwrap_or_else(|error| panic!("git: {error}"))
 }
 
 fn text(output: Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 #[test]

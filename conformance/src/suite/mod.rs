@@ -17,6 +17,7 @@
 //! | [`fake`] | the suite's own agent, and its scripts |
 //! | [`stream`] | what it prints |
 //! | [`git`] | the suite's git server |
+//! | [`scenario`] | what is done with an image to see how it behaves |
 //! | [`check`] | a requirement's check, and what it finds |
 //! | [`checks`] | all of them, a file per area |
 //! | [`verdict`] | findings to verdicts, and a run's conclusion |
@@ -29,6 +30,7 @@ pub mod fake;
 pub mod git;
 pub mod profile;
 pub mod requirement;
+pub mod scenario;
 pub mod stream;
 pub mod subject;
 pub mod verdict;

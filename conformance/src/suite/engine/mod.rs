@@ -33,6 +33,11 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// The engine could not start it. That the image's entry point is missing or not executable is no error of the engine: then the container has
     /// ended with 126 or 127.
     fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError>;
+
+    /// Where the image finds a mount: what has to stand in variables and arguments that tell it. On the host, in an engine that does not isolate.
+    fn container_path(&self, mount: &Mount) -> PathBuf {
+        mount.container.clone()
+    }
 }
 
 /// A container that was started. It is killed and removed when it is dropped.

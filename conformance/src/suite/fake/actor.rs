@@ -13,13 +13,15 @@ use nix::unistd::{ForkResult, Pid, fork, setsid};
 
 use super::recorder::Recorder;
 use super::script::{Script, Step};
-use super::{SCRIPTS, look};
-use crate::suite::evidence::AgentEvent;
+use super::{RECORDS, SCRIPTS, look};
+use crate::suite::evidence::{AgentEvent, AgentRecord};
 
 /// What it says when it is asked for its version, as runners do of agents.
 const VERSION: &str = "0.0.0 (conformance)";
 /// Its code when it cannot read its script: nobody else ends with it.
 const NO_SCRIPT: u8 = 119;
+/// How often it looks whether another process has reached its place.
+const MARK_INTERVAL: Duration = Duration::from_millis(5);
 /// How long zombies may stay.
 const REAPING_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -83,6 +85,7 @@ impl Actor {
             Step::PrintFileOf(variable) => print(&fs::read(std::env::var_os(variable).unwrap_or_default())?)?,
             Step::PrintError(text) => io::stderr().write_all(text.as_bytes())?,
             Step::Mark(name) => self.recorder.record(AgentEvent::Mark { name: name.clone() }),
+            Step::AwaitMark(name) => self.wait_for_mark(name)?,
             Step::Write { path, text } => fs::write(expand(path), expand(text))?,
             Step::Link { path, target } => symlink(expand(target), expand(path))?,
             Step::Commit { id, objects } => commit(id, objects)?,
@@ -126,6 +129,18 @@ impl Actor {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Waits for another process of the stage. The scenario's patience is the limit.
+    fn wait_for_mark(&self, name: &str) -> io::Result<()> {
+        let mark = AgentEvent::Mark { name: name.to_owned() };
+        loop {
+            let lines = fs::read_to_string(self.stage.join(RECORDS))?;
+            if lines.lines().filter_map(|line| serde_json::from_str::<AgentRecord>(line).ok()).any(|record| record.event == mark) {
+                return Ok(());
+            }
+            std::thread::sleep(MARK_INTERVAL);
         }
     }
 

@@ -14,6 +14,7 @@ pub mod script;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use look::{contains, head_of};
 pub use script::{Script, Step};
 
 /// Where a container sees the stage.

@@ -36,6 +36,8 @@ pub enum Step {
     PrintError(String),
     /// Write down that this place is reached.
     Mark(String),
+    /// Wait until another process has reached this place.
+    AwaitMark(String),
     /// Write a file; `${NAME}` in path and text is the value of a variable.
     Write {
         /// Where.

@@ -1,0 +1,223 @@
+//! The course of a scenario: starting the image, what is done while it runs, and gathering what is left.
+//!
+//! Whatever the image left is hostile: links are not followed, and nothing is read beyond a bound.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::stage::{EVENTS_FILE, RESULT_FILE, RESULTS, Stage, TERMINATION, TOKEN, WORK};
+use super::{Act, Scenario};
+use crate::suite::engine::{Container, Engine, EngineError};
+use crate::suite::evidence::{AgentEvent, AgentRecord, Ended, HeadFact, ModelRequest, Run, RunFacts};
+use crate::suite::fake::{RECORDS, contains, head_of};
+
+/// How often it is looked whether something has happened in the container.
+const INTERVAL: Duration = Duration::from_millis(10);
+/// The most that is kept of one stream of output.
+const OUTPUT_LIMIT: u64 = 64 << 20;
+/// The most that is kept of one file.
+const FILE_LIMIT: u64 = 8 << 20;
+/// The most files of a directory that are read.
+const FILES_LIMIT: usize = 1000;
+/// The most entries of the workspace that are named.
+const LIST_LIMIT: usize = 100;
+
+/// Plays a scenario on its stage.
+pub(super) fn play(scenario: &Scenario, mut stage: Stage, engine: &dyn Engine, patience: Duration) -> Run {
+    let mut facts = RunFacts { env: stage.start.env.clone(), known: std::mem::take(&mut stage.known), ..RunFacts::default() };
+    let begun = Instant::now();
+    match run(scenario, &stage, engine, begun + patience) {
+        Ok(ended) => facts.ended = ended,
+        Err(error) => facts.fault = Some(chain(&error)),
+    }
+    facts.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    gather(stage, facts)
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// What went wrong while an image ran, and is not its fault.
+#[derive(Debug, thiserror::Error)]
+enum CourseError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("cannot write the stage")]
+    Stage(#[from] io::Error),
+}
+
+fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, until: Instant) -> Result<Ended, CourseError> {
+    stage.finish()?;
+    for path in [&stage.start.stdout, &stage.start.stderr] {
+        File::create(path)?;
+    }
+    let mut container = engine.start(&stage.start)?;
+    for act in scenario.course {
+        let ready: &dyn Fn() -> bool = match act {
+            Act::AwaitMark(name) => &|| records(&stage.dir).iter().any(|record| is_mark(record, name)),
+            Act::AwaitGit => &|| stage.git.as_ref().is_some_and(|server| !server.requests().is_empty()),
+            Act::AwaitModel => &|| stage.model.as_ref().is_some_and(|model| model.requests().iter().any(|record| record.is_question())),
+            Act::Send(signal) => {
+                container.signal(*signal)?;
+                continue;
+            }
+            Act::Kill => {
+                container.kill()?;
+                let _ = container.wait(until.saturating_duration_since(Instant::now()))?;
+                return Ok(Ended::Killed);
+            }
+        };
+        if let Some(ended) = await_ready(container.as_mut(), ready, until)? {
+            return Ok(ended);
+        }
+    }
+    match container.wait(until.saturating_duration_since(Instant::now()))? {
+        Some(ended) => Ok(ended),
+        None => {
+            container.kill()?;
+            Ok(Ended::OutOfPatience)
+        }
+    }
+}
+
+fn is_mark(record: &AgentRecord, wanted: &str) -> bool {
+    matches!(&record.event, AgentEvent::Mark { name } if name == wanted)
+}
+
+/// Waits until something has happened, or the container has ended, or patience is over: then how it ended.
+fn await_ready(container: &mut dyn Container, ready: &dyn Fn() -> bool, until: Instant) -> Result<Option<Ended>, CourseError> {
+    while !ready() {
+        if let Some(ended) = container.wait(INTERVAL)? {
+            return Ok(Some(ended));
+        }
+        if Instant::now() >= until {
+            container.kill()?;
+            return Ok(Some(Ended::OutOfPatience));
+        }
+    }
+    Ok(None)
+}
+
+/// Gathers what is left.
+fn gather(stage: Stage, mut facts: RunFacts) -> Run {
+    let dir = &stage.dir;
+    facts.records = records(dir);
+    facts.git = stage.git.as_ref().map(|server| server.requests()).unwrap_or_default();
+    if let Some(model) = &stage.model {
+        let sentinels: Vec<(&str, &str)> =
+            facts.known.iter().filter_map(|(name, text)| Some((name.strip_prefix("sentinel-")?, text.as_str()))).collect();
+        facts.model = model.requests().iter().map(|record| asked(record, &sentinels)).collect();
+        facts.bill = Some(model.bill().total);
+    }
+    let work = dir.join(WORK);
+    let cloned = work.join("repo");
+    let workspace = if cloned.is_dir() { cloned } else { work };
+    let token = stage.canary(TOKEN);
+    facts.token_in =
+        files_below(&workspace).into_iter().filter(|path| holds(path, token.as_bytes())).map(|path| relative(&path, &workspace)).collect();
+    facts.head = workspace.join(".git").is_dir().then(|| HeadFact { files: Vec::new(), ..head_of(&workspace) });
+    facts.workspace = entries(&workspace);
+    let (stdout, cut) = output(&stage.start.stdout);
+    let (stderr, also_cut) = output(&stage.start.stderr);
+    facts.shortened = cut || also_cut;
+    Run {
+        stdout,
+        stderr,
+        termination: regular(&dir.join(TERMINATION)).filter(|bytes| !bytes.is_empty()),
+        result_file: regular(&dir.join(RESULT_FILE)),
+        events_file: regular(&dir.join(EVENTS_FILE)),
+        results: results(&dir.join(RESULTS)),
+        facts,
+    }
+}
+
+/// What the suite's programs wrote down so far. A line that is being written is left for the next time.
+fn records(dir: &Path) -> Vec<AgentRecord> {
+    let bytes = regular(&dir.join(RECORDS)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn asked(record: &crate::model::Record, sentinels: &[(&str, &str)]) -> ModelRequest {
+    ModelRequest {
+        request: format!("{} {}", record.method, record.path),
+        model: record.model.clone(),
+        status: record.status.unwrap_or_default(),
+        sentinels: sentinels.iter().filter(|(_, text)| record.mentions(text)).map(|(name, _)| (*name).to_owned()).collect(),
+        tools: record.tools.clone(),
+        question: record.is_question(),
+    }
+}
+
+/// A regular file, at most [`FILE_LIMIT`] of it; no link is followed and nothing is waited for.
+fn regular(path: &Path) -> Option<Vec<u8>> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Output, and whether it was longer than what is kept.
+fn output(path: &Path) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    if let Ok(file) = File::open(path) {
+        // What cannot be read is not there.
+        let _ = file.take(OUTPUT_LIMIT + 1).read_to_end(&mut bytes);
+    }
+    let limit = usize::try_from(OUTPUT_LIMIT).unwrap_or(usize::MAX);
+    let cut = bytes.len() > limit;
+    bytes.truncate(limit);
+    (bytes, cut)
+}
+
+/// The regular files of the results directory.
+fn results(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().take(FILES_LIMIT);
+    entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, regular(&entry.path())?))).collect()
+}
+
+/// The regular files below a directory, links not followed.
+fn files_below(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => dirs.push(entry.path()),
+                Ok(kind) if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+            if files.len() >= FILES_LIMIT {
+                return files;
+            }
+        }
+    }
+    files
+}
+
+fn holds(path: &Path, wanted: &[u8]) -> bool {
+    !wanted.is_empty() && regular(path).is_some_and(|bytes| contains(&bytes, wanted))
+}
+
+fn relative(path: &Path, root: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+/// What lies in the workspace.
+fn entries(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().take(LIST_LIMIT);
+    let mut names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

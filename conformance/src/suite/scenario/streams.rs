@@ -1,0 +1,65 @@
+//! What the agent prints, and how its stream ends.
+
+use super::{Scenario, Stage, Unfit};
+use crate::suite::fake::Step;
+use crate::suite::stream::Saying;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "stream-odd", about: "lines that are unknown, malformed, binary, endless", needs: &[], prepare: odd, course: &[] },
+    Scenario {
+        name: "stream-failed",
+        about: "the stream says that the agent failed, and the agent ends with 0",
+        needs: &[],
+        prepare: failed,
+        course: &[],
+    },
+    Scenario { name: "stream-cut", about: "the agent ends with 0 in the middle of its stream", needs: &[], prepare: cut, course: &[] },
+    Scenario { name: "usage-untold", about: "a stream that tells of no tokens", needs: &[], prepare: usage_untold, course: &[] },
+    Scenario { name: "events-log", about: "the log shows events", needs: &[], prepare: events_log, course: &[] },
+];
+
+/// Bytes of all kinds between two good lines, and no line feed at the end.
+fn odd(stage: &mut Stage) -> Result<(), Unfit> {
+    let stream = stage.stream;
+    let mut bytes = stream.begin().into_bytes();
+    bytes.extend_from_slice(
+        b"\xff\xfe\x00 not UTF-8 \x1b[31m\r\n{\"type\":\"of-the-future\",\"n\":[1,2,{}]}\n{\"type\":\"assistant\",\"mess\n\n   \n[]\n",
+    );
+    bytes.extend(std::iter::repeat_n(b'x', 3 << 20));
+    bytes.extend_from_slice(b"\n---AGENT_OUTPUTS_START \n::error::no workflow command\n");
+    bytes.extend_from_slice(stream.say("Done.").as_bytes());
+    let end = stream.end(Saying::Succeeded, true);
+    bytes.extend_from_slice(end.trim_end_matches('\n').as_bytes());
+    stage.write("odd", &bytes)?;
+    stage.agent([Step::PrintError("stderr, line 1\nand no line feed after line 2".into()), Step::PrintFile("odd".into())]);
+    Ok(())
+}
+
+fn failed(stage: &mut Stage) -> Result<(), Unfit> {
+    if !stage.stream.has_failure() {
+        return Err(Unfit::Inapplicable("its agent's stream cannot say that the agent failed".into()));
+    }
+    let lines = stage.stream.begin() + &stage.stream.end(Saying::Failed("the suite's agent failed on purpose"), false);
+    stage.agent([Step::Print(lines)]);
+    Ok(())
+}
+
+fn cut(stage: &mut Stage) -> Result<(), Unfit> {
+    stage.needs_stream_end()?;
+    let lines = stage.stream.begin() + &stage.stream.say("I shall now");
+    stage.agent([Step::Print(lines)]);
+    Ok(())
+}
+
+fn usage_untold(stage: &mut Stage) -> Result<(), Unfit> {
+    let stream = stage.stream;
+    // Claude's answers always tell something; so this one says nothing.
+    stage.agent([Step::Print(stream.begin() + &stream.end(Saying::Succeeded, false))]);
+    Ok(())
+}
+
+fn events_log(stage: &mut Stage) -> Result<(), Unfit> {
+    stage.env("AGENT_LOG", "events");
+    stage.agent_that([]);
+    Ok(())
+}
