@@ -138,6 +138,12 @@ pub struct RunFacts {
     /// HEAD of the workspace when all had ended, if it is a repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadFact>,
+    /// Whether a file that only a followed link leads to is as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untouched: Option<bool>,
+    /// Milliseconds from the last signal that the scenario sent to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_signal_ms: Option<u64>,
     /// Milliseconds from start to end.
     pub duration_ms: u64,
     /// Whether stdout or stderr was longer than the suite keeps.

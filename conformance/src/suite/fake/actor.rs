@@ -77,7 +77,7 @@ impl Actor {
                 self.recorder.record(AgentEvent::InitEnvironment { readable });
             }
             Step::LookForSecrets => {
-                let files = look::secret_files(&self.canaries);
+                let files = look::secret_files(&self.stage, &self.canaries);
                 self.recorder.record(AgentEvent::SecretFiles { files });
             }
             Step::Print(text) => print(expand(text).as_bytes())?,

@@ -106,11 +106,11 @@ fn resolve(git: &Path, name: &str) -> Option<String> {
     packed.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix(' ').map(str::to_owned))
 }
 
-/// Files in directories that hold a canary: path and permission bits.
-pub(super) fn secret_files(canaries: &[String]) -> BTreeMap<String, u32> {
+/// Files below HOME and the temporary directories that hold a canary, the stage aside: path and permission bits.
+pub(super) fn secret_files(stage: &Path, canaries: &[String]) -> BTreeMap<String, u32> {
     let roots = ["HOME", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from).chain([PathBuf::from("/tmp")]);
     let mut found = BTreeMap::new();
-    for path in roots.flat_map(|root| walk(&root, &|path| path.starts_with(super::STAGE))) {
+    for path in roots.flat_map(|root| walk(&root, &|path| path == stage)) {
         let Some(bytes) = read_regular(&path) else { continue };
         if canaries.iter().any(|canary| contains(&bytes, canary.as_bytes())) {
             let mode = fs::metadata(&path).map_or(0, |meta| meta.mode() & 0o7777);

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::stage::{EVENTS_FILE, RESULT_FILE, RESULTS, Stage, TERMINATION, TOKEN, WORK};
+use super::stage::{EVENTS_FILE, RESULT_FILE, RESULTS, Stage, TERMINATION, TOKEN, UNTOUCHED, VICTIM, WORK};
 use super::{Act, Scenario};
 use crate::suite::engine::{Container, Engine, EngineError};
 use crate::suite::evidence::{AgentEvent, AgentRecord, Ended, HeadFact, ModelRequest, Run, RunFacts};
@@ -17,6 +17,8 @@ use crate::suite::fake::{RECORDS, contains, head_of};
 
 /// How often it is looked whether something has happened in the container.
 const INTERVAL: Duration = Duration::from_millis(10);
+/// How long an image may take to end after a signal: several times the grace that scenarios give.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(20);
 /// The most that is kept of one stream of output.
 const OUTPUT_LIMIT: u64 = 64 << 20;
 /// The most that is kept of one file.
@@ -31,11 +33,18 @@ pub(super) fn play(scenario: &Scenario, mut stage: Stage, engine: &dyn Engine, p
     let mut facts = RunFacts { env: stage.start.env.clone(), known: std::mem::take(&mut stage.known), ..RunFacts::default() };
     let begun = Instant::now();
     match run(scenario, &stage, engine, begun + patience) {
-        Ok(ended) => facts.ended = ended,
+        Ok((ended, signalled)) => {
+            facts.ended = ended;
+            facts.after_signal_ms = signalled.map(|at| milliseconds(at.elapsed()));
+        }
         Err(error) => facts.fault = Some(chain(&error)),
     }
-    facts.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    facts.duration_ms = milliseconds(begun.elapsed());
     gather(stage, facts)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error with its causes.
@@ -53,12 +62,14 @@ enum CourseError {
     Stage(#[from] io::Error),
 }
 
-fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, until: Instant) -> Result<Ended, CourseError> {
+/// How the image ended, and when the last signal was sent.
+fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, mut until: Instant) -> Result<(Ended, Option<Instant>), CourseError> {
     stage.finish()?;
     for path in [&stage.start.stdout, &stage.start.stderr] {
         File::create(path)?;
     }
     let mut container = engine.start(&stage.start)?;
+    let mut signalled = None;
     for act in scenario.course {
         let ready: &dyn Fn() -> bool = match act {
             Act::AwaitMark(name) => &|| records(&stage.dir).iter().any(|record| is_mark(record, name)),
@@ -66,23 +77,26 @@ fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, until: Instant) 
             Act::AwaitModel => &|| stage.model.as_ref().is_some_and(|model| model.requests().iter().any(|record| record.is_question())),
             Act::Send(signal) => {
                 container.signal(*signal)?;
+                let now = Instant::now();
+                signalled = Some(now);
+                until = until.min(now + SIGNAL_PATIENCE);
                 continue;
             }
             Act::Kill => {
                 container.kill()?;
                 let _ = container.wait(until.saturating_duration_since(Instant::now()))?;
-                return Ok(Ended::Killed);
+                return Ok((Ended::Killed, signalled));
             }
         };
         if let Some(ended) = await_ready(container.as_mut(), ready, until)? {
-            return Ok(ended);
+            return Ok((ended, signalled));
         }
     }
     match container.wait(until.saturating_duration_since(Instant::now()))? {
-        Some(ended) => Ok(ended),
+        Some(ended) => Ok((ended, signalled)),
         None => {
             container.kill()?;
-            Ok(Ended::OutOfPatience)
+            Ok((Ended::OutOfPatience, signalled))
         }
     }
 }
@@ -122,6 +136,7 @@ fn gather(stage: Stage, mut facts: RunFacts) -> Run {
     let token = stage.canary(TOKEN);
     facts.token_in =
         files_below(&workspace).into_iter().filter(|path| holds(path, token.as_bytes())).map(|path| relative(&path, &workspace)).collect();
+    facts.untouched = regular(&dir.join(VICTIM)).map(|bytes| bytes == UNTOUCHED);
     facts.head = workspace.join(".git").is_dir().then(|| HeadFact { files: Vec::new(), ..head_of(&workspace) });
     facts.workspace = entries(&workspace);
     let (stdout, cut) = output(&stage.start.stdout);

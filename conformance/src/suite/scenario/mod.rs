@@ -13,7 +13,7 @@ mod ends;
 pub mod gather;
 mod platforms;
 pub mod stage;
-mod streams;
+pub mod streams;
 mod workspace;
 
 use nix::sys::signal::Signal;

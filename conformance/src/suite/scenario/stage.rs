@@ -37,6 +37,10 @@ pub const RESULT_FILE: &str = "out/result.json";
 pub const EVENTS_FILE: &str = "out/events.jsonl";
 /// The termination message, on the host. In a container it stands at the default place.
 pub const TERMINATION: &str = "termination";
+/// A file that only a followed link leads to, and what is in it.
+pub const VICTIM: &str = "victim";
+/// See [`VICTIM`].
+pub const UNTOUCHED: &[u8] = b"untouched";
 /// File with the token.
 const TOKEN_FILE: &str = "secrets/token";
 /// A home that anybody may write.

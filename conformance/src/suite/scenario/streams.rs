@@ -2,7 +2,7 @@
 
 use super::{Scenario, Stage, Unfit};
 use crate::suite::fake::Step;
-use crate::suite::stream::Saying;
+use crate::suite::stream::{Saying, Stream};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "stream-odd", about: "lines that are unknown, malformed, binary, endless", needs: &[], prepare: odd, course: &[] },
@@ -18,9 +18,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "events-log", about: "the log shows events", needs: &[], prepare: events_log, course: &[] },
 ];
 
-/// Bytes of all kinds between two good lines, and no line feed at the end.
 fn odd(stage: &mut Stage) -> Result<(), Unfit> {
-    let stream = stage.stream;
+    stage.write("odd", &odd_bytes(stage.stream))?;
+    stage.agent([Step::PrintError(ODD_STDERR.into()), Step::PrintFile("odd".into())]);
+    Ok(())
+}
+
+/// What the agent of `stream-odd` writes to stderr.
+pub const ODD_STDERR: &str = "stderr, line 1\nand no line feed after line 2";
+
+/// What it prints: bytes of all kinds between good lines, and no line feed at the end.
+#[must_use]
+pub fn odd_bytes(stream: Stream) -> Vec<u8> {
     let mut bytes = stream.begin().into_bytes();
     bytes.extend_from_slice(
         b"\xff\xfe\x00 not UTF-8 \x1b[31m\r\n{\"type\":\"of-the-future\",\"n\":[1,2,{}]}\n{\"type\":\"assistant\",\"mess\n\n   \n[]\n",
@@ -30,9 +39,7 @@ fn odd(stage: &mut Stage) -> Result<(), Unfit> {
     bytes.extend_from_slice(stream.say("Done.").as_bytes());
     let end = stream.end(Saying::Succeeded, true);
     bytes.extend_from_slice(end.trim_end_matches('\n').as_bytes());
-    stage.write("odd", &bytes)?;
-    stage.agent([Step::PrintError("stderr, line 1\nand no line feed after line 2".into()), Step::PrintFile("odd".into())]);
-    Ok(())
+    bytes
 }
 
 fn failed(stage: &mut Stage) -> Result<(), Unfit> {
