@@ -2,6 +2,28 @@
 //!
 //! An engine starts one container at a time for a scenario and knows nothing of what the scenario is about. It shares the host's network, since
 //! the suite's servers listen on loopback, and runs without a terminal.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`podman`], [`docker`] | the engines of that name, by their command lines; what they share is in [`cli`] |
+//! | [`namespace`] | namespaces that the suite makes itself, on a root file system |
+//! | [`exec`] | a command on the host, not isolated, for people who work on a runner |
+//! | [`launch`] | the suite's program, started again: what starts and watches the process of the engines that are no service |
+//! | [`process`] | what is started, from the image's configuration and the start |
+//! | [`inside`], [`account`] | paths and users of a root file system |
+//! | [`output`] | what a container says, to a file |
+
+mod account;
+mod cli;
+pub mod docker;
+pub mod exec;
+mod image_config;
+mod inside;
+mod launch;
+pub mod namespace;
+mod output;
+pub mod podman;
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,9 +31,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 
 use super::evidence::{Ability, Ended};
 use super::subject::Subject;
+
+pub use launch::Program;
+pub use output::OUTPUT_LIMIT;
 
 /// A way to look at an image and to start it.
 pub trait Engine: fmt::Debug + Send + Sync {
@@ -54,7 +80,8 @@ pub trait Container: fmt::Debug + Send {
     /// The engine could not.
     fn kill(&mut self) -> Result<(), EngineError>;
 
-    /// Waits for its end, at most so long; `None` if it still runs. Its output files are whole when it has ended.
+    /// Waits for its end, at most so long; `None` if it still runs. Its output files are whole when it has ended, up to [`OUTPUT_LIMIT`] each.
+    /// One that was ended by [`Self::kill`] is [`Ended::Killed`]; one that died of a signal, by whomever, has the exit code 128 + its number.
     ///
     /// # Errors
     /// The engine could not.
@@ -68,7 +95,7 @@ pub struct Start {
     pub env: BTreeMap<String, String>,
     /// Arguments in place of the image's own; absent means the image's.
     pub args: Option<Vec<String>>,
-    /// Files and directories of the host in the container. In engine `exec` they stay where they are on the host.
+    /// Files and directories of the host in the container. [`Engine::container_path`] says where the image finds them.
     pub mounts: Vec<Mount>,
     /// User and group by number; absent means the image's.
     pub user: Option<(u32, u32)>,
@@ -80,14 +107,14 @@ pub struct Start {
     pub no_capabilities: bool,
     /// How many processes there may be; absent means the engine's default.
     pub pids_limit: Option<u32>,
-    /// File that gets stdout, and the one that gets stderr. They are made by whoever starts.
+    /// File that gets stdout; it is made anew. It grows while the container runs.
     pub stdout: PathBuf,
-    /// See `stdout`.
+    /// The same for stderr.
     pub stderr: PathBuf,
 }
 
 /// A file or directory of the host in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where it is on the host.
     pub host: PathBuf,

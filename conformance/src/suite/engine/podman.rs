@@ -1,0 +1,66 @@
+//! Engine `podman`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::cli::{Cli, Dialect};
+use super::{Container, Engine, EngineError, Start};
+use crate::suite::evidence::Ability;
+use crate::suite::subject::Subject;
+
+const NAME: &str = "podman";
+
+const DIALECT: Dialect = Dialect {
+    name: NAME,
+    // the host's proxies are no business of the image
+    create: &["--http-proxy=false"],
+    read_only: &["--read-only-tmpfs=false"],
+    start: &["--log-level", "fatal"],
+    limits: true,
+    runtimes: true,
+};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Podman {
+    cli: Arc<Cli>,
+    reference: String,
+}
+
+impl Podman {
+    /// The engine, with an image in its storage.
+    ///
+    /// # Errors
+    /// It cannot be used here.
+    pub fn new(reference: &str) -> Result<Self, EngineError> {
+        usable().map_err(|why| EngineError::Unusable { engine: NAME, why })?;
+        Ok(Self { cli: Arc::new(Cli::new(DIALECT)), reference: reference.to_owned() })
+    }
+}
+
+/// Whether it can be used here, with its version; or why not.
+///
+/// # Errors
+/// Why not.
+pub fn usable() -> Result<String, String> {
+    Cli::new(DIALECT).usable(&["version", "--format", "{{.Client.Version}}"])
+}
+
+impl Engine for Podman {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn abilities(&self) -> BTreeSet<Ability> {
+        [Ability::Configuration, Ability::Start, Ability::PidNamespace, Ability::User, Ability::ReadOnlyRoot, Ability::NoCapabilities]
+            .into()
+    }
+
+    fn inspect(&self) -> Result<Subject, EngineError> {
+        self.cli.inspect(&self.reference)
+    }
+
+    fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
+        self.cli.start(&self.reference, start)
+    }
+}
