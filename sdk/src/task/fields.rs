@@ -84,6 +84,20 @@ impl<'a> Fields<'a> {
         converted
     }
 
+    /// [`Self::read`] of a value that may hold a secret: an error does not quote it.
+    pub(super) fn read_unquoted<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        errors: &mut Vec<FieldError>,
+        convert: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let before = errors.len();
+        let converted = self.read(name, expected, errors, convert);
+        errors[before..].iter_mut().for_each(|error| error.got.clear());
+        converted
+    }
+
     pub(super) fn text(&mut self, name: &'static str, errors: &mut Vec<FieldError>) -> Option<String> {
         self.read(name, "text that is not empty", errors, |value| {
             value.as_str().filter(|text| !text.trim().is_empty() && !text.contains('\0')).map(str::to_owned)
