@@ -15,3 +15,4 @@ pub mod sandbox;
 pub mod sinks;
 pub mod skip;
 pub mod stage;
+pub mod volumes;

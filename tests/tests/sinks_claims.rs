@@ -100,7 +100,7 @@ fn a_forged_fact_is_refused_and_its_file_does_not_stay() {
     results.set_fact(key::BRANCH, "fix-7");
     let warnings = dir.read_claims().apply(&mut results);
     assert_eq!(warnings.len(), 3, "{warnings:?}");
-    dir.write(&outcome(results)).unwrap();
+    dir.write(&outcome(results), None).unwrap();
     assert_eq!(fs::read_to_string(path.join("branch")).unwrap(), "fix-7");
     assert_eq!(fs::read_to_string(path.join("status")).unwrap(), "succeeded");
     assert_eq!(fs::read_to_string(path.join("summary")).unwrap(), "forged");
@@ -120,7 +120,7 @@ fn what_stood_there_before_the_run_is_neither_taken_nor_removed() {
     fs::write(path.join("changed"), "by the agent").unwrap();
     let claims = dir.read_claims();
     assert_eq!(values(&claims), [("changed", "by the agent")]);
-    dir.write(&outcome(Results::default())).unwrap();
+    dir.write(&outcome(Results::default()), None).unwrap();
     assert_eq!(fs::read_to_string(path.join("commit")).unwrap(), "before");
     assert_eq!(fs::read_to_string(path.join("from-another-step")).unwrap(), "before");
 }

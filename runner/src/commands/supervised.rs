@@ -35,7 +35,7 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
             // Anybody's program may be silent for as long as it likes, and its output is its own to the last byte.
             order.inputs.defaults = vec![("limits.silenceTimeout", "0s".into()), ("sinks.marker", false.into())];
             // And what a platform says of its agent is not said of it, not even where that agent starts it.
-            order.inputs.said.retain(|said| said.is_of_workspace());
+            order.inputs.said.retain(|said| said.is_of_any_program());
             order
         }
         Command::Demo(args) => return super::demo::run(side, &args),

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use super::{Environment, Said, program_name};
+use super::{Environment, Said, as_text, program_name, variable};
 use crate::inputs::InputError;
 
 /// The name of the program that the controller starts with the prompt as its one argument.
@@ -19,7 +19,7 @@ const AGENT_TYPE: &str = "KELOS_AGENT_TYPE";
 const SETUP_ONLY: &str = "KELOS_SESSION_SETUP_ONLY";
 
 /// Kelos' names of agents, and ours.
-const AGENTS: &[(&str, &str)] =
+pub(crate) const AGENTS: &[(&str, &str)] =
     &[("claude-code", "claude"), ("codex", "codex"), ("gemini", "gemini"), ("opencode", "opencode"), ("cursor", "cursor")];
 
 /// The variables that are settings of ours under another name.
@@ -102,23 +102,9 @@ fn said_type(env: &Environment) -> Said {
     Said { setting: "AGENT_TYPE", source: AGENT_TYPE.to_owned(), text }
 }
 
-fn as_text(setting: &'static str, source: &str, value: &OsString) -> Said {
-    let text = value.to_str().map(str::to_owned).ok_or_else(|| InputError {
-        source: source.to_owned(),
-        problem: "expected UTF-8 text".to_owned(),
-        hint: None,
-    });
-    Said { setting, source: source.to_owned(), text }
-}
-
 fn names() -> String {
     let names: Vec<String> = AGENTS.iter().map(|(theirs, _)| format!("`{theirs}`")).collect();
     format!("one of {}", names.join(", "))
-}
-
-/// A variable; an empty one counts as unset, as in Kelos' own scripts.
-fn variable<'a>(env: &'a Environment, name: &str) -> Option<&'a OsString> {
-    env.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -141,7 +127,7 @@ mod tests {
     }
 
     fn resolve(words: &[&str], pairs: &[(&str, &str)]) -> Result<Resolved, InputErrors> {
-        Inputs::of(&args(words), env(pairs)).resolve(|_: &Path| Err(std::io::ErrorKind::NotFound.into()))
+        Inputs::of(&args(words), env(pairs), &|_| false).resolve(|_: &Path| Err(std::io::ErrorKind::NotFound.into()))
     }
 
     const STARTED: &[&str] = &["/kelos_entrypoint.sh", "Do it."];
@@ -159,7 +145,7 @@ mod tests {
             (&["/kelos_entrypoint.sh.orig"], &[], Dialect::Native),
             (&[], &[], Dialect::Native),
         ] {
-            assert_eq!(Dialect::detect(&args(words), &env(pairs)), dialect, "{words:?} {pairs:?}");
+            assert_eq!(Dialect::detect(&args(words), &env(pairs), &|_| false), dialect, "{words:?} {pairs:?}");
         }
     }
 
@@ -259,7 +245,8 @@ mod tests {
         for (value, only) in [("1", true), ("0", false), ("true", false), ("", false)] {
             assert_eq!(only_prepares(&env(&[(SETUP_ONLY, value)])), only, "{value:?}");
         }
-        let given = Inputs { needs_agent: false, ..Inputs::of(&args(&["/kelos_entrypoint.sh"]), env(&[(AGENT_TYPE, "codex")])) };
+        let given =
+            Inputs { needs_agent: false, ..Inputs::of(&args(&["/kelos_entrypoint.sh"]), env(&[(AGENT_TYPE, "codex")]), &|_| false) };
         assert_eq!(given.resolve(|_| Ok(Vec::new())).unwrap().task.agent.kind, "codex");
     }
 }

@@ -5,11 +5,14 @@
 //! platform reads; it stands in the SDK beside our own form ([`agent_sdk::marker`]), and a dialect only names it. Which dialect speaks is
 //! decided once, by [`Dialect::detect`], from what is there, and said in the log.
 
+pub mod argo;
 pub mod kelos;
+pub mod kubeopencode;
+pub mod tekton;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::inputs::InputError;
 use crate::inputs::settings::SETTINGS;
@@ -26,6 +29,12 @@ pub enum Dialect {
     Native,
     /// Kelos'.
     Kelos,
+    /// KubeOpenCode's.
+    KubeOpenCode,
+    /// Tekton's.
+    Tekton,
+    /// Argo Workflows'.
+    Argo,
 }
 
 /// One thing that a platform said in its own words, as a setting of ours.
@@ -40,19 +49,29 @@ pub struct Said {
 }
 
 impl Said {
-    /// Whether it is about the repository, and so about whatever is started there.
+    /// Whether it is about the repository or about where results go, and so about whatever is started there.
     #[must_use]
-    pub fn is_of_workspace(&self) -> bool {
+    pub fn is_of_any_program(&self) -> bool {
         let path = SETTINGS.iter().find(|setting| setting.variable == self.setting).map_or("", |setting| setting.path);
-        path.starts_with("workspace.") || path.starts_with("git.")
+        ["workspace.", "git.", "sinks."].iter().any(|part| path.starts_with(part))
     }
 }
 
 impl Dialect {
-    /// The dialect of whoever started this process so.
+    /// The dialect of whoever started this process so. `is_there` says whether a directory is.
     #[must_use]
-    pub fn detect(args: &[OsString], env: &Environment) -> Self {
-        if kelos::speaks(args, env) { Self::Kelos } else { Self::Native }
+    pub fn detect(args: &[OsString], env: &Environment, is_there: &dyn Fn(&Path) -> bool) -> Self {
+        if kelos::speaks(args, env) {
+            Self::Kelos
+        } else if kubeopencode::speaks(env) {
+            Self::KubeOpenCode
+        } else if tekton::speaks(is_there) {
+            Self::Tekton
+        } else if argo::speaks(env) {
+            Self::Argo
+        } else {
+            Self::Native
+        }
     }
 
     /// Its name in the log.
@@ -61,6 +80,9 @@ impl Dialect {
         match self {
             Self::Native => "native",
             Self::Kelos => "kelos",
+            Self::KubeOpenCode => "kubeopencode",
+            Self::Tekton => "tekton",
+            Self::Argo => "argo",
         }
     }
 
@@ -68,8 +90,10 @@ impl Dialect {
     #[must_use]
     pub fn said(self, args: &[OsString], env: &Environment) -> Vec<Said> {
         match self {
-            Self::Native => Vec::new(),
+            Self::Native | Self::Argo => Vec::new(),
             Self::Kelos => kelos::said(args, env),
+            Self::KubeOpenCode => kubeopencode::said(env),
+            Self::Tekton => tekton::said(),
         }
     }
 
@@ -77,8 +101,9 @@ impl Dialect {
     #[must_use]
     pub fn prompt_hint(self) -> &'static str {
         match self {
-            Self::Native => "set AGENT_PROMPT or AGENT_PROMPT_FILE, or give the prompt as argument",
+            Self::Native | Self::Tekton | Self::Argo => "set AGENT_PROMPT or AGENT_PROMPT_FILE, or give the prompt as argument",
             Self::Kelos => kelos::PROMPT_HINT,
+            Self::KubeOpenCode => kubeopencode::PROMPT_HINT,
         }
     }
 
@@ -86,8 +111,8 @@ impl Dialect {
     #[must_use]
     pub fn only_prepares(self, env: &Environment) -> bool {
         match self {
-            Self::Native => false,
             Self::Kelos => kelos::only_prepares(env),
+            Self::Native | Self::KubeOpenCode | Self::Tekton | Self::Argo => false,
         }
     }
 
@@ -95,8 +120,8 @@ impl Dialect {
     #[must_use]
     pub fn kept_back(self) -> &'static [&'static str] {
         match self {
-            Self::Native => &[],
             Self::Kelos => kelos::KEPT_BACK,
+            Self::Native | Self::KubeOpenCode | Self::Tekton | Self::Argo => &[],
         }
     }
 
@@ -104,8 +129,8 @@ impl Dialect {
     #[must_use]
     pub fn before_setup(self) -> Option<&'static str> {
         match self {
-            Self::Native => None,
             Self::Kelos => Some(kelos::SETUP_START),
+            Self::Native | Self::KubeOpenCode | Self::Tekton | Self::Argo => None,
         }
     }
 
@@ -113,17 +138,17 @@ impl Dialect {
     #[must_use]
     pub fn after_setup(self, code: u8) -> Option<String> {
         match self {
-            Self::Native => None,
             Self::Kelos => Some(kelos::after_setup(code)),
+            Self::Native | Self::KubeOpenCode | Self::Tekton | Self::Argo => None,
         }
     }
 
-    /// The block that is the last of stdout; `Native` has one that only this run can write.
+    /// The block that is the last of stdout; most have one that only this run can write.
     #[must_use]
     pub fn marker(self) -> MarkerForm {
         match self {
-            Self::Native => MarkerForm::Native(crate::run::nonce()),
             Self::Kelos => MarkerForm::Kelos,
+            Self::Native | Self::KubeOpenCode | Self::Tekton | Self::Argo => MarkerForm::Native(crate::run::nonce()),
         }
     }
 
@@ -133,8 +158,27 @@ impl Dialect {
     #[must_use]
     pub fn always_marks(self) -> bool {
         match self {
-            Self::Native => false,
             Self::Kelos => true,
+            Self::Native | Self::KubeOpenCode | Self::Tekton | Self::Argo => false,
+        }
+    }
+
+    /// How many bytes all files of the results directory may have together, as the platform writes them, given the budget of the
+    /// termination message; `None` for as many as there are.
+    #[must_use]
+    pub fn results_room(self, termination_budget: u32) -> Option<usize> {
+        match self {
+            Self::Tekton => Some(tekton::results_room(termination_budget)),
+            Self::Native | Self::Kelos | Self::KubeOpenCode | Self::Argo => None,
+        }
+    }
+
+    /// The file in which the platform reads how far the run has come.
+    #[must_use]
+    pub fn progress_file(self, env: &Environment) -> Option<PathBuf> {
+        match self {
+            Self::Argo => argo::progress_file(env),
+            Self::Native | Self::Kelos | Self::KubeOpenCode | Self::Tekton => None,
         }
     }
 }
@@ -142,11 +186,26 @@ impl Dialect {
 /// Puts our own command line in place of one that a platform gives to a program of its own name.
 #[must_use]
 pub fn command_line(args: Vec<OsString>) -> Vec<OsString> {
-    kelos::command_line(args)
+    kubeopencode::command_line(kelos::command_line(args))
 }
 
 /// The name that a program was started under, without its directories. A login shell puts a dash before it.
 fn program_name(args: &[OsString]) -> Option<&str> {
     let name = Path::new(args.first()?).file_name().and_then(OsStr::to_str)?;
     Some(name.strip_prefix('-').unwrap_or(name))
+}
+
+/// A variable; an empty one counts as unset, since platforms template them so.
+fn variable<'a>(env: &'a Environment, name: &str) -> Option<&'a OsString> {
+    env.get(OsStr::new(name)).filter(|value| !value.is_empty())
+}
+
+/// A platform's text as a setting of ours.
+fn as_text(setting: &'static str, source: &str, value: &OsString) -> Said {
+    let text = value.to_str().map(str::to_owned).ok_or_else(|| InputError {
+        source: source.to_owned(),
+        problem: "expected UTF-8 text".to_owned(),
+        hint: None,
+    });
+    Said { setting, source: source.to_owned(), text }
 }

@@ -83,13 +83,13 @@ impl Inputs {
     #[must_use]
     pub fn read() -> Self {
         let args: Vec<OsString> = std::env::args_os().collect();
-        Self::of(&args, std::env::vars_os().collect())
+        Self::of(&args, std::env::vars_os().collect(), &Path::is_dir)
     }
 
-    /// What a process with these arguments and variables was told.
+    /// What a process with these arguments and variables was told, where `is_there` says whether a directory is.
     #[must_use]
-    pub fn of(args: &[OsString], env: BTreeMap<OsString, OsString>) -> Self {
-        let dialect = Dialect::detect(args, &env);
+    pub fn of(args: &[OsString], env: BTreeMap<OsString, OsString>, is_there: &dyn Fn(&Path) -> bool) -> Self {
+        let dialect = Dialect::detect(args, &env, is_there);
         Self { dialect, said: dialect.said(args, &env), env, needs_agent: true, ..Self::default() }
     }
 
@@ -195,12 +195,9 @@ impl Inputs {
         let Some((source, path)) = named.or_else(|| self.variable(TASK_FILE).map(|path| (TASK_FILE, PathBuf::from(path)))) else {
             return json!({});
         };
-        let problem = match read_file(&path) {
-            Err(error) => format!("cannot read `{}`: {error}", path.display()),
-            Ok(bytes) => match parse_document(&bytes) {
-                Ok(document) => return document,
-                Err(problem) => format!("`{}` is not a task document: {problem}", path.display()),
-            },
+        let problem = match read_document(&path, read_file) {
+            Ok(document) => return document,
+            Err(problem) => problem,
         };
         errors.push(InputError {
             source: source.to_owned(),
@@ -247,6 +244,15 @@ impl Inputs {
             .map(|name| format!("the variable {name} is not one that agent-runner knows; `agent-runner run --help` lists them"))
             .collect()
     }
+}
+
+/// Reads a task document; nothing in it is checked yet.
+///
+/// # Errors
+/// A fragment: it cannot be read, or is neither YAML nor JSON.
+pub fn read_document(path: &Path, read_file: impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Value, String> {
+    let bytes = read_file(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    parse_document(&bytes).map_err(|problem| format!("`{}` is not a task document: {problem}", path.display()))
 }
 
 /// Reads a file for [`Inputs::resolve`], bounded.

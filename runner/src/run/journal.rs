@@ -4,7 +4,7 @@
 //! termination message's file, and on the board from which init takes the last words.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use agent_sdk::agent::StreamSummary;
@@ -18,7 +18,7 @@ use agent_sdk::verdict::Phase;
 
 use crate::dialects::Dialect;
 use crate::init::LastWordsBoard;
-use crate::sinks::Writers;
+use crate::sinks::{ProgressFile, Writers};
 use crate::stream::mask::Secrets;
 
 /// Everything known of a run so far.
@@ -43,6 +43,7 @@ pub struct Journal {
     grace: std::time::Duration,
     nonce: Nonce,
     dialect: Dialect,
+    progress: Option<ProgressFile>,
     sinks: Option<Sinks>,
     writers: Option<Writers>,
 }
@@ -71,6 +72,7 @@ impl Journal {
             grace: agent_sdk::task::Limits::default().grace.as_duration(),
             nonce,
             dialect,
+            progress: None,
             sinks: None,
             writers: None,
         }
@@ -110,7 +112,7 @@ impl Journal {
         let marker = self.dialect.marker();
         let (writers, warnings) = Writers::new(sinks, repository, Some(marker), mask);
         self.sinks = Some(sinks.clone());
-        self.writers = Some(writers);
+        self.writers = Some(writers.with_results_room(self.dialect.results_room(sinks.termination_budget)));
         warnings.into_iter().for_each(|warning| self.warn(warning));
         self.touch();
     }
@@ -126,11 +128,25 @@ impl Journal {
         self.agent = Some(name.to_owned());
     }
 
+    /// From here on the platform reads in this file how far the run has come.
+    pub fn tell_progress(&mut self, path: Option<PathBuf>) {
+        self.progress = path.map(ProgressFile::new);
+        self.write_progress(self.phase);
+    }
+
+    /// Somebody may look at it while the run goes on. A file that cannot be written is said once, and left.
+    fn write_progress(&mut self, phase: Phase) {
+        let Some(Err(error)) = self.progress.as_ref().map(|progress| progress.write(phase)) else { return };
+        self.progress = None;
+        self.warn(format!("progress file: {}", error.warning()));
+    }
+
     /// The run enters a phase.
     pub fn enter(&mut self, phase: Phase) {
         self.close_phase();
         self.phase = phase;
         tracing::info!(phase = phase.as_str(), "phase");
+        self.write_progress(phase);
         self.touch();
     }
 
@@ -232,6 +248,7 @@ impl Journal {
     #[must_use]
     pub fn fill(&mut self, mut outcome: Outcome) -> Outcome {
         self.close_phase();
+        self.write_progress(Phase::Done);
         outcome.agent.clone_from(&self.agent);
         outcome.results = std::mem::take(&mut self.results);
         outcome.usage = self.usage;

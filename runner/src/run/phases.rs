@@ -44,6 +44,7 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     if order.inputs.dialect != Dialect::Native {
         tracing::info!("the platform speaks {}", order.inputs.dialect.name());
     }
+    journal.tell_progress(order.inputs.dialect.progress_file(&order.inputs.env));
     let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
     check_version(&task)?;
     let place = match Place::make(&order.inputs.env) {

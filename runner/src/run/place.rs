@@ -79,6 +79,12 @@ impl Place {
         Self { private_dir: PathBuf::new(), home, results: None }
     }
 
+    /// Its directory, which nobody else may look into.
+    #[must_use]
+    pub fn private_dir(&self) -> &Path {
+        &self.private_dir
+    }
+
     /// Where the agent may leave results if the task names no directory.
     #[must_use]
     pub fn results_dir(&self) -> Option<PathBuf> {

@@ -8,7 +8,7 @@
 //! 3. [`TerminationSink`]: the termination message, written from the first moment on and for the last time here.
 //! 4. [`marker`]: the block that is the last of stdout.
 //!
-//! [`EventsFile`] is written while the stream flows. What the agent left for us ([`Claims`]) is read before anything is written
+//! [`EventsFile`] and [`ProgressFile`] are written while the stream flows. What the agent left for us ([`Claims`]) is read before anything is written
 //! ([`ResultsDir::read_claims`], [`read_outputs`]). When the runner is dead, init calls [`write_last_words`].
 
 mod claims;
@@ -20,8 +20,10 @@ pub mod marker;
 mod mask;
 mod outputs;
 mod place;
+mod progress;
 mod result_file;
 mod results_dir;
+pub mod share;
 mod termination;
 mod throttle;
 
@@ -43,6 +45,7 @@ pub use last_words::write_last_words;
 pub use marker::MarkerForm;
 pub use mask::{Mask, mask_outcome};
 pub use outputs::read_outputs;
+pub use progress::ProgressFile;
 pub use result_file::ResultFile;
 pub use results_dir::ResultsDir;
 pub use termination::{TerminationFile, TerminationSink, Written};
@@ -54,6 +57,7 @@ pub struct Writers {
     termination: TerminationSink,
     result_file: Option<ResultFile>,
     results_dir: Option<ResultsDir>,
+    results_room: Option<usize>,
     marker: Option<MarkerForm>,
     mask: Box<Mask>,
 }
@@ -74,10 +78,17 @@ impl Writers {
             termination: TerminationSink::new(TerminationFile::new(&sinks.termination_log)),
             result_file: sinks.result_file.as_ref().map(ResultFile::new),
             results_dir,
+            results_room: None,
             marker: marker.filter(|_| sinks.marker),
             mask,
         };
         (writers, warnings)
+    }
+
+    /// With this much room for all files of the results directory together.
+    #[must_use]
+    pub fn with_results_room(self, results_room: Option<usize>) -> Self {
+        Self { results_room, ..self }
     }
 
     /// The mask, for what else is written.
@@ -129,8 +140,10 @@ impl Writers {
         };
 
         if let Some(dir) = &self.results_dir {
-            let failure = attempt("results directory", || dir.write(&masked)).err();
-            warn(&mut masked, failure);
+            match attempt("results directory", || dir.write(&masked, self.results_room)) {
+                Ok(warnings) => warnings.into_iter().for_each(|warning| warn(&mut masked, Some(warning))),
+                Err(failure) => warn(&mut masked, Some(failure)),
+            }
         }
         let whole = match self.result_file.as_ref().map(|file| attempt("result file", || file.write(&masked))) {
             None => None,

@@ -4,6 +4,7 @@
 //! runner has no value for is gone, so that nobody takes a claim for a fact. What stood there before the run (another step of a Tekton
 //! task, an earlier run on the same volume) is neither a claim of this run nor ours to remove.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
@@ -14,9 +15,9 @@ use std::path::{Path, PathBuf};
 use agent_sdk::outcome::Outcome;
 use agent_sdk::results::{VERDICT_NAMES, is_valid_key, key};
 
-use super::SinkError;
 use super::claims::{Claims, MAX_BYTES, MAX_FILES, MAX_VALUE};
 use super::place::{Directory, Identity, InTheWay, is_temporary, outside_repository};
+use super::{SinkError, share};
 
 /// How many names are looked at before the rest is left unread: a directory is the agent's to fill.
 const MAX_NAMES: usize = 16 * MAX_FILES;
@@ -110,15 +111,19 @@ impl ResultsDir {
         claims
     }
 
-    /// Writes one file per result, and `status`, `reason`, `message`. Goes on after a failure, and reports the first.
+    /// Writes one file per result, and `status`, `reason`, `message`. Goes on after a failure, and reports the first; else returns warnings.
+    ///
+    /// With a `room`, long values are shortened and the last ones left out, so that all of them fit it as a platform's small message has them.
     ///
     /// # Errors
     /// The directory or a file in it cannot be written.
-    pub fn write(&self, outcome: &Outcome) -> Result<(), SinkError> {
+    pub fn write(&self, outcome: &Outcome, room: Option<usize>) -> Result<Vec<String>, SinkError> {
         let directory = Directory::open_strictly(&self.path)?;
-        let mut entries = outcome.parameters();
-        let verdict = [("status", outcome.status.as_str()), ("reason", outcome.reason.as_str()), ("message", outcome.message.as_str())];
-        entries.extend(verdict.map(|(name, value)| (name, value.to_owned())));
+        // In order of worth: what is left out for want of room is the last.
+        let mut entries = vec![("status", outcome.status.as_str().to_owned()), ("reason", outcome.reason.as_str().to_owned())];
+        entries.extend(outcome.parameters());
+        entries.push(("message", outcome.message.clone()));
+        let warnings = room.and_then(|room| self.fit(&mut entries, room)).into_iter().collect();
         let mut first_error = None;
         let mut note = |result: Result<(), SinkError>| {
             if let Err(error) = result {
@@ -134,7 +139,22 @@ impl ResultsDir {
                 note(directory.remove(Path::new(name)));
             }
         }
-        first_error.map_or(Ok(()), Err)
+        first_error.map_or(Ok(warnings), Err)
+    }
+
+    /// Shortens values so that all fit the room, and says which.
+    fn fit(&self, entries: &mut Vec<(&str, String)>, room: usize) -> Option<String> {
+        let fitting = share::fitting(entries.iter().map(|(name, _)| *name), room);
+        let mut cut: Vec<&str> = entries.drain(fitting..).map(|(name, _)| name).collect();
+        let limit = share::share(entries.iter().map(|(name, value)| (*name, value.as_str())), room);
+        for (name, value) in entries {
+            if let Cow::Owned(shorter) = share::cut(value, limit) {
+                *value = shorter;
+                cut.push(name);
+            }
+        }
+        let path = self.path.display();
+        (!cut.is_empty()).then(|| format!("`{path}`: shortened, since the platform has {room} bytes for all results: {}", cut.join(", ")))
     }
 
     fn is_from_before(&self, directory: &Directory, name: &OsStr) -> bool {

@@ -1,8 +1,8 @@
 //! Starts a program as PID 1 of a PID namespace of its own, as a container runtime would, and leaves with its code.
 //!
-//! `init_sandbox [--user ID] [--read-only] [--bare DIRECTORY] [--processes N] -- PROGRAM [ARGUMENT]...`; `--bare` makes an
-//! empty directory the root, with nothing in it but the system's libraries, the directories of the programs, and `/proc`: no
-//! shell. Leaves with 125 when this machine does not let it.
+//! `init_sandbox [--user ID] [--read-only] [--bare DIRECTORY [--bind DIRECTORY:PLACE]...] [--processes N] -- PROGRAM [ARGUMENT]...`;
+//! `--bare` makes an empty directory the root, with nothing in it but the system's libraries, the directories of the programs, `/proc`,
+//! and what `--bind` puts there, as volumes are mounted: no shell. Leaves with 125 when this machine does not let it.
 
 #![allow(clippy::unwrap_used, reason = "a fixture: whatever is unexpected here is a failed test")]
 
@@ -35,6 +35,7 @@ struct Wishes {
     user: Option<u32>,
     read_only: bool,
     bare: Option<OsString>,
+    binds: Vec<(String, String)>,
     processes: Option<u64>,
     command: Vec<OsString>,
 }
@@ -78,6 +79,11 @@ fn parse() -> Wishes {
             Some("--processes") => wishes.processes = Some(value().to_str().unwrap().parse().unwrap()),
             Some("--read-only") => wishes.read_only = true,
             Some("--bare") => wishes.bare = Some(value()),
+            Some("--bind") => {
+                let both = value().into_string().unwrap();
+                let (from, to) = both.split_once(':').unwrap();
+                wishes.binds.push((from.to_owned(), to.to_owned()));
+            }
             Some("--") => break,
             _ => panic!("unknown option {}", argument.display()),
         }
@@ -101,6 +107,11 @@ fn prepare(wishes: &Wishes) -> nix::Result<()> {
                 let place = root.join(inside.strip_prefix("/").unwrap());
                 fs::create_dir_all(&place).unwrap();
                 mount(Some(inside), &place, none, MsFlags::MS_BIND, none)?;
+            }
+            for (from, to) in &wishes.binds {
+                let place = root.join(to.trim_start_matches('/'));
+                fs::create_dir_all(&place).unwrap();
+                mount(Some(from.as_str()), &place, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
             }
             fs::create_dir(root.join("proc")).unwrap();
             root
