@@ -9,6 +9,7 @@ pub mod files;
 pub mod init;
 pub mod inputs;
 pub mod log;
+pub mod manifests;
 pub mod process;
 pub mod run;
 pub mod secrets;

@@ -121,6 +121,33 @@ impl CodeRule {
     }
 }
 
+/// The exit codes of failures, told apart by whether a retry makes sense: for a Job's `podFailurePolicy` and its like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitCodes {
+    /// The same task, started again, fails again.
+    pub for_good: Vec<u8>,
+    /// It may well succeed.
+    pub again: Vec<u8>,
+}
+
+impl ExitCodes {
+    /// Of all reasons that have a code of their own. A code that several share leads to a retry if one of them does.
+    #[must_use]
+    pub fn by_retry() -> Self {
+        let codes = |retry: bool| {
+            let of = move |reason: &&Reason| reason.retry() == retry && **reason != Reason::Completed;
+            Reason::ALL.iter().filter(of).filter_map(|reason| match reason.code_rule() {
+                CodeRule::Fixed(code) | CodeRule::Signal(code) => Some(code),
+                // The agent's own code may be any, and says nothing of a retry.
+                CodeRule::Own(_) => None,
+            })
+        };
+        let again: std::collections::BTreeSet<u8> = codes(true).collect();
+        let for_good: std::collections::BTreeSet<u8> = codes(false).filter(|code| !again.contains(code)).collect();
+        Self { for_good: for_good.into_iter().collect(), again: again.into_iter().collect() }
+    }
+}
+
 macro_rules! reasons {
     ($( $(#[$doc:meta])* $name:ident { $status:ident, $code:expr, retry: $retry:expr, hint: $hint:expr } )*) => {
         /// Why a run ended as it did. The list is closed: a reader may match on it.
@@ -243,6 +270,14 @@ mod tests {
                 assert_eq!(code == 0, *reason == Reason::Completed, "{}", reason.as_str());
             }
         }
+    }
+
+    #[test]
+    fn no_code_is_both_for_good_and_for_a_retry() {
+        let codes = ExitCodes::by_retry();
+        assert!(codes.for_good.iter().all(|code| !codes.again.contains(code)));
+        assert_eq!(codes.for_good, [64, 65, 66, 69, 73, 74, 76, 77, 78, 80, 81]);
+        assert_eq!(codes.again, [70, 75, 124, 137, 143]);
     }
 
     #[test]

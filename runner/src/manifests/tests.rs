@@ -1,0 +1,151 @@
+//! Manifests as people read them, and what of a task they hold.
+
+use std::path::Path;
+
+use agent_sdk::task::Task;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::inputs::Inputs;
+
+fn key(secret: &str, key: &str) -> SecretKey {
+    SecretKey { secret: secret.into(), key: key.into() }
+}
+
+/// As much as a task can say on every platform.
+fn wishes() -> Wishes {
+    Wishes {
+        task: json!({
+            "agent": {"type": "claude", "model": "opus"},
+            "prompt": "Fix issue 42.\n\nRun `echo $(pwd)` first; it costs $$5.",
+            "workspace": {"repo": "https://github.com/acme/app", "ref": "main", "branch": "fix-42", "baseBranch": "main"},
+            "git": {"tokenFile": "/run/secrets/git/token"},
+            "limits": {"timeout": "30m", "maxCostUsd": 2},
+            "sinks": {"outputs": [{"name": "summary", "path": "summary.md", "default": "none"}]},
+        }),
+        image: "registry.example/claude".into(),
+        runner: Runner::Init("registry.example/agent-runner".into()),
+        name: None,
+        namespace: Some("agents".into()),
+        variables: vec![("ANTHROPIC_API_KEY".into(), key("anthropic", "api-key"))],
+        files: vec![("/run/secrets/git/token".into(), key("git-token", "GITHUB_TOKEN"))],
+        mcp_servers_file: None,
+        retries: 3,
+    }
+}
+
+#[test]
+fn each_platform_gets_what_it_reads() {
+    for platform in [Platform::Job, Platform::Pod, Platform::Argo, Platform::Tekton, Platform::Kelos] {
+        insta::assert_snapshot!(format!("{platform:?}").to_lowercase(), print(platform, &wishes()).unwrap());
+    }
+}
+
+#[test]
+fn the_runner_comes_from_where_it_is_said_to() {
+    let from_volume = Wishes { runner: Runner::Volume("registry.example/agent-runner".into()), ..wishes() };
+    insta::assert_snapshot!("pod_with_an_image_volume", print(Platform::Pod, &from_volume).unwrap());
+    let text = print(Platform::Pod, &Wishes { runner: Runner::Image, ..wishes() }).unwrap();
+    assert!(text.contains("command: [agent-runner]") && !text.contains("/runner"), "{text}");
+}
+
+#[test]
+fn one_error_names_everything_that_is_wrong() {
+    let wrong = Wishes {
+        task: json!({
+            "agent": {"type": "aider", "endpoint": "https://user:pass@gateway"},
+            "workspace": {"repo": "/local/path", "depth": 0},
+            "git": {"tokenFile": "/run/token", "sshKeyFile": "/run/key"},
+            "limits": {"grace": "5m"},
+            "mcpServers": {"a": {"url": "https://h", "headers": {"Authorization": "Bearer sekret"}}, "b": {"command": "c", "env": {"K": "sekret"}}},
+        }),
+        image: String::new(),
+        name: Some("Fix_42".into()),
+        variables: vec![("AGENT_PROMPT".into(), key("a", "b")), ("KEY".into(), key("a b", "c"))],
+        files: vec![("relative".into(), key("a", "b"))],
+        mcp_servers_file: Some("/run/mcp.json".into()),
+        ..wishes()
+    };
+    let error = print(Platform::Kelos, &wrong).unwrap_err().to_string();
+    assert!(!error.contains("sekret") && !error.contains("pass@"), "{error}");
+    insta::assert_snapshot!("everything_wrong", error);
+    let unknown = Wishes { task: json!({"agent": {"type": ""}, "promt": "x"}), ..wishes() };
+    let error = print(Platform::Job, &unknown).unwrap_err().to_string();
+    assert!(error.contains("agent.type: expected") && error.contains("did you mean `prompt`?"), "{error}");
+}
+
+#[test]
+fn what_a_platform_would_replace_is_refused_there_and_only_there() {
+    for (prompt, platform) in [("print {{x}}", Platform::Argo), ("print $(params.x)", Platform::Tekton)] {
+        let mut wishes = wishes();
+        wishes.task["prompt"] = prompt.into();
+        assert!(print(platform, &wishes).unwrap_err().to_string().contains("prompt: holds"), "{prompt}");
+        assert!(print(Platform::Job, &wishes).is_ok());
+    }
+}
+
+/// What Kubernetes makes of a variable's value: <https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go>.
+fn expanded(value: &str) -> String {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some(at) = rest.find('$') {
+        text.push_str(&rest[..at]);
+        rest = match rest[at + 1..].chars().next() {
+            Some('$') => {
+                text.push('$');
+                &rest[at + 2..]
+            }
+            Some('(') => panic!("a variable is put in its place: {value}"),
+            _ => {
+                text.push('$');
+                &rest[at + 1..]
+            }
+        };
+    }
+    text + rest
+}
+
+/// All variables of a container that have a value.
+fn env_of(container: &Value) -> Vec<(String, String)> {
+    let entries = container["env"].as_array().unwrap().iter();
+    let valued = entries.filter_map(|entry| Some((entry["name"].as_str()?.to_owned(), expanded(entry["value"].as_str()?))));
+    valued.collect()
+}
+
+/// The printed variables make the same task again, whatever stands in its texts.
+#[test]
+fn the_container_is_told_the_whole_task() {
+    for prompt in
+        ["Fix it.", "- a list\n- $(rm -rf /) $$ $x ${y}\n", "  indented\n\ttab \u{85}é\n\n", "yes", "{{not argo}} \"quoted\" \\ 'single'"]
+    {
+        let mut wishes = wishes();
+        wishes.task["prompt"] = prompt.into();
+        wishes.task["setupCommand"] = json!(["sh", "-c", "echo $HOME $(date)"]);
+        wishes.task["mcpServers"] = json!({"a": {"command": "c", "args": ["--x"]}});
+        wishes.task["agent"]["extraArgs"] = json!(["--y"]);
+        wishes.task["workspace"]["submodules"] = json!(true);
+        wishes.task["limits"]["maxTurns"] = json!(7);
+        let text = print(Platform::Job, &wishes).unwrap();
+        let printed: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let container = &printed["spec"]["template"]["spec"]["containers"][0];
+        let env = env_of(container).into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let given = Inputs::of(&["agent-runner".into()], env, &|_| false);
+        let resolved = given.resolve(|path: &Path| panic!("{} is read", path.display())).unwrap();
+        assert_eq!(resolved.warnings, Vec::<String>::new());
+        let mut expected = Task::from_value(&wishes.task).unwrap();
+        expected.workspace.dir = "/workspace/repo".into();
+        assert_eq!(resolved.task, expected);
+    }
+}
+
+#[test]
+fn a_name_is_made_from_the_branch() {
+    for (branch, name) in [("fix-42", "fix-42"), ("Feature/Über_x", "feature--ber-x"), ("...", "agent-task")] {
+        let mut wishes = wishes();
+        wishes.task["workspace"]["branch"] = branch.into();
+        match print(Platform::Pod, &wishes) {
+            Ok(text) => assert!(text.contains(&format!("name: {name}\n")), "{text}"),
+            Err(error) => assert!(error.to_string().contains("workspace.branch"), "{error}"),
+        }
+    }
+}
