@@ -31,6 +31,11 @@ pub fn install(dest: &Path) -> io::Result<PathBuf> {
 fn copy(to: &Path) -> io::Result<()> {
     // /proc/self/exe also reads a binary that was replaced since it started; without /proc the path has to do.
     let mut from = File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
+    // An init container that was killed here left one behind, and is started again with the same process id.
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = File::options().write(true).create_new(true).open(to)?;
     io::copy(&mut from, &mut file)?;
     // Whoever runs the agent's container is another user than the one who installs.
