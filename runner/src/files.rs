@@ -8,7 +8,7 @@
 //! Every write is a new file that is renamed into place: a reader sees the old content or the new, never half of it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -16,9 +16,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 /// Why a file below a directory could not be reached, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -286,7 +286,15 @@ impl Directory {
     ///
     /// # Errors
     /// Something is in the way, or the system refused; what was there is still there then.
-    pub fn write(&self, name: &Path, content: &[u8], permissions: u32) -> Result<(), FileError> {
+    pub fn write(&self, name: &Path, mut content: &[u8], permissions: u32) -> Result<(), FileError> {
+        self.write_from(name, &mut content, permissions)
+    }
+
+    /// [`Self::write`] with the content read from somewhere else.
+    ///
+    /// # Errors
+    /// As there, and if it cannot be read.
+    pub fn write_from(&self, name: &Path, content: &mut dyn Read, permissions: u32) -> Result<(), FileError> {
         let path = self.path.join(name);
         self.expect_file_or_nothing(name)?;
         let temporary = self.temporary_name(name);
@@ -298,6 +306,26 @@ impl Directory {
             let _ = unlinkat(&self.fd, &temporary, UnlinkatFlags::NoRemoveDir);
         }
         written
+    }
+
+    /// Puts a link of another directory here, leading where it leads there. A file or link of that name goes.
+    ///
+    /// # Errors
+    /// There is no such link, something else is in the way, or the system refused.
+    pub fn copy_link(&self, from: &Self, name: &Path) -> Result<(), FileError> {
+        let path = self.path.join(name);
+        let target = readlinkat(&from.fd, name).map_err(|errno| FileError::io("read", &from.path.join(name), errno))?;
+        if !matches!(self.kind_of(name)?, None | Some(Kind::File | Kind::Link)) {
+            return Err(FileError::NotA { path, expected: "a symbolic link" });
+        }
+        let temporary = self.temporary_name(name);
+        symlinkat(target.as_os_str(), &self.fd, &temporary).map_err(|errno| FileError::io("create", &path, errno))?;
+        let placed = renameat(&self.fd, &temporary, &self.fd, name).map_err(|errno| FileError::io("put in place", &path, errno));
+        if placed.is_err() {
+            // The first error is the one to report.
+            let _ = unlinkat(&self.fd, &temporary, UnlinkatFlags::NoRemoveDir);
+        }
+        placed
     }
 
     /// The check of [`Self::write`] alone.
@@ -324,13 +352,13 @@ impl Directory {
         temporary.into()
     }
 
-    fn write_new(&self, name: &Path, content: &[u8], permissions: u32) -> Result<(), FileError> {
+    fn write_new(&self, name: &Path, content: &mut dyn Read, permissions: u32) -> Result<(), FileError> {
         let path = self.path.join(name);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // Private until it is whole: the permissions asked for are given last, and past the umask.
         let fd = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| FileError::io("create", &path, errno))?;
         let mut file = File::from(fd);
-        file.write_all(content).map_err(|error| FileError::io("write", &path, error))?;
+        io::copy(content, &mut file).map_err(|error| FileError::io("write", &path, error))?;
         fchmod(file.as_fd(), Mode::from_bits_truncate(permissions)).map_err(|errno| FileError::io("set permissions of", &path, errno))
     }
 

@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use setting_flags::SettingFlags;
 
+use crate::manifests::Platform;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,8 +63,10 @@ pub enum Command {
         after_help = "Example:\n  agent-runner replay stream.jsonl --type claude --exit-code 1\n\nExample, for the author of a manifest:\n  agent-runner replay stream.jsonl --manifest agent.toml --log events"
     )]
     Replay(ReplayArgs),
-    /// Look after manifests, by which agents are described without code
-    #[command(after_help = "Example:\n  agent-runner manifest check /etc/agent-runner/agents/mine.toml")]
+    /// Print what runs a task on a platform (Job, Pod, Argo, Tekton, Kelos); `manifest check` looks after an agent's manifest
+    #[command(
+        after_help = "Example, a Job whose runner comes from an init container:\n  agent-runner manifest --task task.yaml --for job --image registry.example/claude --runner-image registry.example/agent-runner \\\n    --secret ANTHROPIC_API_KEY=anthropic/api-key --secret-file /run/secrets/git/token=git-token/token\n\nExample, what is wrong with the description of an agent:\n  agent-runner manifest check /etc/agent-runner/agents/mine.toml"
+    )]
     Manifest(ManifestArgs),
     /// Copy this binary to a directory or path, for instance a volume that any image mounts
     #[command(after_help = "Example, as an init container:\n  agent-runner install /runner/agent-runner")]
@@ -82,6 +86,12 @@ pub enum Command {
     /// Print a shell completion script
     #[command(after_help = "Example:\n  agent-runner completions bash > /etc/bash_completion.d/agent-runner")]
     Completions(CompletionArgs),
+    /// Stand in for the commands of KubeOpenCode's init containers, with its variables
+    #[command(
+        name = "kubeopencode",
+        after_help = "Example, with this binary at /kubeopencode, as its controller calls it:\n  GIT_REPO=https://github.com/acme/app GIT_ROOT=/git /kubeopencode git-init"
+    )]
+    KubeOpenCode(KubeOpenCodeArgs),
     /// git's credential helper: answers with the token that is in the file now
     #[command(
         name = "git-credential",
@@ -148,18 +158,71 @@ pub struct ReplayArgs {
 
 /// Arguments of `manifest`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ManifestArgs {
-    /// What to do with it.
+    /// What else can be done.
     #[command(subcommand)]
-    pub action: ManifestAction,
+    pub action: Option<ManifestAction>,
+    /// What is to be printed.
+    #[command(flatten)]
+    pub print: Option<ManifestPrintArgs>,
 }
 
-/// What can be done with a manifest.
+/// What can be done with an agent's manifest.
 #[derive(Debug, Subcommand)]
 pub enum ManifestAction {
-    /// Name everything that is wrong with a manifest; else show what would be started and written
+    /// Name everything that is wrong with an agent's manifest (agent.toml); else show what would be started and written
     #[command(after_help = "Example:\n  agent-runner manifest check agent.toml")]
     Check(ManifestCheckArgs),
+}
+
+/// Arguments of `manifest --task`.
+#[derive(Debug, Args)]
+pub struct ManifestPrintArgs {
+    /// The task document, YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    pub task: PathBuf,
+    /// What it is to run on
+    #[arg(long = "for", value_enum, value_name = "PLATFORM", default_value = "job")]
+    pub platform: Platform,
+    /// The image with the agent
+    #[arg(long, value_name = "IMAGE")]
+    pub image: String,
+    /// The image with the runner, where the agent's has none
+    #[arg(long, value_name = "IMAGE")]
+    pub runner_image: Option<String>,
+    /// How the runner gets from its image to the agent [default: init with a runner image, else image]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub runner_from: Option<RunnerFrom>,
+    /// The name of what is printed [default: from the working branch]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Its namespace
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// A variable for the agent from a Secret; may be given several times
+    #[arg(long, value_name = "VARIABLE=SECRET/KEY")]
+    pub secret: Vec<String>,
+    /// A file from a Secret, such as the token that the task names; may be given several times
+    #[arg(long, value_name = "FILE=SECRET/KEY")]
+    pub secret_file: Vec<String>,
+    /// The MCP servers, in a file from a Secret, instead of in the task
+    #[arg(long, value_name = "FILE")]
+    pub mcp_servers_file: Option<PathBuf>,
+    /// How often a run is tried again that failed for a reason that may pass
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub retries: u32,
+}
+
+/// How the runner gets to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RunnerFrom {
+    /// An init container copies it into a volume.
+    Init,
+    /// Its image is mounted as a volume (Kubernetes 1.35, or the feature gate ImageVolume).
+    ImageVolume,
+    /// The agent's image has it.
+    Image,
 }
 
 /// Arguments of `manifest check`.
@@ -167,6 +230,27 @@ pub enum ManifestAction {
 pub struct ManifestCheckArgs {
     /// The manifest
     pub file: PathBuf,
+}
+
+/// Arguments of `kubeopencode`.
+#[derive(Debug, Args)]
+pub struct KubeOpenCodeArgs {
+    /// Which command.
+    #[command(subcommand)]
+    pub command: KubeOpenCodeCommand,
+}
+
+/// The commands of KubeOpenCode's init containers; all they are told, they are told by variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum KubeOpenCodeCommand {
+    /// Clone a repository into a volume (GIT_REPO, GIT_REF, GIT_ROOT, GIT_LINK, GIT_WORKSPACE_DIR …)
+    GitInit,
+    /// Copy files of ConfigMaps into the workspace (FILE_MAPPINGS, DIR_MAPPINGS, CONFIGMAP_PATH, WORKSPACE_DIR)
+    ContextInit,
+    /// Put what is behind a URL into a file (URL_SOURCE, URL_TARGET, URL_HEADERS, URL_TIMEOUT, URL_AUTH_TOKEN …)
+    UrlFetch,
+    /// Install OpenCode's plugins by npm (PLUGIN_PACKAGES, PLUGIN_DIR)
+    PluginInit,
 }
 
 /// How `replay` shows a stream.
@@ -271,7 +355,7 @@ pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
 #[must_use]
 pub fn needs_init(args: &[OsString]) -> bool {
     let help = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "-h" || arg == "--help");
-    !help && matches!(args.get(1).and_then(|word| word.to_str()), Some("run" | "setup" | "clone" | "exec" | "demo"))
+    !help && matches!(args.get(1).and_then(|word| word.to_str()), Some("run" | "setup" | "clone" | "exec" | "demo" | "kubeopencode"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod emit;
 pub mod git_credential;
 pub mod install;
+pub mod kubeopencode;
 pub mod manifest;
 pub mod plain;
 pub mod replay;

@@ -34,6 +34,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::GitCredential(args) => super::git_credential::run(&args),
         Command::DemoAgent => super::demo_agent::run(),
         // `needs_init` sends these elsewhere; `--help` of theirs ends in the parser.
-        Command::Run(_) | Command::Setup(_) | Command::Clone(_) | Command::Exec(_) | Command::Demo(_) => ExitCode::from(USAGE),
+        Command::Run(_) | Command::Setup(_) | Command::Clone(_) | Command::Exec(_) | Command::Demo(_) | Command::KubeOpenCode(_) => {
+            ExitCode::from(USAGE)
+        }
     }
 }

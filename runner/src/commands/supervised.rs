@@ -1,4 +1,4 @@
-//! The commands that start programs, below init: `run`, `setup`, `clone`, `exec`, `demo`.
+//! The commands that start programs, below init: `run`, `setup`, `clone`, `exec`, `demo`, `kubeopencode`.
 
 use std::ffi::OsString;
 
@@ -39,6 +39,7 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
             order
         }
         Command::Demo(args) => return super::demo::run(side, &args),
+        Command::KubeOpenCode(args) => return super::kubeopencode::run(side, args.command),
         // `needs_init` names the commands above and no other.
         other => return run::refuse(side, &Inputs::read(), format!("{other:?} is not run below init")),
     };

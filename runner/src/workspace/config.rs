@@ -90,6 +90,30 @@ pub(crate) fn set_upstream(git_dir: &Path, branch: &str) -> Result<(), Workspace
     edit(git_dir, |config| set(config, "branch", Some(branch), &[("remote", "origin"), ("merge", &format!("refs/heads/{branch}"))]))
 }
 
+/// Takes away what [`write`] said of credentials, certificates and ssh.
+pub(crate) fn forget_access(git_dir: &Path) -> Result<(), WorkspaceError> {
+    edit(git_dir, |config| {
+        let sections = |name: &str| -> Vec<BString> {
+            config
+                .sections_by_name(name)
+                .into_iter()
+                .flatten()
+                .filter_map(|section| section.header().subsection_name().map(BString::from))
+                .collect()
+        };
+        let gone: Vec<_> = ["credential", "http"].into_iter().map(|name| (name, sections(name))).collect();
+        for (name, subsections) in gone {
+            for subsection in subsections {
+                while config.remove_section(name, Some(subsection.as_ref())).is_some() {}
+            }
+        }
+        if let Ok(mut core) = config.section_mut("core", None::<&BStr>) {
+            while core.remove("sshCommand").is_some() {}
+        }
+        Ok(())
+    })
+}
+
 /// The URL of `origin`, and nothing else, without reading what the file may include.
 pub(crate) fn origin_url(git_dir: &Path) -> Option<String> {
     let config = ConfigFile::from_path_no_includes(git_dir.join("config"), Source::Local).ok()?;

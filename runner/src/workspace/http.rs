@@ -87,6 +87,65 @@ fn origin_of(url: &str) -> Option<String> {
     RepoUrl::parse(url).ok()?.origin()
 }
 
+/// A client for one place, by the proxy that is for it. It follows no redirect by itself.
+pub(super) fn agent(
+    url: &RepoUrl,
+    tls: Arc<rustls::ClientConfig>,
+    env: &BTreeMap<String, String>,
+    cancel: &Cancel,
+    user_agent: &str,
+) -> Result<Agent, WorkspaceError> {
+    let scheme = if url.as_str().starts_with("https") { "https" } else { "http" };
+    let proxy = find_proxy(scheme, url.host(), url.port(), env)
+        .map(|proxy| {
+            ureq::Proxy::new(&proxy).map_err(|error| WorkspaceError::InvalidUrl {
+                url: without_userinfo(&proxy),
+                problem: format!("the proxy cannot be used: {error}"),
+            })
+        })
+        .transpose()?;
+    let config = ureq::config::Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_resolve(Some(RESOLVE))
+        .user_agent(user_agent)
+        // Packs come in megabytes; small reads would cost more than the copying.
+        .input_buffer_size(256 * 1024)
+        .proxy(proxy)
+        .build();
+    let connector =
+        ().chain(ConnectProxyConnector::default()).chain(TcpConnector { cancel: cancel.clone() }).chain(TlsConnector { config: tls });
+    Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
+}
+
+/// Where a redirect leads; `asked` is how the URL stands in messages.
+pub(super) fn redirect_target(asked: &str, from: &str, location: &str) -> Result<String, WorkspaceError> {
+    let wrong = |problem: &str| WorkspaceError::Fetch { url: asked.to_owned(), said: format!("redirected {problem}") };
+    let origin = origin_of(from).ok_or_else(|| wrong("from nowhere"))?;
+    let to = if location.starts_with('/') && !location.starts_with("//") { format!("{origin}{location}") } else { location.to_owned() };
+    let is_https = |url: &str| url.starts_with("https://");
+    if origin_of(&to).is_none() || (is_https(from) && !is_https(&to)) {
+        return Err(wrong(&format!("to `{}`, which is not https", without_userinfo(&to))));
+    }
+    // What the user did not write must not log in anywhere.
+    Ok(without_userinfo(&to))
+}
+
+/// What it means that no answer came.
+pub(super) fn failure(url: &str, error: ureq::Error) -> WorkspaceError {
+    let url = url.to_owned();
+    match error {
+        ureq::Error::Rustls(error) => WorkspaceError::Tls { url, said: error.to_string() },
+        ureq::Error::Tls(said) => WorkspaceError::Tls { url, said: said.to_owned() },
+        ureq::Error::HostNotFound => WorkspaceError::Network { url, said: "the host name cannot be resolved".to_owned() },
+        ureq::Error::ConnectProxyFailed(said) => WorkspaceError::Network { url, said: format!("the proxy refused: {said}") },
+        ureq::Error::Io(error) => from_io(&url, &error),
+        ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => WorkspaceError::Network { url, said: error.to_string() },
+        other => WorkspaceError::Fetch { url, said: other.to_string() },
+    }
+}
+
 /// The client of one repository.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -113,28 +172,7 @@ impl Client {
         cancel: &Cancel,
         trace: Trace,
     ) -> Result<Self, WorkspaceError> {
-        let scheme = if url.as_str().starts_with("https") { "https" } else { "http" };
-        let proxy = find_proxy(scheme, url.host(), url.port(), env)
-            .map(|proxy| {
-                ureq::Proxy::new(&proxy).map_err(|error| WorkspaceError::InvalidUrl {
-                    url: without_userinfo(&proxy),
-                    problem: format!("the proxy cannot be used: {error}"),
-                })
-            })
-            .transpose()?;
-        let config = ureq::config::Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_resolve(Some(RESOLVE))
-            .user_agent(concat!("git/agent-runner-", env!("CARGO_PKG_VERSION")))
-            // Packs come in megabytes; small reads would cost more than the copying.
-            .input_buffer_size(256 * 1024)
-            .proxy(proxy)
-            .build();
-        let connector =
-            ().chain(ConnectProxyConnector::default()).chain(TcpConnector { cancel: cancel.clone() }).chain(TlsConnector { config: tls });
-        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        let agent = agent(url, tls, env, cancel, concat!("git/agent-runner-", env!("CARGO_PKG_VERSION")))?;
         Ok(Self { agent, credentials, url: url.as_str().to_owned(), trace, state: Arc::default() })
     }
 
@@ -197,14 +235,7 @@ impl Client {
     fn redirect(&self, from: &str, location: Option<&str>, tail: &str) -> Result<String, WorkspaceError> {
         let wrong = |problem: &str| WorkspaceError::Fetch { url: self.url.clone(), said: format!("redirected {problem}") };
         let location = location.ok_or_else(|| wrong("to nowhere"))?;
-        let origin = origin_of(from).ok_or_else(|| wrong("from nowhere"))?;
-        let to = if location.starts_with('/') && !location.starts_with("//") { format!("{origin}{location}") } else { location.to_owned() };
-        let is_https = |url: &str| url.starts_with("https://");
-        if origin_of(&to).is_none() || (is_https(from) && !is_https(&to)) {
-            return Err(wrong(&format!("to `{}`, which is not https", without_userinfo(&to))));
-        }
-        // What the user did not write must not log in anywhere.
-        let to = without_userinfo(&to);
+        let to = redirect_target(&self.url, from, location)?;
         if to.strip_suffix(tail).is_none() {
             return Err(wrong(&format!("to `{to}`, which is no git repository (a log-in page?)")));
         }
@@ -230,20 +261,7 @@ impl Client {
             Some(body) => self.agent.run(request.method("POST").body(body).map_err(malformed)?),
             None => self.agent.run(request.method("GET").body(()).map_err(malformed)?),
         };
-        result.map_err(|error| self.failure(error))
-    }
-
-    fn failure(&self, error: ureq::Error) -> WorkspaceError {
-        let url = self.url.clone();
-        match error {
-            ureq::Error::Rustls(error) => WorkspaceError::Tls { url, said: error.to_string() },
-            ureq::Error::Tls(said) => WorkspaceError::Tls { url, said: said.to_owned() },
-            ureq::Error::HostNotFound => WorkspaceError::Network { url, said: "the host name cannot be resolved".to_owned() },
-            ureq::Error::ConnectProxyFailed(said) => WorkspaceError::Network { url, said: format!("the proxy refused: {said}") },
-            ureq::Error::Io(error) => from_io(&self.url, &error),
-            ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => WorkspaceError::Network { url, said: error.to_string() },
-            other => WorkspaceError::Fetch { url, said: other.to_string() },
-        }
+        result.map_err(|error| failure(&self.url, error))
     }
 
     fn refusal(&self, status: u16, given: bool, response: ureq::http::Response<ureq::Body>) -> WorkspaceError {

@@ -7,7 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `url`, `refs` | what the task says, taken apart and checked |
-//! | `connect`, `http`, `tls`, `proxy`, `ssh`, `wire` | ways to a git server |
+//! | `connect`, `http`, `tls`, `proxy`, `ssh`, `wire` | ways to a git server; `web` is for what is none |
 //! | `fetch`, `clone`, `checkout`, `takeup` | from there to files |
 //! | `directory`, `config`, `files`, `programs` | what is left behind, and what never is |
 //! | `credential` | the token, for us and for the agent's own git |
@@ -34,6 +34,7 @@ mod takeup;
 mod tls;
 pub mod trust;
 pub mod url;
+pub mod web;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -158,6 +159,14 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
         claim.keep();
     }
     Ok(prepared)
+}
+
+/// Takes out of a clone's configuration what names files of credentials: for a clone that is handed on without them.
+///
+/// # Errors
+/// The configuration cannot be read or written.
+pub fn forget_access(prepared: &Prepared) -> Result<(), WorkspaceError> {
+    prepared.git_dir.as_deref().map_or(Ok(()), config::forget_access)
 }
 
 /// The directory in which the agent is started: the work tree, or the task's `subdirectory` of it.
