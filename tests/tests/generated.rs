@@ -94,6 +94,7 @@ fn the_readme_tables_follow_the_code() {
     let text = with_section(&text, "exit-codes", &format!("{header}{}", exit_code_rows()));
     let text = with_section(&text, "variables", &settings_table());
     let text = with_section(&text, "commands", &commands_table());
+    let text = with_section(&text, "manifest job", &manifest("job"));
     hold("README.md", &text);
 }
 
@@ -142,6 +143,43 @@ fn the_schemas_follow_the_types() {
     {
         hold(&format!("spec/v1/{}.schema.json", name(document)), &schema(document));
     }
+}
+
+/// The task document that the README and the pages of the platforms print manifests of.
+fn example_task() -> String {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let start = text.find("cat > task.yaml <<'END'\n").unwrap() + "cat > task.yaml <<'END'\n".len();
+    text[start..start + text[start..].find("END\n").unwrap()].to_owned()
+}
+
+/// What the command prints that stands above it on each page.
+fn manifest(platform: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let task = directory.path().join("task.yaml");
+    std::fs::write(&task, example_task()).unwrap();
+    let image: &[&str] = match platform {
+        "kelos" => &["--image", "registry.example/claude-for-kelos"],
+        _ => &["--image", "registry.example/any-image-with-claude", "--runner-image", "registry.example/agent-runner"],
+    };
+    let token = if platform == "kelos" { "GITHUB_TOKEN" } else { "token" };
+    let mut command = std::process::Command::new(agent_tests::probe::runner());
+    command.arg("manifest").arg("--task").arg(&task).args(["--for", platform]).args(image);
+    command.args(["--secret", "ANTHROPIC_API_KEY=anthropic/api-key"]);
+    let output = command.args(["--secret-file", &format!("/run/secrets/git/token=git-token/{token}")]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    format!("```yaml\n{}```\n", String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_pages_of_the_platforms_show_what_is_printed() {
+    for (page, platform) in
+        [("docs/kubernetes.md", "job"), ("docs/argo.md", "argo"), ("docs/tekton.md", "tekton"), ("docs/kelos.md", "kelos")]
+    {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        hold(page, &with_section(&text, &format!("manifest {platform}"), &manifest(platform)));
+    }
+    let page = std::fs::read_to_string(root().join("docs/kubernetes.md")).unwrap();
+    assert!(page.contains(&format!("<<'END'\n{}END\n", example_task())), "the page's task is not the README's");
 }
 
 /// The README's Job tells Kubernetes what not to try again: exactly the codes whose reasons say so.
