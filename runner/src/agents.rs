@@ -35,6 +35,16 @@ pub enum AgentError {
         /// Why.
         problem: String,
     },
+    /// The manifest's name and its file's differ.
+    #[error("the manifest `{path}` is called `{own}` in itself, and `{asked}` by its file")]
+    Misnamed {
+        /// Where.
+        path: PathBuf,
+        /// Its own `name`.
+        own: String,
+        /// What was asked for, and found by the file's name.
+        asked: String,
+    },
     /// The manifest is wrong.
     #[error("the manifest `{path}` is wrong:{lines}", lines = errors.iter().map(|error| format!("\n  {error}")).collect::<String>())]
     Wrong {
@@ -52,6 +62,9 @@ impl AgentError {
         match self {
             Self::Unknown { .. } => "check AGENT_TYPE, and AGENT_MANIFEST_DIR if the agent is one by manifest".to_owned(),
             Self::Unreadable { .. } => "a manifest is a regular file of at most 1 MiB that the runner's user can read".to_owned(),
+            Self::Misnamed { path, own, asked } => {
+                format!("write `name = \"{asked}\"` in it, or call the file `{own}.toml`; AGENT_TYPE={} takes it as it is", path.display())
+            }
             Self::Wrong { path, .. } => format!("`agent-runner manifest check {}` says this without a task", path.display()),
         }
     }
@@ -76,8 +89,7 @@ pub fn find(task: &Task) -> Result<Box<dyn Agent>, AgentError> {
     }
     let agent = read(&path)?;
     if agent.name() != name {
-        let problem = format!("it is called `{}` in itself, and `{name}` by its file", agent.name());
-        return Err(AgentError::Unreadable { path, problem });
+        return Err(AgentError::Misnamed { path, own: agent.name().to_owned(), asked: name.clone() });
     }
     Ok(Box::new(agent))
 }
@@ -160,10 +172,26 @@ format = "none"
     }
 
     #[test]
+    fn a_manifest_that_its_file_names_otherwise_is_told_so_and_the_ways_out_are_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("other.toml");
+        std::fs::write(&path, MANIFEST).unwrap();
+        let error = find(&task("other", dir.path())).err().unwrap();
+        assert_eq!(error.to_string(), format!("the manifest `{}` is called `mine` in itself, and `other` by its file", path.display()));
+        let hint = error.hint();
+        assert!(["`name = \"other\"`", "`mine.toml`"].iter().all(|way| hint.contains(way)), "{hint}");
+        assert!(hint.contains(&format!("AGENT_TYPE={}", path.display())), "{hint}");
+        // Each of them helps.
+        assert_eq!(find(&task(path.to_str().unwrap(), dir.path())).unwrap().name(), "mine");
+        std::fs::copy(&path, dir.path().join("mine.toml")).unwrap();
+        assert_eq!(find(&task("mine", dir.path())).unwrap().name(), "mine");
+        std::fs::write(&path, MANIFEST.replace("\"mine\"", "\"other\"")).unwrap();
+        assert_eq!(find(&task("other", dir.path())).unwrap().name(), "other");
+    }
+
+    #[test]
     fn a_manifest_that_cannot_be_read_says_why() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("other.toml"), MANIFEST).unwrap();
-        assert!(error("other", dir.path()).contains("it is called `mine` in itself"));
         std::fs::write(dir.path().join("wrong.toml"), MANIFEST.replace("about", "abuot")).unwrap();
         assert!(error("wrong", dir.path()).contains("line 3: `abuot` is not known (did you mean `about`?)"));
         nix::unistd::mkfifo(&dir.path().join("pipe.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -91,7 +91,7 @@ impl Failure {
             Self::Usage(_) => Reason::UsageError,
             Self::Inputs(_) | Self::Agent(AgentError::Unknown { .. }) | Self::Plan(_) => Reason::InvalidTask,
             // The image promises an agent that it does not have.
-            Self::Agent(AgentError::Unreadable { .. } | AgentError::Wrong { .. }) => Reason::AgentNotFound,
+            Self::Agent(AgentError::Unreadable { .. } | AgentError::Misnamed { .. } | AgentError::Wrong { .. }) => Reason::AgentNotFound,
             Self::Version { .. } => Reason::UnsupportedVersion,
             Self::Place(_) | Self::Configure(_) => Reason::ConfigurationFailed,
             Self::Workspace(error) => error.reason(),
