@@ -111,6 +111,25 @@ fn what_the_platform_configured_stays_under_what_is_ours() {
 }
 
 #[test]
+fn nothing_is_installed_at_a_start_unless_the_platform_wants_it() {
+    let offline = |name: &str, value: &str| {
+        let mut surroundings = surroundings();
+        surroundings.env.insert(name.into(), value.into());
+        let plan = plan_in(&everything(), &surroundings).unwrap();
+        let overlay = plan.files.iter().find(|file| file.path.ends_with("overlay.json")).unwrap();
+        let FileContent::Replace(overlay) = &overlay.content else { panic!("{overlay:?}") };
+        let is_hidden = String::from_utf8_lossy(overlay).contains("npm_config_offline");
+        assert_eq!(plan.env.contains_key("npm_config_offline"), is_hidden, "programs that the agent starts inherit it");
+        plan.env.get("npm_config_offline").cloned().flatten()
+    };
+    assert_eq!(offline("OTHER", "x").as_deref(), Some("true"));
+    assert_eq!(offline("npm_config_offline", "false"), None);
+    assert_eq!(offline("NPM_CONFIG_OFFLINE", ""), None);
+    assert_eq!(offline("OPENCODE_CONFIG_CONTENT", r#"{"plugin": ["theirs"]}"#), None);
+    assert_eq!(offline("OPENCODE_CONFIG_CONTENT", r#"{"autoupdate": true}"#).as_deref(), Some("true"));
+}
+
+#[test]
 fn an_endpoint_is_said_as_its_provider_wants_it() {
     for (model, url) in
         [("anthropic/m", "http://g/v1"), ("openai/m", "http://g/v1"), ("google/m", "http://g/v1beta"), ("own/m/n", "http://g/v1")]

@@ -116,6 +116,8 @@ fn mcp_tools_are_listed_and_called_with_their_variables_and_headers_and_without_
         seen["shell"].contains("OPENCODE=1") && !seen["shell"].contains(KEY) && !seen["shell"].contains("secret-of-the-server"),
         "{seen:?}"
     );
+    // What keeps OpenCode from installing anything at its start does not keep the task from it.
+    assert!(seen["shell"].lines().all(|variable| variable != "npm_config_offline=true"), "{seen:?}");
     saw("opencode", Ability::McpStdio, Support::Yes);
     saw("opencode", Ability::McpHttp, Support::Yes);
     saw("opencode", Ability::HiddenKey, Support::Yes);

@@ -8,6 +8,7 @@
 //! | skills, sub-agents | `skills/PLUGIN:SKILL/` and `agents/NAME.md` in that directory | offered by name |
 //! | endpoint | a provider's `baseURL` in `OPENCODE_CONFIG_CONTENT` | read after every file of the repository; it wins over them |
 //! | the same, MCP servers, keys | a private file that the runner's plugin puts over everything else, and removes | the variable above is inherited by every program that is started; this is seen by none |
+//! | npm, offline | a variable that the plugin takes away when all plugins are loaded | else each start installs 60 MB, and waits for it |
 //! | MCP servers, where OpenCode is started later by others | `opencode.json` in that directory | nobody would hand over the plugin |
 //!
 //! What of the repository's own configuration counts is decided in [`super::trust`].
@@ -34,6 +35,11 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// Flags of the runner's own that a task's `extraArgs` may not repeat.
 const OWN_FLAGS: &[&str] = &["--format", "--attach", "--command", "--pure"];
 
+/// The variable that keeps npm, which OpenCode has built in, to what is on this machine.
+///
+/// At each start OpenCode installs `@opencode-ai/plugin`, some 60 MB for people who write plugins, into its configuration directory, and waits
+/// for it before it loads any plugin, the runner's own too: most of the time of a start, and all of it where there is no network.
+const OFFLINE: &str = "npm_config_offline";
 /// The variable with configuration that is read after every file.
 const CONTENT: &str = "OPENCODE_CONFIG_CONTENT";
 /// The plugin that runs within OpenCode.
@@ -67,6 +73,11 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let own_dir = surroundings.private_dir.join("opencode");
 
     set_environment(&mut plan, surroundings, &own_dir, &choice, &reach);
+    // Plugins that the platform named by variable may have to be fetched. npm takes its own variables in lower and upper case.
+    let is_decided = surroundings.env.keys().any(|name| name.eq_ignore_ascii_case(OFFLINE));
+    if !is_decided && !surroundings.for_later && !given.contains_key("plugin") {
+        plan.env.insert(OFFLINE.to_owned(), Some("true".to_owned()));
+    }
     let lasting = config_dir(surroundings);
     let file = |name: &str, content, private| FileWrite { path: lasting.join(name), content, private };
     plan.files.push(file("AGENTS.md", FileContent::Section(task.instructions.clone().unwrap_or_default()), false));
@@ -237,7 +248,9 @@ fn add_configuration(plan: &mut Plan, own_dir: &Path, task: &Task, given: Map<St
     let mut content = Value::Object(given);
     put(open, &mut content);
     plan.env.insert(CONTENT.to_owned(), Some(content.to_string()));
-    let hide: Vec<_> = choice.held.iter().filter(|name| !choice.used.contains(name)).collect();
+    // The agent's own `npm install` is the task's matter.
+    let offline = plan.env.contains_key(OFFLINE).then_some(OFFLINE);
+    let hide: Vec<_> = choice.held.iter().copied().filter(|name| !choice.used.contains(name)).chain(offline).collect();
     let overlay = json!({ "config": hidden, "hide": hide });
     let private = |path, content| FileWrite { path, content: FileContent::Replace(content), private: true };
     plan.files.push(private(plugin, WATCH.to_vec()));

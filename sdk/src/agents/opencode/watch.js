@@ -37,7 +37,7 @@ function tells({ type, properties }) {
 export const AgentRunner = async () => ({
   config: async (config) => {
     put(ours, config)
-    // The configuration has them by now, and programs that are started inherit the rest.
+    // They have done what they are for: the configuration has the keys, plugins are installed. Programs that are started inherit the rest.
     for (const name of hide) delete process.env[name]
   },
   event: async ({ event }) => {
