@@ -44,6 +44,7 @@ impl AgentRun {
         let scene = Scene::of(origin.clone(), cli.agent, &cli.program, &model.base_url());
         // The CLIs themselves repeat for minutes.
         let scene = scene.with(clis::key_variable(cli.agent), KEY).with("AGENT_MAX_RETRIES", "1");
+        let scene = clis::shortcuts(cli.agent).into_iter().fold(scene, |scene, (name, file)| scene.with(name, file));
         Self { model, scene }
     }
 
@@ -51,6 +52,13 @@ impl AgentRun {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
         self.scene = self.scene.with(name, value);
+        self
+    }
+
+    /// As the CLI starts by itself, without the tests' shortcuts.
+    #[must_use]
+    pub fn without_shortcuts(mut self, agent: &str) -> Self {
+        self.scene = clis::shortcuts(agent).into_iter().fold(self.scene, |scene, (name, _)| scene.without(name));
         self
     }
 

@@ -30,6 +30,8 @@ struct Packaging {
     /// Where the program may be: the package that holds it (`{cpu}` stands for the processor; empty: the pinned package itself), and the
     /// path in it, in which `*` stands for one directory.
     places: &'static [(&'static str, &'static str)],
+    /// Variables that make it start faster, each with a file beside the pins.
+    files: &'static [(&'static str, &'static str)],
 }
 
 const PACKAGINGS: &[Packaging] = &[
@@ -37,13 +39,15 @@ const PACKAGINGS: &[Packaging] = &[
         agent: "claude",
         key_variable: "ANTHROPIC_API_KEY",
         places: &[("@anthropic-ai/claude-code-linux-{cpu}", "claude"), ("@anthropic-ai/claude-code-linux-{cpu}-musl", "claude")],
+        files: &[],
     },
     Packaging {
         agent: "codex",
         key_variable: "CODEX_API_KEY",
         places: &[("@openai/codex-linux-{cpu}", "vendor/*/bin/codex"), ("@openai/codex-linux-{cpu}", "vendor/*/codex/codex")],
+        files: &[],
     },
-    Packaging { agent: "gemini", key_variable: "GEMINI_API_KEY", places: &[("", "bundle/gemini.js")] },
+    Packaging { agent: "gemini", key_variable: "GEMINI_API_KEY", places: &[("", "bundle/gemini.js")], files: &[] },
     Packaging {
         agent: "opencode",
         key_variable: "ANTHROPIC_API_KEY",
@@ -52,13 +56,16 @@ const PACKAGINGS: &[Packaging] = &[
             ("opencode-linux-{cpu}-baseline", "bin/opencode"),
             ("opencode-linux-{cpu}-musl", "bin/opencode"),
         ],
+        // Of its own list of models, whose hundreds of providers cost half of a start, the one that the tests name.
+        files: &[("OPENCODE_MODELS_PATH", "opencode-models.json")],
     },
     // By their manifests in `images/agents`.
-    Packaging { agent: "qwen", key_variable: "OPENAI_API_KEY", places: &[("", "cli-entry.js")] },
+    Packaging { agent: "qwen", key_variable: "OPENAI_API_KEY", places: &[("", "cli-entry.js")], files: &[] },
     Packaging {
         agent: "copilot",
         key_variable: "COPILOT_PROVIDER_API_KEY",
         places: &[("@github/copilot-linux-{cpu}", "copilot"), ("@github/copilot-linuxmusl-{cpu}", "copilot")],
+        files: &[],
     },
 ];
 
@@ -69,6 +76,16 @@ const PACKAGINGS: &[Packaging] = &[
 #[must_use]
 pub fn key_variable(agent: &str) -> &'static str {
     packaging(agent).key_variable
+}
+
+/// Variables that make an agent start faster than it does by itself, for runs that are about something else.
+///
+/// # Panics
+/// No such agent is pinned.
+#[must_use]
+pub fn shortcuts(agent: &str) -> Vec<(&'static str, PathBuf)> {
+    let beside = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("agents").join(name);
+    packaging(agent).files.iter().map(|(variable, name)| (*variable, beside(name))).collect()
 }
 
 /// Where the manifests are of the agents that are not built in.

@@ -125,6 +125,7 @@ impl Pod {
             .with("AGENT_PROGRAM", &cli.program)
             .with("AGENT_ENDPOINT", model.base_url())
             .with("AGENT_MAX_RETRIES", "1");
+        let pod = clis::shortcuts(kind.agent).into_iter().fold(pod, |pod, (name, file)| pod.with(name, file));
         let more = kind.env.iter().copied().chain(kind.model.map(|model| ("KELOS_MODEL", model)));
         Some(more.fold(pod, |pod, (name, value)| pod.with(name, value)))
     }

@@ -69,6 +69,7 @@ impl Stage {
             .variable("AGENT_PROMPT", "Please do it.")
             .variable("AGENT_REPO", origin)
             .variable("AGENT_MAX_RETRIES", "1");
+        let this = clis::shortcuts(cli.agent).into_iter().fold(this, |this, (name, file)| this.variable(name, file));
         let at = |name: &str| this.path(name);
         let paths = [
             ("HOME", at("home")),

@@ -1,7 +1,7 @@
 //! The real OpenCode CLI through the runner, in every scenario that ends by itself or by a limit: how it ended, and what it cost.
 //!
 //! OpenCode repeats for more than a minute, with no setting for it; here it is stopped when it repeats a second time (AGENT_MAX_RETRIES=1),
-//! which its ledger tells. It starts slowly, so that some runs go on side by side.
+//! which its ledger tells.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use agent_conformance::model::{Scenario, builtin};
 use agent_tests::agent_run::AgentRun;
-use agent_tests::clis;
+use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::probe;
-use agent_tests::runs::{Counted, KEY, Origin, Wanted, wanted};
+use agent_tests::runs::{Counted, KEY, Origin, Wanted, in_parallel, wanted};
 
 const MODEL: &str = "anthropic/claude-sonnet-4-5";
 /// Scenarios that end only by a signal or another limit: `opencode_signals` has them.
@@ -20,7 +20,7 @@ const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep"
 
 macro_rules! scenarios {
     ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {
-        const TRIED: &[&str] = &[$($scenario),*];
+        const TRIED: &[(&str, Wanted<'static>)] = &[$(($scenario, wanted($status, $reason, $code, $retry))),*];
 
         /// Status, reason, exit code, retry and tokens are right in …
         mod the_outcome_is_right_in {
@@ -64,10 +64,22 @@ scenarios! {
     overloaded_mid_stream: "overloaded-mid-stream", "failed", "Overloaded", 75, true;
 }
 
-/// Plays a scenario to its end. The tokens are those of the answers that the CLI got whole: it counts no others.
+/// Plays a scenario to its end, with the newest version.
 fn play(scenario: &str, wanted: Wanted<'_>) {
-    let Some(mut run) = AgentRun::of("opencode", scenario) else { return };
-    run = run.with("AGENT_MODEL", MODEL);
+    let Some(cli) = clis::newest("opencode") else { return };
+    play_with(&cli, scenario, wanted);
+    saw("opencode", Ability::Reasons, Support::Yes);
+    saw("opencode", Ability::Usage, Support::Yes);
+    match scenario {
+        "subagent" => saw("opencode", Ability::SubAgentUsage, Support::Yes),
+        "http-429" => saw("opencode", Ability::RetryLimit, Support::Yes),
+        _ => {}
+    }
+}
+
+/// The tokens are those of the answers that the CLI got whole: it counts no others.
+fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) {
+    let mut run = AgentRun::with_cli(cli, &Origin::start(), Scenario::builtin(scenario).unwrap()).with("AGENT_MODEL", MODEL);
     if scenario.starts_with("flaky") {
         run = run.with("AGENT_MAX_RETRIES", "3");
     }
@@ -81,33 +93,38 @@ fn play(scenario: &str, wanted: Wanted<'_>) {
     // Of a run that never got a whole answer nothing is known, and nothing was billed.
     let nothing = Counted { input: Some(0), cache_read: Some(0), cache_write: Some(0), output: Some(0) };
     if ended.message["origin"] == "agent" {
-        assert!(counted == billed || (counted == Counted::default() && billed == nothing), "{}\n{ended}", run.requests());
+        assert!(counted == billed || (counted == Counted::default() && billed == nothing), "{} {}\n{ended}", cli.version, run.requests());
     } else {
-        assert!(counted.is_within(billed), "{}\n{ended}", run.requests());
+        assert!(counted.is_within(billed), "{} {}\n{ended}", cli.version, run.requests());
     }
     let is_committed = ["success", "flaky-429", "flaky-500", "late-401", "late-500", "cut-late"].contains(&scenario);
     let commit = run.scene.git(&["rev-parse", "HEAD"]);
     assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
     assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
     assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
-    saw("opencode", Ability::Reasons, Support::Yes);
-    saw("opencode", Ability::Usage, Support::Yes);
-    match scenario {
-        "subagent" => saw("opencode", Ability::SubAgentUsage, Support::Yes),
-        "http-429" => saw("opencode", Ability::RetryLimit, Support::Yes),
-        _ => {}
-    }
+}
+
+/// The main scenarios with every other version that is pinned: two at a time, since a run also waits.
+#[test]
+fn older_versions_end_the_same() {
+    let main = ["subagent", "success", "http-401", "http-429"];
+    let clis = clis::older("opencode");
+    let tried = TRIED.iter().filter(|(scenario, _)| main.contains(scenario));
+    let cells: Vec<_> = tried.flat_map(|(scenario, wanted)| clis.iter().map(move |cli| (cli, *scenario, *wanted))).collect();
+    in_parallel(2, &cells, |(cli, scenario, wanted)| play_with(cli, scenario, *wanted));
 }
 
 #[test]
 fn every_built_in_scenario_is_tried() {
-    let tried: BTreeSet<&str> = TRIED.iter().chain(ENDLESS).copied().collect();
+    let tried: BTreeSet<&str> = TRIED.iter().map(|(scenario, _)| scenario).chain(ENDLESS).copied().collect();
     assert_eq!(tried, builtin::names().collect());
 }
 
 #[test]
 fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() {
     let Some(run) = AgentRun::of("opencode", "success").map(|run| run.with("AGENT_MODEL", MODEL)) else { return };
+    // What it cost is by the CLI's own list.
+    let run = run.without_shortcuts("opencode");
     let ended = run.scene.run();
     ended.assert(wanted("succeeded", "Completed", 0, false));
     // Two answers: 1000 + 200 read + 30 written, and 1200.
@@ -124,6 +141,9 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
     let whole = std::fs::read_to_string(run.scene.path("result.json")).unwrap();
     let told = [ended.stdout.join("\n"), ended.stderr.clone(), ended.message.to_string(), whole];
     assert!(told.iter().all(|text| !text.contains(KEY)));
+    // Nothing was installed: an image is what its builder made it, and a start does not wait for a registry.
+    let installed = ["home/.npm", "home/.config/opencode/node_modules", "home/.config/opencode/package.json"];
+    assert!(installed.iter().all(|path| !run.scene.path(path).exists()), "{installed:?}");
     // What only this run needed is gone with it, the library of some megabytes that it unpacks too.
     let left: Vec<_> = std::fs::read_dir(run.scene.path("tmp")).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(
@@ -136,9 +156,9 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
 }
 
 /// Each of its providers' wires.
-fn play_with(model: &str, key: &str, scenario: &str) {
+fn play_over(model: &str, key: &str, scenario: &str) {
     let Some(run) = AgentRun::of("opencode", scenario) else { return };
-    let mut run = run.with("AGENT_MODEL", model);
+    let mut run = run.without_shortcuts("opencode").with("AGENT_MODEL", model);
     run.scene = run.scene.without("ANTHROPIC_API_KEY").with(key, KEY);
     let ended = run.scene.run();
     ended.assert(wanted("succeeded", "Completed", 0, false));
@@ -151,40 +171,20 @@ fn play_with(model: &str, key: &str, scenario: &str) {
 
 #[test]
 fn openai_s_responses_are_counted_as_billed() {
-    play_with("openai/gpt-5.1", "OPENAI_API_KEY", "success");
+    play_over("openai/gpt-5.1", "OPENAI_API_KEY", "success");
 }
 
 #[test]
 fn google_s_answers_are_counted_as_billed() {
-    play_with("google/gemini-2.5-pro", "GEMINI_API_KEY", "success");
+    play_over("google/gemini-2.5-pro", "GEMINI_API_KEY", "success");
 }
 
 #[test]
 fn a_gateway_s_model_that_nobody_knows_is_asked_over_chat_completions_with_the_one_key() {
-    play_with("gateway/model-of-tomorrow", "OPENCODE_API_KEY", "success");
+    play_over("gateway/model-of-tomorrow", "OPENCODE_API_KEY", "success");
 }
 
 #[test]
 fn the_one_key_is_the_key_of_the_provider_that_the_model_names() {
-    play_with(MODEL, "OPENCODE_API_KEY", "subagent");
-}
-
-#[test]
-fn the_older_versions_count_their_sub_agents_and_fail_for_the_same_reasons() {
-    let origin = Origin::start();
-    for cli in clis::older("opencode") {
-        for (scenario, wanted) in [
-            ("subagent", wanted("succeeded", "Completed", 0, false)),
-            ("success", wanted("succeeded", "Completed", 0, false)),
-            ("http-401", wanted("failed", "AuthenticationFailed", 77, false)),
-            ("http-429", wanted("failed", "RateLimited", 75, true)),
-        ] {
-            let run = AgentRun::with_cli(&cli, &origin, Scenario::builtin(scenario).unwrap()).with("AGENT_MODEL", MODEL);
-            let ended = run.scene.run();
-            ended.assert(wanted);
-            if wanted.code == 0 {
-                assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
-            }
-        }
-    }
+    play_over(MODEL, "OPENCODE_API_KEY", "subagent");
 }
