@@ -120,3 +120,19 @@ fn everything_that_it_cannot_take_is_told_at_once() {
     let fields: Vec<String> = plan(&task).unwrap_err().into_iter().map(|error| error.field).collect();
     assert_eq!(fields, ["agent.endpoint", "prompt", "agent.extraArgs[0]", "mcpServers.old"]);
 }
+
+#[test]
+fn for_later_everything_stands_where_codex_looks_by_itself() {
+    let mut surroundings = Surroundings { for_later: true, ..surroundings() };
+    surroundings.env = [("OPENAI_API_KEY".to_owned(), "sk-secret".to_owned())].into();
+    let task = json!({
+        "agent": {"type": "codex", "model": "gpt-5.5", "effort": "high", "endpoint": "http://gateway"},
+        "mcpServers": {"a": {"command": "server", "env": {"TOKEN": "x"}}}
+    });
+    let plan = plan_in(&task, &surroundings).unwrap();
+    assert!(plan.files.iter().all(|file| file.path.starts_with("/home/agent/.codex")), "{plan:#?}");
+    let config = plan.files.iter().find(|file| file.path.ends_with("config.toml")).unwrap();
+    assert!(config.private && config.path == std::path::Path::new("/home/agent/.codex/config.toml"), "{config:?}");
+    let FileContent::MergeToml(fields) = &config.content else { panic!("{config:?}") };
+    insta::assert_snapshot!(format!("{:#}", Value::Object(fields.clone())));
+}

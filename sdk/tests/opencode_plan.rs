@@ -157,5 +157,14 @@ fn for_later_everything_stands_where_opencode_looks_by_itself() {
     let config = plan.files.iter().find(|file| file.path == Path::new("/state/opencode/opencode.json")).unwrap();
     let FileContent::MergeJson(fields) = &config.content else { panic!("{config:?}") };
     assert_eq!(fields["mcp"]["a"]["environment"]["TOKEN"], "sk-secret");
+    assert_eq!(fields["provider"]["anthropic"]["options"], json!({"baseURL": "http://gateway:8080/v1"}));
+    assert_eq!(fields["model"], "anthropic/claude-sonnet-4-5");
     assert!(config.private);
+
+    // A key stays where it is: only the variable's name is written.
+    surroundings.env.remove("ANTHROPIC_API_KEY");
+    surroundings.env.insert("OPENCODE_API_KEY".into(), "sk-secret-3".into());
+    let plan = plan_in(&everything(), &surroundings).unwrap();
+    let config = format!("{:?}", plan.files.iter().find(|file| file.path.ends_with("opencode.json")).unwrap());
+    assert!(config.contains("{env:OPENCODE_API_KEY}") && !config.contains("sk-secret-"), "{config}");
 }

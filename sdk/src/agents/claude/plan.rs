@@ -7,6 +7,7 @@
 //! | instructions, a repository's `AGENTS.md` | `rules/agent-runner.md` in Claude's configuration directory | read beside the user's own `CLAUDE.md`, which stays untouched |
 //! | MCP servers | a private file, `--mcp-config` | argv is public, and `env` and `headers` hold secrets |
 //! | the same, where Claude is started later by others | its user's `.claude.json` | nobody would pass the argument |
+//! | endpoint, model, plugins, where Claude is started later by others | its user's `settings.json`, `skills` and `agents` | the same |
 //! | plugins | `--plugin-dir` each | no manifest needed; skills and sub-agents are named `plugin:name` |
 //! | endpoint | `ANTHROPIC_BASE_URL` in the environment, and pinned in a private file, `--settings` | a repository's settings come after the environment, and before `--settings` |
 //! | credentials | a file descriptor where Claude can take them so | hooks, MCP servers and the model's shell inherit the environment |
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::trust::{self, Reach};
-use crate::agent::{FileContent, FileWrite, Installed, Plan, PlanError, PlanRequest, RepositoryFile, Secret, Surroundings};
+use crate::agent::{FileContent, FileWrite, Installed, Plan, PlanError, PlanRequest, Plugin, RepositoryFile, Secret, Surroundings};
+use crate::agents::plugins;
 use crate::task::{McpServer, Task};
 
 /// The variables that hold secrets of Claude's providers.
@@ -75,8 +77,10 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.add_settings(&own_dir, task, surroundings);
     plan.add_mcp_servers(&own_dir, task, surroundings);
     plan.add_instructions(task, surroundings);
-    for plugin in plugins {
-        plan.args.push(format!("--plugin-dir={}", plugin.dir.display()));
+    if surroundings.for_later {
+        plan.install_plugins(plugins, surroundings)?;
+    } else {
+        plan.args.extend(plugins.iter().map(|plugin| format!("--plugin-dir={}", plugin.dir.display())));
     }
     match reach {
         Reach::Everything => plan.env.extend(trust::against_later_changes(surroundings)),
@@ -200,6 +204,14 @@ impl Plan {
         if let Some(endpoint) = endpoint {
             env.insert("ANTHROPIC_BASE_URL".to_owned(), json!(endpoint));
         }
+        if surroundings.for_later {
+            let fields =
+                [("env", (!env.is_empty()).then_some(Value::Object(env))), ("model", task.agent.model.as_ref().map(|model| json!(model)))];
+            let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+            let path = config_dir(surroundings).join("settings.json");
+            self.files.push(FileWrite { path, content: FileContent::MergeJson(fields), private: true });
+            return;
+        }
         let path = own_dir.join("settings.json");
         // A file and not an argument: an endpoint may hold a password, and argv is public.
         self.args.push(format!("--settings={}", path.display()));
@@ -232,6 +244,15 @@ impl Plan {
         let path = own_dir.join("mcp.json");
         self.args.push(format!("--mcp-config={}", path.display()));
         self.files.push(FileWrite { path, content: json_file(&json!({ "mcpServers": servers })), private: true });
+    }
+
+    /// Skills and sub-agents where Claude finds its user's own.
+    fn install_plugins(&mut self, plugins: &[Plugin], surroundings: &Surroundings) -> Result<(), Vec<PlanError>> {
+        for (name, wanted) in [("skills", plugins::skills(plugins)?), ("agents", plugins::sub_agent_files(plugins)?)] {
+            let path = config_dir(surroundings).join(name);
+            self.files.push(FileWrite { path, content: FileContent::Install(wanted), private: false });
+        }
+        Ok(())
     }
 
     /// The task's instructions, and the repository's `AGENTS.md`, which Claude does not read by itself.

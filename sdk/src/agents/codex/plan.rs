@@ -73,8 +73,12 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let home = codex_home(surroundings);
     set_environment(&mut plan, surroundings);
     plan.warnings.extend(unknown_effort(task));
-    add_settings(&mut plan, task);
-    add_profile(&mut plan, &home, task, surroundings, levels);
+    if surroundings.for_later {
+        add_config(&mut plan, &home, task, surroundings, levels);
+    } else {
+        add_settings(&mut plan, task);
+        add_profile(&mut plan, &home, task, surroundings, levels);
+    }
     if let Some(content) = auth_file {
         plan.files.push(FileWrite { path: home.join("auth.json"), content: FileContent::Replace(content), private: true });
     }
@@ -228,6 +232,32 @@ fn add_settings(plan: &mut Plan, task: &Task) {
 
 /// The file that is ours: all of it is of this run.
 fn add_profile(plan: &mut Plan, home: &Path, task: &Task, surroundings: &Surroundings, levels: Value) {
+    let path = home.join(format!("{PROFILE}.config.toml"));
+    plan.files.push(FileWrite { path, content: FileContent::MergeToml(profile(task, surroundings, levels)), private: true });
+}
+
+/// The user's own file, which Codex reads without being told: for a start by somebody else, with no arguments of ours.
+fn add_config(plan: &mut Plan, home: &Path, task: &Task, surroundings: &Surroundings, levels: Value) {
+    let mut fields = profile(task, surroundings, levels);
+    for setting in SETTINGS {
+        let Some((path, value)) = setting.split_once('=') else { continue };
+        let value = json!(value == "true");
+        match path.split_once('.') {
+            Some((table, key)) => fields.entry(table).or_insert_with(|| json!({}))[key] = value,
+            None => _ = fields.insert(path.to_owned(), value),
+        }
+    }
+    fields.insert("shell_environment_policy".to_owned(), json!({ "exclude": SECRET_VARIABLES }));
+    if !trust::is_trusted(task.trust) {
+        fields.insert("project_doc_max_bytes".to_owned(), json!(0));
+    }
+    let choices = [("model", &task.agent.model), ("model_reasoning_effort", &task.agent.effort)];
+    fields.extend(choices.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value.as_ref()?)))));
+    plan.files.push(FileWrite { path: home.join("config.toml"), content: FileContent::MergeToml(fields), private: true });
+}
+
+/// Trust, provider and MCP servers.
+fn profile(task: &Task, surroundings: &Surroundings, levels: Value) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("projects".to_owned(), levels);
     if let Some(endpoint) = &task.agent.endpoint {
@@ -238,8 +268,7 @@ fn add_profile(plan: &mut Plan, home: &Path, task: &Task, surroundings: &Surroun
     if !servers.is_empty() {
         fields.insert("mcp_servers".to_owned(), Value::Object(servers));
     }
-    let path = home.join(format!("{PROFILE}.config.toml"));
-    plan.files.push(FileWrite { path, content: FileContent::MergeToml(fields), private: true });
+    fields
 }
 
 /// The task's instructions, and the repository's where Codex does not read them by itplan.
@@ -272,9 +301,10 @@ fn provider(endpoint: &str, task: &Task, surroundings: &Surroundings) -> Value {
         "wire_api": "responses",
         "supports_websockets": false,
     });
-    let has_key = ["CODEX_API_KEY", "OPENAI_API_KEY"].iter().any(|name| given(surroundings, name).is_some());
-    if has_key {
-        provider["env_key"] = json!("CODEX_API_KEY");
+    let key = ["CODEX_API_KEY", "OPENAI_API_KEY"].into_iter().find(|name| given(surroundings, name).is_some());
+    if let Some(key) = key {
+        // Only for a start of ours the one is set by the other.
+        provider["env_key"] = json!(if surroundings.for_later { key } else { "CODEX_API_KEY" });
     } else {
         provider["requires_openai_auth"] = json!(true);
     }

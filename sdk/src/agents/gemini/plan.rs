@@ -61,6 +61,10 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     add_extensions(&mut plan, plugins, &gemini_dir);
     // Only so that the directory for the telemetry is there.
     plan.files.push(FileWrite { path: own_dir.join(TELEMETRY), content: FileContent::Replace(Vec::new()), private: true });
+    if surroundings.for_later && task.agent.endpoint.is_some() {
+        let problem = "Gemini takes an endpoint from its environment alone, and no directory is trusted unless that says so";
+        plan.warnings.push(format!("{problem}: whoever starts it has to set GOOGLE_GEMINI_BASE_URL and GEMINI_CLI_TRUST_WORKSPACE=true"));
+    }
     let choices = [("--model", &task.agent.model), ("--resume", &task.agent.resume)];
     // Written as `--flag=value`, since a value may begin with a dash.
     plan.args.extend(choices.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?))));

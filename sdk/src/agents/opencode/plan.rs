@@ -9,7 +9,7 @@
 //! | endpoint | a provider's `baseURL` in `OPENCODE_CONFIG_CONTENT` | read after every file of the repository; it wins over them |
 //! | the same, MCP servers, keys | a private file that the runner's plugin puts over everything else, and removes | the variable above is inherited by every program that is started; this is seen by none |
 //! | npm, offline | a variable that the plugin takes away when all plugins are loaded | else each start installs 60 MB, and waits for it |
-//! | MCP servers, where OpenCode is started later by others | `opencode.json` in that directory | nobody would hand over the plugin |
+//! | endpoint, MCP servers, model, where OpenCode is started later by others | `opencode.json` in that directory | nobody would hand over the plugin |
 //!
 //! What of the repository's own configuration counts is decided in [`super::trust`].
 
@@ -84,8 +84,11 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.files.push(file("skills", FileContent::Install(skills), false));
     plan.files.push(file("agents", FileContent::Install(sub_agents), false));
     if surroundings.for_later {
-        let mcp = Map::from_iter([("mcp".to_owned(), mcp_servers(task))]);
-        plan.files.push(file("opencode.json", FileContent::MergeJson(mcp), true));
+        let fields = lasting_configuration(task, surroundings, &choice);
+        plan.files.push(file("opencode.json", FileContent::MergeJson(fields), true));
+        if task.agent.effort.is_some() {
+            plan.warnings.push("OpenCode takes an effort by its flag `--variant` alone, so whoever starts it has to say it".to_owned());
+        }
         return Ok(plan);
     }
     let hidden = hidden_configuration(task, surroundings, &choice, &reach);
@@ -218,6 +221,26 @@ fn provider(task: &Task, choice: &Choice) -> Option<Value> {
         provider["models"][model] = json!({});
     }
     Some(provider)
+}
+
+/// What OpenCode finds by itself, where somebody else starts it later.
+fn lasting_configuration(task: &Task, surroundings: &Surroundings, choice: &Choice) -> Map<String, Value> {
+    let mut providers = json!({});
+    if let Some(provider) = provider(task, choice) {
+        providers[&choice.provider] = provider;
+    }
+    // A provider's own variables it knows by itself; of the one key for all it has to be told, by name.
+    for provider in providers::with_the_one_key(choice, &surroundings.env) {
+        providers[provider]["options"]["apiKey"] = json!(format!("{{env:{}}}", providers::ANY_KEY));
+    }
+    let mut fields = Map::from_iter([("mcp".to_owned(), mcp_servers(task)), ("autoupdate".to_owned(), json!(false))]);
+    if providers.as_object().is_some_and(|providers| !providers.is_empty()) {
+        fields.insert("provider".to_owned(), providers);
+    }
+    if let Some(model) = &task.agent.model {
+        fields.insert("model".to_owned(), json!(model));
+    }
+    fields
 }
 
 /// What no program that OpenCode starts may see, and no file of the repository may change.

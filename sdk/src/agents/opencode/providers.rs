@@ -37,7 +37,7 @@ const PROVIDERS: &[Provider] = &[
 ];
 
 /// The variable that holds the key of whichever provider the model names.
-const ANY_KEY: &str = "OPENCODE_API_KEY";
+pub(super) const ANY_KEY: &str = "OPENCODE_API_KEY";
 
 /// The variables that hold secrets of OpenCode's providers.
 pub(super) const SECRET_VARIABLES: &[&str] = &[
@@ -116,6 +116,12 @@ pub(super) fn choose(task: &Task, env: &BTreeMap<String, String>) -> Choice {
     }
     choice.held = SECRET_VARIABLES.iter().copied().filter(|name| name.ends_with("_API_KEY") && value(name).is_some()).collect();
     choice
+}
+
+/// The providers whose key is the one for all, and that do not look for it themselves.
+pub(super) fn with_the_one_key<'a>(choice: &'a Choice, env: &'a BTreeMap<String, String>) -> impl Iterator<Item = &'a str> {
+    let is_the_one = |provider: &str, key: &String| provider != "opencode" && env.get(ANY_KEY) == Some(key);
+    choice.keys.iter().filter(move |(provider, key)| is_the_one(provider, key)).map(|(provider, _)| provider.as_str())
 }
 
 #[cfg(test)]
