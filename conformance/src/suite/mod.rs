@@ -17,6 +17,7 @@
 //! | [`fake`] | the suite's own agent, and its scripts |
 //! | [`stream`] | what it prints |
 //! | [`git`] | the suite's git server |
+//! | [`mcp`] | the suite's MCP servers |
 //! | [`scenario`] | what is done with an image to see how it behaves |
 //! | [`check`] | a requirement's check, and what it finds |
 //! | [`checks`] | all of them, a file per area |
@@ -28,6 +29,7 @@ pub mod engine;
 pub mod evidence;
 pub mod fake;
 pub mod git;
+pub mod mcp;
 pub mod profile;
 pub mod requirement;
 pub mod scenario;

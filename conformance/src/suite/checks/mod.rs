@@ -3,6 +3,7 @@
 //! What an image must *not* do is also not done by one that does nothing; so such a check asks first whether the image did its task where
 //! nothing stood against it ([`read::control`]), and says "not testable" if it did not.
 
+mod agent;
 mod cfg;
 mod env;
 mod img;
@@ -31,6 +32,17 @@ pub fn of(id: &str) -> Option<&'static Check> {
     all().find(|check| check.id == id)
 }
 
-/// The areas.
-const AREAS: &[&[Check]] =
-    &[img::CHECKS, ver::CHECKS, env::CHECKS, ws::CHECKS, cfg::CHECKS, run::CHECKS, str::CHECKS, term::CHECKS, out::CHECKS, sec::CHECKS];
+/// The areas; what needs a model stands last.
+const AREAS: &[&[Check]] = &[
+    img::CHECKS,
+    ver::CHECKS,
+    env::CHECKS,
+    ws::CHECKS,
+    cfg::CHECKS,
+    run::CHECKS,
+    str::CHECKS,
+    term::CHECKS,
+    out::CHECKS,
+    sec::CHECKS,
+    agent::CHECKS,
+];

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use ended::Ended;
-pub use records::{AgentEvent, AgentRecord, GitRequest, HeadFact, ModelRequest, PromptWay};
+pub use records::{AgentEvent, AgentRecord, GitRequest, HeadFact, McpRequest, ModelRequest, PromptWay};
 
 use super::subject::Subject;
 use crate::model::bill::Tokens;
@@ -126,6 +126,8 @@ pub struct RunFacts {
     pub records: Vec<AgentRecord>,
     /// What the git server was asked, in order.
     pub git: Vec<GitRequest>,
+    /// What the MCP server over HTTP was asked, in order.
+    pub mcp: Vec<McpRequest>,
     /// What the model server was asked, in order.
     pub model: Vec<ModelRequest>,
     /// What it billed.

@@ -132,6 +132,17 @@ pub struct GitRequest {
     pub wants: Vec<String>,
 }
 
+/// One request to the suite's MCP server over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct McpRequest {
+    /// The JSON-RPC method; empty if the request was none.
+    pub method: String,
+    /// The header that the task gives, as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+}
+
 /// One request to the scripted model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -13,8 +13,9 @@ use nix::unistd::{ForkResult, Pid, fork, setsid};
 
 use super::recorder::Recorder;
 use super::script::{Script, Step};
-use super::{RECORDS, SCRIPTS, look};
+use super::{MCP, RECORDS, SCRIPTS, look};
 use crate::suite::evidence::{AgentEvent, AgentRecord};
+use crate::suite::mcp;
 
 /// What it says when it is asked for its version, as runners do of agents.
 const VERSION: &str = "0.0.0 (conformance)";
@@ -40,6 +41,10 @@ pub fn main(stage: &Path, role: &str) -> u8 {
         return NO_SCRIPT;
     };
     recorder.record(look::started());
+    if role == MCP {
+        let mut called = |method: &str| recorder.record(AgentEvent::Mark { name: method.to_owned() });
+        return u8::from(mcp::serve_stdio(&mut called).is_err());
+    }
     let mut actor = Actor { stage: stage.to_owned(), canaries: script.canaries.clone(), recorder, expected: SigSet::empty() };
     let code = actor.play(script.roles.get(role).map(Vec::as_slice).unwrap_or_default());
     actor.recorder.record(AgentEvent::Ended { code });

@@ -25,21 +25,22 @@ pub const SCRIPTS: &str = "scripts.json";
 pub const RECORDS: &str = "records.jsonl";
 /// The prompt, where the agent is to look for it in what it is given.
 pub const PROMPT: &str = "prompt";
-/// Where the suite's program lies on the stage: as `agent` and as `setup`.
+/// Where the suite's program lies on the stage, under the name of each role.
 pub const PROGRAMS: &str = "bin";
 /// The role of whatever stands at the agent's path.
 pub const AGENT: &str = "agent";
 /// The role of the setup command.
 pub const SETUP: &str = "setup";
+/// The role of the MCP server, which serves in place of playing a script.
+pub const MCP: &str = "mcp";
 
 /// Becomes the agent where a script is found, and then never returns.
 pub fn main_if_agent() {
     let Ok(program) = std::env::current_exe() else { return };
     let Some(stage) = stage_of(&program) else { return };
-    let role = match program.parent() {
-        Some(dir) if dir == stage.join(PROGRAMS) && program.file_name().is_some_and(|name| name == SETUP) => SETUP,
-        _ => AGENT,
-    };
+    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_program = program.parent().is_some_and(|dir| dir == stage.join(PROGRAMS));
+    let role = [SETUP, MCP].into_iter().find(|role| is_program && *role == name).unwrap_or(AGENT);
     std::process::exit(i32::from(actor::main(&stage, role)));
 }
 

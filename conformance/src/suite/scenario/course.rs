@@ -124,10 +124,9 @@ fn gather(stage: Stage, mut facts: RunFacts) -> Run {
     let dir = &stage.dir;
     facts.records = records(dir);
     facts.git = stage.git.as_ref().map(|server| server.requests()).unwrap_or_default();
+    facts.mcp = stage.mcp.as_ref().map(|server| server.requests()).unwrap_or_default();
     if let Some(model) = &stage.model {
-        let sentinels: Vec<(&str, &str)> =
-            facts.known.iter().filter_map(|(name, text)| Some((name.strip_prefix("sentinel-")?, text.as_str()))).collect();
-        facts.model = model.requests().iter().map(|record| asked(record, &sentinels)).collect();
+        facts.model = model.requests().iter().map(|record| asked(record, &stage.sentinels)).collect();
         facts.bill = Some(model.bill().total);
     }
     let work = dir.join(WORK);
@@ -160,12 +159,12 @@ fn records(dir: &Path) -> Vec<AgentRecord> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn asked(record: &crate::model::Record, sentinels: &[(&str, &str)]) -> ModelRequest {
+fn asked(record: &crate::model::Record, sentinels: &BTreeMap<String, String>) -> ModelRequest {
     ModelRequest {
         request: format!("{} {}", record.method, record.path),
         model: record.model.clone(),
         status: record.status.unwrap_or_default(),
-        sentinels: sentinels.iter().filter(|(_, text)| record.mentions(text)).map(|(name, _)| (*name).to_owned()).collect(),
+        sentinels: sentinels.iter().filter(|(_, text)| record.mentions(text)).map(|(name, _)| name.clone()).collect(),
         tools: record.tools.clone(),
         question: record.is_question(),
     }

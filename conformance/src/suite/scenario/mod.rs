@@ -5,8 +5,9 @@
 //! | [`stage`] | what a scenario prepares: scripts, files, variables, servers |
 //! | `course` | starting the image, what happens while it runs, and gathering what is left |
 //! | [`gather`] | all wanted scenarios, some at once |
-//! | `core`, `streams`, `ends`, `workspace`, `platforms` | the scenarios themselves |
+//! | `core`, `streams`, `ends`, `workspace`, `platforms`, `agent` | the scenarios themselves |
 
+mod agent;
 mod core;
 mod course;
 mod ends;
@@ -72,7 +73,9 @@ impl From<std::io::Error> for Unfit {
 
 /// All scenarios, in the order in which they are run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [core::SCENARIOS, streams::SCENARIOS, ends::SCENARIOS, workspace::SCENARIOS, platforms::SCENARIOS].into_iter().flatten()
+    [core::SCENARIOS, streams::SCENARIOS, ends::SCENARIOS, workspace::SCENARIOS, platforms::SCENARIOS, agent::SCENARIOS]
+        .into_iter()
+        .flatten()
 }
 
 /// The scenario of this name.

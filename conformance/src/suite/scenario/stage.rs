@@ -13,7 +13,8 @@ use crate::suite::engine::{Engine, Mount, Start};
 use crate::suite::evidence::Ability;
 use crate::suite::fake::{self, PROGRAMS, PROMPT, RECORDS, SCRIPTS, STAGE, Script, Step};
 use crate::suite::git::{Conduct, GitServer};
-use crate::suite::stream::Stream;
+use crate::suite::mcp::HttpServer;
+use crate::suite::stream::{Saying, Stream};
 use crate::suite::subject::Subject;
 
 /// The variables by which the known agents get their key; each holds the key canary.
@@ -63,6 +64,10 @@ pub struct Stage {
     pub git: Option<GitServer>,
     /// The model server, if there is one.
     pub model: Option<ScriptedModel>,
+    /// The MCP server over HTTP, if there is one.
+    pub mcp: Option<HttpServer>,
+    /// Texts that are looked for in the model's requests, by name.
+    pub sentinels: BTreeMap<String, String>,
     /// The image.
     pub subject: Subject,
     /// Where the container sees the directory.
@@ -90,8 +95,8 @@ impl Stage {
             fs::create_dir_all(dir.join(name))?;
             fs::set_permissions(dir.join(name), Permissions::from_mode(0o777))?;
         }
-        for name in [fake::AGENT, fake::SETUP] {
-            // One file under two names; the same file system is not a must.
+        for name in [fake::AGENT, fake::SETUP, fake::MCP] {
+            // One file under several names; the same file system is not a must.
             let path = dir.join(PROGRAMS).join(name);
             fs::hard_link(program, &path).or_else(|_| fs::copy(program, &path).map(drop))?;
         }
@@ -103,6 +108,8 @@ impl Stage {
             stream: Stream::of(subject.stream()).unwrap_or(Stream::Other),
             git: None,
             model: None,
+            mcp: None,
+            sentinels: BTreeMap::new(),
             subject: subject.clone(),
             seen_at,
             isolated,
@@ -176,6 +183,29 @@ impl Stage {
         fs::set_permissions(self.dir.join(name), Permissions::from_mode(0o644))
     }
 
+    /// Writes a file in directories that are made.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_below(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        if let Some(parent) = Path::new(name).parent() {
+            fs::create_dir_all(self.dir.join(parent))?;
+        }
+        self.write(name, content)
+    }
+
+    /// Looks for a text in the model's requests.
+    pub fn look_for(&mut self, name: &str, text: &str) {
+        self.sentinels.insert(name.to_owned(), text.to_owned());
+    }
+
+    /// Leaves the image's own agent where it is.
+    pub fn own_agent(&mut self) {
+        let ours = self.dir.join(PROGRAMS).join(fake::AGENT);
+        self.start.mounts.retain(|mount| mount.host != ours);
+        self.unset("AGENT_PROGRAM");
+    }
+
     /// What the agent does: it looks for its prompt first, always.
     pub fn agent(&mut self, steps: impl IntoIterator<Item = Step>) {
         let steps = [Step::ReadPrompt].into_iter().chain(steps).collect();
@@ -190,7 +220,7 @@ impl Stage {
     /// An agent that does these things between the beginning and the good end of its stream.
     pub fn agent_that(&mut self, steps: impl IntoIterator<Item = Step>) {
         let begin = [Step::Print(self.stream.begin())].into_iter();
-        let end = [Step::Print(self.stream.say("Done.") + &self.stream.end(super::super::stream::Saying::Succeeded, true))];
+        let end = [Step::Print(self.stream.say("Done.") + &self.stream.end(Saying::Succeeded, true))];
         self.agent(begin.chain(steps).chain(end).collect::<Vec<_>>());
     }
 
