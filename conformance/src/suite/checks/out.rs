@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::read::{control, last_block, message, parameter, parameter_is, quote, started};
 use super::schema;
-use super::str::are_events;
+use super::str::{are_events, has_events};
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::Evidence;
 
@@ -136,6 +136,7 @@ fn declared_outputs(evidence: &Evidence) -> Judged {
 }
 
 fn events_file(evidence: &Evidence) -> Judged {
+    has_events(evidence)?;
     let seen = evidence.run("happy")?;
     let Some(bytes) = &seen.run.events_file else { return Err(seen.broken("an events file", "there is none")) };
     let text = String::from_utf8_lossy(bytes);

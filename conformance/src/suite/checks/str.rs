@@ -78,11 +78,20 @@ fn truncated(evidence: &Evidence) -> Judged {
 }
 
 fn events_log(evidence: &Evidence) -> Judged {
+    has_events(evidence)?;
     let seen = evidence.run("events-log")?;
     started(&seen)?;
     let text = String::from_utf8_lossy(&seen.stdout);
     let lines: Vec<_> = text.lines().take_while(|line| !line.starts_with("---AGENT_OUTPUTS_START ")).collect();
     are_events(&seen, "stdout", &lines)
+}
+
+/// Something is read of the agent's stdout, so that there are events.
+pub(super) fn has_events(evidence: &Evidence) -> Judged {
+    match stream(evidence) {
+        Stream::None => Err(Finding::NotApplicable("nothing is read of its agent's stdout, so there are no events".into())),
+        _ => Ok(()),
+    }
 }
 
 /// There are lines, and each is an event.

@@ -6,8 +6,9 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::PROMPT;
+use super::{PROMPT, SCRIPTS};
 use crate::suite::evidence::{AgentEvent, HeadFact, PromptWay};
 
 /// The longest text of an argument or a variable that is written down.
@@ -18,6 +19,25 @@ const SEARCH_LIMIT: u64 = 8 << 20;
 const FILE_LIMIT: usize = 20_000;
 /// The most files that are named in a list.
 const LIST_LIMIT: usize = 100;
+
+/// SIGPIPE in the kernel's mask.
+const PIPE_BIT: u64 = 1 << (nix::libc::SIGPIPE - 1);
+/// Whether SIGPIPE was ignored when this program was started. Rust's own start ignores it, so that has to be seen before.
+static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the C library calls what stands in this section once, before `main`, with nothing else running.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = look_at_pipe;
+
+extern "C" fn look_at_pipe() {
+    // SAFETY: a zeroed `sigaction` is a place to write to, and a null pointer asks only.
+    let ignored = unsafe {
+        let mut action: nix::libc::sigaction = std::mem::zeroed();
+        nix::libc::sigaction(nix::libc::SIGPIPE, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == nix::libc::SIG_IGN
+    };
+    PIPE_WAS_IGNORED.store(ignored, Ordering::Relaxed);
+}
 
 /// How this process was started.
 pub(super) fn started() -> AgentEvent {
@@ -33,7 +53,7 @@ pub(super) fn started() -> AgentEvent {
         uid: nix::unistd::geteuid().as_raw(),
         gid: nix::unistd::getegid().as_raw(),
         blocked: mask("SigBlk"),
-        ignored: mask("SigIgn"),
+        ignored: mask("SigIgn") & !(if PIPE_WAS_IGNORED.load(Ordering::Relaxed) { 0 } else { PIPE_BIT }),
     }
 }
 
@@ -106,11 +126,11 @@ fn resolve(git: &Path, name: &str) -> Option<String> {
     packed.lines().find_map(|line| line.strip_suffix(name)?.strip_suffix(' ').map(str::to_owned))
 }
 
-/// Files below HOME and the temporary directories that hold a canary, the stage aside: path and permission bits.
+/// Files below HOME and the temporary directories that hold a canary, stages aside: path and permission bits.
 pub(super) fn secret_files(stage: &Path, canaries: &[String]) -> BTreeMap<String, u32> {
     let roots = ["HOME", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from).chain([PathBuf::from("/tmp")]);
     let mut found = BTreeMap::new();
-    for path in roots.flat_map(|root| walk(&root, &|path| path == stage)) {
+    for path in roots.flat_map(|root| walk(&root, &|path| path == stage || path.join(SCRIPTS).exists())) {
         let Some(bytes) = read_regular(&path) else { continue };
         if canaries.iter().any(|canary| contains(&bytes, canary.as_bytes())) {
             let mode = fs::metadata(&path).map_or(0, |meta| meta.mode() & 0o7777);

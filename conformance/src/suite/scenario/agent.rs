@@ -76,7 +76,8 @@ fn play(stage: &mut Stage, name: &str, parameters: &[(&str, &str)]) -> Result<()
     stage.serve(Conduct::Open)?;
     stage.env("AGENT_REF", REF);
     stage.know("tip", Repository::default().tip(REF));
-    stage.env("AGENT_TIMEOUT", "90s");
+    // An agent may need half a minute of a busy machine before it asks anything.
+    stage.env("AGENT_TIMEOUT", "150s");
     Ok(())
 }
 
@@ -84,7 +85,7 @@ fn play(stage: &mut Stage, name: &str, parameters: &[(&str, &str)]) -> Result<()
 fn in_vain(stage: &mut Stage, name: &str) -> Result<(), Unfit> {
     play(stage, name, &[])?;
     stage.env("AGENT_MAX_RETRIES", "2");
-    stage.env("AGENT_SILENCE_TIMEOUT", "30s");
+    stage.env("AGENT_SILENCE_TIMEOUT", "60s");
     Ok(())
 }
 
@@ -126,6 +127,8 @@ fn mcp_http(stage: &mut Stage) -> Result<(), Unfit> {
 
 fn prompt(stage: &mut Stage) -> Result<(), Unfit> {
     play(stage, "text-only", &[])?;
+    // The agent's own choice of a model: what another model can take is not what is asked here.
+    stage.unset("AGENT_MODEL");
     let line = "This line is one of many in a prompt that a model has to get whole. ";
     let mut text = line.repeat((1 << 20) / line.len());
     text.truncate((1 << 20) - 1024 - 4);

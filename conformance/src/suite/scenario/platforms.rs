@@ -63,6 +63,9 @@ fn small_budget(stage: &mut Stage) -> Result<(), Unfit> {
 }
 
 fn gateway(stage: &mut Stage) -> Result<(), Unfit> {
+    if stage.subject.words("agent.model").eq(["other"]) {
+        return Err(Unfit::Inapplicable("its agent takes no model endpoint".into()));
+    }
     let fault = |error: &dyn std::error::Error| Unfit::Fault(format!("the scripted model: {error}"));
     let scenario = model::Scenario::builtin("text-only").map_err(|error| fault(&error))?;
     let server = model::ScriptedModel::start(scenario).map_err(|error| fault(&error))?;
