@@ -38,3 +38,4 @@ release: ## Build the static, stripped binary and print its size
 
 generate: ## Write the generated files anew: JSON Schemas, the table of variables, help texts
 	UPDATE_GENERATED=1 cargo test --quiet --package agent-tests --test generated
+	UPDATE_GENERATED=1 cargo test --quiet --package agent-conformance --test reports schema

@@ -21,8 +21,15 @@
 //! | [`scenario`] | what is done with an image to see how it behaves |
 //! | [`check`] | a requirement's check, and what it finds |
 //! | [`checks`] | all of them, a file per area |
+//! | [`selection`] | which requirements a run judges |
+//! | [`baseline`] | failures that are known |
 //! | [`verdict`] | findings to verdicts, and a run's conclusion |
+//! | [`certificate`], [`badge`] | what an image that keeps all may show |
+//! | [`report`] | what is said of a run, in every format |
 
+pub mod badge;
+pub mod baseline;
+pub mod certificate;
 pub mod check;
 pub mod checks;
 pub mod engine;
@@ -31,8 +38,10 @@ pub mod fake;
 pub mod git;
 pub mod mcp;
 pub mod profile;
+pub mod report;
 pub mod requirement;
 pub mod scenario;
+pub mod selection;
 pub mod stream;
 pub mod subject;
 pub mod verdict;

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Profile;
 
-/// The rows as they stood when the suite was built.
-const ROWS: &str = include_str!("../../../spec/v1/requirements.toml");
+/// The file of the rows as it stood when the suite was built.
+pub const SOURCE: &str = include_str!("../../../spec/v1/requirements.toml");
 
 /// The keyword of a sentence, by RFC 2119. It alone is the severity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Level {
     /// An image that breaks it does not conform.
     #[serde(rename = "MUST")]
@@ -57,7 +58,7 @@ impl fmt::Display for Level {
 }
 
 /// How a requirement is tested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
     /// By the image as it lies there.
@@ -118,7 +119,7 @@ pub fn all() -> &'static [Requirement] {
     struct Rows {
         requirement: Vec<Requirement>,
     }
-    static ALL: LazyLock<Vec<Requirement>> = LazyLock::new(|| match toml::from_str::<Rows>(ROWS) {
+    static ALL: LazyLock<Vec<Requirement>> = LazyLock::new(|| match toml::from_str::<Rows>(SOURCE) {
         Ok(rows) => rows.requirement,
         // The file is part of the program, and a test reads it.
         Err(error) => panic!("spec/v1/requirements.toml: {error}"),
