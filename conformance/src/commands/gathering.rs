@@ -1,0 +1,57 @@
+//! What `check` and `reproduce` have in common: running scenarios, with progress.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::error::CommandError;
+use super::interrupt::{self, Interruptible};
+use super::progress::ProgressLine;
+use crate::suite::engine::Engine;
+use crate::suite::evidence::Evidence;
+use crate::suite::scenario::{self, GatherOptions};
+use crate::suite::subject::Subject;
+
+/// More at once would make scenarios that wait for time-outs compete for the machine.
+const MOST_AT_ONCE: usize = 4;
+
+/// How scenarios are run.
+#[derive(Debug, Args)]
+pub struct GatheringArguments {
+    /// How long one scenario may take before it is killed, such as `90s`
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// How many scenarios run at once; without, as many as there are processors, and at most 4
+    #[arg(long, value_name = "COUNT")]
+    jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// Runs scenarios with an image.
+pub fn gather(
+    arguments: &GatheringArguments,
+    engine: &dyn Engine,
+    subject: &Subject,
+    scenarios: &BTreeSet<&str>,
+) -> Result<Evidence, CommandError> {
+    let work = tempfile::Builder::new().prefix("agent-conformance-").tempdir();
+    let work =
+        work.map_err(|source| CommandError::File { what: "make a directory in", path: std::env::temp_dir(), source, given: false })?;
+    let program = std::env::current_exe();
+    let program = program.map_err(|source| CommandError::File { what: "find", path: "/proc/self/exe".into(), source, given: false })?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = GatherOptions {
+        work: work.path().to_owned(),
+        program,
+        at_once: arguments.jobs.map_or(processors.min(MOST_AT_ONCE), usize::from),
+        patience: arguments.timeout,
+    };
+    let progress = ProgressLine::new();
+    interrupt::watch();
+    let engine = Interruptible(engine);
+    let evidence = scenario::gather(&engine, subject, scenarios, &options, &|happening| progress.on(happening));
+    match interrupt::came() {
+        Some(signal) => Err(CommandError::Interrupted(signal)),
+        None => Ok(evidence),
+    }
+}

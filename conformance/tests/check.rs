@@ -1,0 +1,197 @@
+//! `check` with a real engine and a real image: what each exit code is for, and the GitHub action around it.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "support/image.rs"]
+#[allow(dead_code, reason = "the tests of engines use the rest")]
+mod image;
+#[path = "support/skip.rs"]
+mod skip;
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use agent_conformance::suite::report::Report;
+use agent_conformance::suite::verdict::Verdict;
+use image::Image;
+
+/// An image of another kind, in podman's storage: a shell that has heard of no interface. `None`, said loudly, where podman is not.
+fn image() -> Option<Arc<Image>> {
+    skip::have("podman", "podman").then(Image::shared)
+}
+
+fn said(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_agent-conformance")).args(arguments).env("NO_COLOR", "1").output().unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn report(arguments: &[&str]) -> (i32, Report) {
+    let (code, out, err) = said(&[arguments, &["--report", "json=-"]].concat());
+    (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}")))
+}
+
+fn verdict(report: &Report, id: &str) -> Verdict {
+    report.results.iter().find(|row| row.id == id).unwrap().verdict
+}
+
+#[test]
+fn an_image_that_is_not_there_could_not_be_tested_and_one_line_says_so() {
+    if !skip::have("podman", "podman") {
+        return;
+    }
+    let (code, out, err) = said(&["check", "--engine", "podman", "localhost/no-such-image:0"]);
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.starts_with("error: there is no image `localhost/no-such-image:0`") && err.trim_end().lines().count() == 1, "{err}");
+}
+
+#[test]
+fn an_engine_that_does_not_work_could_not_test_and_says_which_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_agent-conformance"))
+        .args(["check", "--engine", "docker", "image"])
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .output()
+        .unwrap();
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(
+        err.starts_with("error: the engine `docker` cannot be used here: ") && err.contains("hint: `agent-conformance engines`"),
+        "{err}"
+    );
+    let none = Command::new(env!("CARGO_BIN_EXE_agent-conformance")).args(["check", "image"]).env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(none.status.code(), Some(3), "{none:?}");
+    assert!(text(&none.stderr).starts_with("error: no engine works here: podman: "), "{none:?}");
+}
+
+#[test]
+fn an_image_that_claims_nothing_is_judged_as_an_image_and_told_what_it_lacks() {
+    let Some(image) = image() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let certificate = dir.path().join("certificate.json");
+    let (code, out, err) = said(&["check", "--certificate", certificate.to_str().unwrap(), &image.name]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains("claims no profile") && out.contains("note: the image claims no profile, so `image` alone was judged"), "{out}");
+    assert!(out.contains("fail  IMG-001 interface-label") && out.contains("how to fix it"), "{out}");
+    assert!(err.contains("no certificate: the image claims no profile") && !certificate.exists(), "{err}");
+}
+
+#[test]
+fn a_failure_that_is_known_does_not_fail_a_run_and_one_that_is_gone_does() {
+    let Some(image) = image() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let baseline = dir.path().join("known.toml");
+    let known = |ids: &[&str]| {
+        let entries: Vec<String> = ids.iter().map(|id| format!("[[known]]\nid = '{id}'\nreason = 'we know'\n")).collect();
+        std::fs::write(&baseline, entries.concat()).unwrap();
+        report(&["check", "--only", "IMG-004,IMG-005", "--profile", "image", "--baseline", baseline.to_str().unwrap(), &image.name])
+    };
+    let (code, report) = known(&[]);
+    assert_eq!((code, verdict(&report, "IMG-004"), verdict(&report, "IMG-005")), (1, Verdict::Fail, Verdict::Pass), "{report:?}");
+    let (code, report) = known(&["IMG-004"]);
+    assert_eq!((code, verdict(&report, "IMG-004")), (0, Verdict::KnownFail), "{report:?}");
+    let (code, report) = known(&["IMG-004", "IMG-005"]);
+    assert_eq!((code, verdict(&report, "IMG-005")), (5, Verdict::Stale), "{report:?}");
+    let (code, report) = known(&["IMG-004", "IMG-001"]);
+    assert_eq!((code, report.notes.len()), (0, 1), "{report:?}");
+}
+
+#[test]
+fn evidence_that_was_kept_is_judged_alike_without_an_engine() {
+    let Some(image) = image() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let seen = dir.path().join("seen");
+    let (code, before) = report(&["check", "--profile", "image", "--evidence", seen.to_str().unwrap(), &image.name]);
+    let (again, after) = report(&["recheck", "--profile", "image", seen.to_str().unwrap()]);
+    assert_eq!((code, before.results), (again, after.results));
+}
+
+#[test]
+fn nothing_selected_is_no_success() {
+    let Some(image) = image() else { return };
+    let (code, report) = report(&["check", "--only", "TERM", "--profile", "image", &image.name]);
+    assert_eq!((code, report.summary.as_str()), (4, "partial: nothing was tested"));
+}
+
+#[test]
+fn reproduce_says_what_it_would_do_and_does_it() {
+    let Some(image) = image() else { return };
+    let (code, out, _) = said(&["reproduce", "interface-label", &image.name]);
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.starts_with("IMG-001 interface-label\n") && out.contains(&format!("agent-conformance reproduce IMG-001 {} --run", image.name)),
+        "{out}"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let seen = dir.path().join("seen");
+    let (code, out, err) = said(&["reproduce", "IMG-001", &image.name, "--run", "--evidence", seen.to_str().unwrap()]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(seen.join("about.json").is_file() && out.contains("fail  IMG-001"), "{out}");
+    assert_eq!(said(&["reproduce", "IMG", &image.name]).0, 2);
+}
+
+#[test]
+fn engines_are_listed_with_what_is_wrong_with_them() {
+    let (code, out, _) = said(&["engines"]);
+    assert!(out.contains("podman  ") && out.contains("docker  "), "{out}");
+    assert_eq!(code == 0, out.contains(" works: "), "{out}");
+}
+
+/// Runs the action's script as a GitHub runner would.
+fn action(dir: &Path, inputs: &[(&str, &str)]) -> Output {
+    let mut action = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("action.sh"));
+    action.current_dir(dir).env("GITHUB_OUTPUT", dir.join("output")).env("GITHUB_STEP_SUMMARY", dir.join("summary"));
+    action.env("INPUT_PROGRAM", env!("CARGO_BIN_EXE_agent-conformance"));
+    for (name, value) in inputs {
+        action.env(format!("INPUT_{name}"), value);
+    }
+    action.output().unwrap()
+}
+
+#[test]
+fn the_action_annotates_sums_up_and_passes_the_exit_code_on() {
+    let Some(image) = image() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let done = action(dir.path(), &[("IMAGE", &image.name), ("PROFILE", "image"), ("REPORT", "out")]);
+    let out = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let stop = out.lines().next().unwrap().strip_prefix("::stop-commands::").unwrap().to_owned();
+    let (said, annotations) = out.split_once(&format!("\n::{stop}::\n")).unwrap();
+    assert!(said.contains("fail  IMG-001 interface-label"), "{said}");
+    assert!(annotations.starts_with("::error title=IMG-0") && annotations.lines().all(|line| line.starts_with("::")), "{annotations}");
+    assert!(std::fs::read_to_string(dir.path().join("summary")).unwrap().starts_with("## ❌ not conformant"));
+    assert_eq!(std::fs::read_to_string(dir.path().join("output")).unwrap(), "exit-code=1\nreport=out\n");
+    for name in ["report.txt", "report.json", "report.xml", "report.html", "report.md", "report.tap"] {
+        assert!(dir.path().join("out").join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn an_input_of_the_action_is_a_word_and_never_an_option_or_a_script() {
+    if !skip::have("podman", "podman") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let done = action(dir.path(), &[("IMAGE", "--help $(touch pwned)"), ("REPORT", "out")]);
+    assert_eq!(done.status.code(), Some(3), "{done:?}");
+    assert!(text(&done.stdout).contains("there is no image `--help"), "{done:?}");
+    assert!(!dir.path().join("pwned").exists());
+}
+
+#[test]
+fn each_input_of_the_action_reaches_its_script() {
+    let read = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (action, script) = (read("action.yml"), read("action.sh"));
+    let inputs = action.split_once("\ninputs:\n").unwrap().1.split_once("\noutputs:\n").unwrap().0;
+    let names: Vec<&str> = inputs.lines().filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names.iter().map(|name| name.trim_end_matches(':')) {
+        let variable = format!("INPUT_{}", name.to_uppercase());
+        assert!(action.contains(&format!("{variable}: ${{{{ inputs.{name} }}}}\n")) && script.contains(&variable), "{name}");
+    }
+    let run = action.split_once("      run: ").unwrap().1;
+    assert!(!run.contains("${{"), "an expression in the script is text that an input can add to: {run}");
+}
