@@ -8,6 +8,11 @@ use crate::verdict::Reason;
 /// What is looked at, joined with ` · `, in lower case: of an error its name, its message and what the provider answered; of a step that is
 /// over `finish` and the library's word for why; of a retry its message, which is all that is told of it.
 pub(super) const TABLE: &[ReasonPattern] = &[
+    // Statuses of what is worth repeating, of which any words say more.
+    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
+    ReasonPattern { http_status: Some(500), text: "", reason: Reason::ServerError },
+    ReasonPattern { http_status: Some(503), text: "", reason: Reason::ServerError },
+    ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
     // Words of what is repeated: of that no status is told.
     ReasonPattern { http_status: None, text: "internal server error", reason: Reason::ServerError },
     ReasonPattern { http_status: None, text: "service unavailable", reason: Reason::ServerError },
@@ -15,7 +20,7 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "overloaded", reason: Reason::Overloaded },
     ReasonPattern { http_status: None, text: "cannot connect to api", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "connection reset", reason: Reason::NetworkFailed },
-    // HTTP statuses.
+    // Statuses of what is not.
     ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
     ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
     ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
@@ -23,6 +28,8 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
     // What only the words tell: there is no status, or it says less.
     ReasonPattern { http_status: None, text: "credit balance is too low", reason: Reason::QuotaExceeded },
+    // Of OpenAI's it is repeated, as if time would help.
+    ReasonPattern { http_status: None, text: "exceeded your current quota", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "contextoverflowerror", reason: Reason::ContextWindowExceeded },
     ReasonPattern { http_status: None, text: "contentfiltererror", reason: Reason::Refused },
     ReasonPattern { http_status: None, text: "finish length", reason: Reason::OutputLimit },
