@@ -1,9 +1,11 @@
-//! Which agent a task names: one that is built in, or one that a manifest in the image describes.
+//! Which agent a task names: one that is built in, one of the program's own ([`crate::main_with`]), or one that a manifest in the image
+//! describes.
 //!
 //! What a manifest means is `agent-sdk`'s matter; here it is found and read. The image's own directory and the path that the platform
 //! gave are the only places that are looked at: never the repository.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use agent_sdk::agent::Agent;
 use agent_sdk::agents::manifest::{MANIFEST_LIMIT, ManifestAgent, ManifestError};
@@ -13,6 +15,28 @@ use crate::files::Directory;
 
 /// Where an image keeps its manifests, if the task names no other directory.
 pub const MANIFEST_DIR: &str = "/etc/agent-runner/agents";
+
+/// The agents that the program has beside the built-in ones. Set once, before anything asks.
+static OWN: OnceLock<&'static [&'static dyn Agent]> = OnceLock::new();
+
+/// Adds a program's own agents to those that are built in. Only the first call counts.
+pub(crate) fn add(own: &'static [&'static dyn Agent]) {
+    // A second call has nothing to add: a program begins once.
+    let _ = OWN.set(own);
+}
+
+/// Every agent that needs no manifest, the program's own first.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Agent>> {
+    let own = OWN.get().copied().unwrap_or_default().iter();
+    own.map(|agent| Box::new(*agent) as Box<dyn Agent>).chain(agent_sdk::agents::all()).collect()
+}
+
+/// The agent of a name that needs no manifest; one of the program's own goes before a built-in one.
+#[must_use]
+pub fn by_name(name: &str) -> Option<Box<dyn Agent>> {
+    all().into_iter().find(|agent| agent.name() == name)
+}
 
 /// Why there is no agent for a task.
 #[derive(Debug, thiserror::Error)]
@@ -70,13 +94,13 @@ impl AgentError {
     }
 }
 
-/// The agent that a task names: a built-in name, the name of a manifest in the image's directory, or a path to one.
+/// The agent that a task names: the name of one that needs no manifest, the name of a manifest in the image's directory, or a path to one.
 ///
 /// # Errors
 /// There is none of that name, or its manifest is wrong.
 pub fn find(task: &Task) -> Result<Box<dyn Agent>, AgentError> {
     let name = &task.agent.kind;
-    if let Some(agent) = agent_sdk::agents::by_name(name) {
+    if let Some(agent) = by_name(name) {
         return Ok(agent);
     }
     if name.contains('/') {
@@ -121,9 +145,9 @@ pub fn names(dir: &Path) -> Vec<String> {
 
 /// Every name that a task could have said.
 fn known(dir: &Path) -> String {
-    let built_in = agent_sdk::agents::all();
-    let built_in = built_in.iter().map(|agent| agent.name().to_owned());
-    built_in.chain(names(dir)).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let without = all();
+    let without = without.iter().map(|agent| agent.name().to_owned());
+    without.chain(names(dir)).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

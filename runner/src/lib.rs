@@ -5,6 +5,7 @@ pub mod cli;
 pub mod commands;
 pub mod configure;
 pub mod dialects;
+mod entry;
 pub mod files;
 pub mod init;
 pub mod inputs;
@@ -16,6 +17,8 @@ pub mod secrets;
 pub mod sinks;
 pub mod stream;
 pub mod workspace;
+
+pub use entry::main_with;
 
 /// This runner's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

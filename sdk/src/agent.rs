@@ -42,6 +42,41 @@ pub trait Agent: Send + Sync {
     fn judge(&self, seen: &Seen<'_>) -> Option<Finding>;
 }
 
+/// A reference to an agent is one too, so that a program can keep its own agents in a constant.
+impl<A: Agent + ?Sized> Agent for &A {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn about(&self) -> &str {
+        (**self).about()
+    }
+
+    fn held_against(&self) -> &[&str] {
+        (**self).held_against()
+    }
+
+    fn secret_variables(&self) -> &[&str] {
+        (**self).secret_variables()
+    }
+
+    fn repository_config(&self) -> &[RepositoryPath] {
+        (**self).repository_config()
+    }
+
+    fn plan(&self, request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
+        (**self).plan(request)
+    }
+
+    fn reader(&self, detail: Detail) -> Box<dyn StreamReader> {
+        (**self).reader(detail)
+    }
+
+    fn judge(&self, seen: &Seen<'_>) -> Option<Finding> {
+        (**self).judge(seen)
+    }
+}
+
 /// A path in the repository that configures an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RepositoryPath {

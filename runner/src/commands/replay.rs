@@ -28,7 +28,7 @@ const USAGE: u8 = 64;
 /// Runs the command: the outcome as JSON on stdout; 0 whatever the outcome is, since the replay itself went well.
 #[must_use]
 pub fn run(args: &ReplayArgs) -> ExitCode {
-    let agent: Box<dyn Agent> = match (&args.manifest, agent_sdk::agents::by_name(&args.kind)) {
+    let agent: Box<dyn Agent> = match (&args.manifest, crate::agents::by_name(&args.kind)) {
         (Some(path), _) => match crate::agents::read(path) {
             Ok(agent) => Box::new(agent),
             Err(error) => {

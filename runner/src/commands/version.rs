@@ -20,7 +20,7 @@ struct Versions {
 /// Runs the command.
 #[must_use]
 pub fn run(args: &VersionArgs) -> ExitCode {
-    let agents = agent_sdk::agents::all();
+    let agents = crate::agents::all();
     let versions = Versions {
         runner: crate::VERSION,
         interface_versions: [agent_sdk::INTERFACE_VERSION],
