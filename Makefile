@@ -8,7 +8,7 @@ STATIC := $(TARGET)/$(HOST)/release/agent-runner
 # What `make demo` builds. Tests that have built the whole workspace say so, since cargo chooses other features for one package.
 DEMO_SCOPE ?= --package agent-runner
 
-.PHONY: help demo test bench lint release setup generate
+.PHONY: help demo test bench lint release images setup generate
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,9 @@ lint: ## Formatting, clippy, docs without warnings, generated files
 release: ## Build the static, stripped binary and print its size
 	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) --package agent-runner
 	@echo "$(STATIC): $$(stat -c %s $(STATIC)) bytes, $$(file -b $(STATIC) 2>/dev/null | grep -o 'stati[a-z-]* linked\|static-pie linked' || echo 'file(1) is not here to say how it is linked')"
+
+images: ## Build the images with podman (ENGINE=docker: with docker), on stand-ins where no registry serves their bases
+	@images/build
 
 generate: ## Write the generated files anew: JSON Schemas, the table of variables, help texts
 	UPDATE_GENERATED=1 cargo test --quiet --package agent-tests --test generated
