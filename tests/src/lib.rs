@@ -2,6 +2,7 @@
 
 pub mod agent_run;
 pub mod clis;
+pub mod containers;
 pub mod coverage;
 pub mod git_servers;
 pub mod http_mcp;
