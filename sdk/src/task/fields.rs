@@ -1,5 +1,6 @@
 //! A cursor over a JSON object that collects every error instead of stopping at the first.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -36,10 +37,22 @@ pub(super) fn quote(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
-        Value::String(text) if text.chars().count() > 40 => format!("`{}…`", text.chars().take(40).collect::<String>()),
-        Value::String(text) => format!("`{text}`"),
+        Value::String(text) => {
+            let text = without_credentials(text);
+            let short: String = text.chars().take(QUOTED).collect();
+            if short.len() < text.len() { format!("`{short}…`") } else { format!("`{text}`") }
+        }
         other => format!("`{other}`"),
     }
+}
+
+/// How many characters of a text are quoted.
+const QUOTED: usize = 40;
+
+/// A URL without the credentials in it: a password there is what is being complained about, and the complaint goes to logs.
+fn without_credentials(text: &str) -> Cow<'_, str> {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+    parts.map_or(Cow::Borrowed(text), |(scheme, host)| Cow::Owned(format!("{scheme}://***@{host}")))
 }
 
 /// Reads the fields of one object and remembers which it knew.
@@ -172,7 +185,18 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::distance;
+    use serde_json::json;
+
+    use super::{distance, quote};
+
+    #[test]
+    fn a_quote_is_short_and_has_no_password_in_it() {
+        assert_eq!(quote(&json!("https://robot:hunter2@host/a")), "`https://***@host/a`");
+        assert_eq!(quote(&json!("https://robot:hun/ter@2@host/a")), "`https://***@host/a`");
+        assert_eq!(quote(&json!("git@host:a")), "`git@host:a`");
+        assert_eq!(quote(&json!("é".repeat(41))), format!("`{}…`", "é".repeat(40)));
+        assert_eq!(quote(&json!("é".repeat(40))), format!("`{}`", "é".repeat(40)));
+    }
 
     #[test]
     fn near_words_are_near() {
