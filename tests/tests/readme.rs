@@ -1,5 +1,5 @@
-//! The README's own commands, as somebody would paste them: each `sh` block is run by a shell in an empty directory, with the built
-//! binaries on PATH. Blocks that need a cluster or a key are marked `no-test` there.
+//! The README's and the tutorial's own commands, as somebody would paste them: each `sh` block is run by a shell in an empty directory, with the
+//! built binaries on PATH; the tutorial's one after the other in the same. Blocks that need a cluster, a key or an image are marked `no-test` there.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -66,4 +66,20 @@ fn the_demo_shows_a_whole_task() {
     assert_eq!(message["parameters"]["branch"], "demo");
     assert_eq!(message["parameters"]["commits"], "1");
     assert_eq!(message["parameters"]["commit"].as_str().unwrap().len(), 40);
+}
+
+#[test]
+fn the_tutorial_can_be_pasted_from_its_first_line_to_its_last() {
+    let text = std::fs::read_to_string(root().join("docs/your-own-agent-image.md")).unwrap();
+    let blocks = blocks(&text);
+    assert!(blocks.len() >= 5, "the tutorial has lost its commands");
+    let all: String = blocks.iter().map(|(_, block)| block.as_str()).collect();
+    let empty = tempfile::tempdir().unwrap();
+    let output = paste(&all, empty.path());
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let message = std::fs::read_to_string(empty.path().join("message")).unwrap();
+    let message: serde_json::Value = serde_json::from_str(&message).unwrap();
+    assert_eq!(message["parameters"]["branch"], "greeting");
+    assert_eq!(message["parameters"]["commits"], "1");
 }
