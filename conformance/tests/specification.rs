@@ -1,12 +1,13 @@
-//! The specification's prose and its rows say the same.
+//! The specification's prose, its rows and the suite's checks say the same.
 //!
-//! What stands in `spec/v1/spec.md` is held against `spec/v1/requirements.toml`, sentence by sentence. Whether the examples are right is shown by
-//! the whole project's tests, which have the runner.
+//! What stands in `spec/v1/spec.md` is held against `spec/v1/requirements.toml`, sentence by sentence, and both against the checks. Whether the
+//! examples are right is shown by the whole project's tests, which have the runner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_conformance::suite::checks;
 use agent_conformance::suite::profile::Profile;
-use agent_conformance::suite::requirement::{self, Level, Verify};
+use agent_conformance::suite::requirement::{self, Level, Requirement, Verify};
 
 const PROSE: &str = include_str!("../../spec/v1/spec.md");
 
@@ -198,5 +199,21 @@ fn every_link_of_the_prose_leads_somewhere() {
             Some(anchor) => assert!(anchors.contains(anchor), "{target}"),
             None => assert!(root.join(target).exists(), "{target}"),
         }
+    }
+}
+
+/// A requirement that nobody looks at is a wish; a check without a sentence is an opinion.
+#[test]
+fn every_binding_row_has_one_check_and_every_check_a_row() {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for check in checks::all() {
+        *counts.entry(check.id).or_default() += 1;
+    }
+    for id in counts.keys() {
+        assert!(requirement::find(id).is_some(), "the check {id} has no row");
+    }
+    let tested = |row: &&Requirement| row.verify != Verify::Excluded && row.level.is_binding();
+    for row in requirement::all().iter().filter(tested) {
+        assert_eq!(counts.get(row.id.as_str()), Some(&1), "{}: {}", row.id, row.text);
     }
 }
