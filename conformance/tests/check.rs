@@ -134,6 +134,38 @@ fn reproduce_says_what_it_would_do_and_does_it() {
 }
 
 #[test]
+fn a_signal_ends_the_run_and_its_containers() {
+    let Some(image) = image() else { return };
+    let name = format!("localhost/agent-conformance-interrupt-{}", std::process::id());
+    let container = text(&image::run(Command::new("podman").args(["create", &image.name])).stdout);
+    let mut commit = Command::new("podman");
+    commit.args(["commit", "--quiet"]);
+    let labels = ["interface=1.0", "profiles=image core", "agent.path=/bin/agent", "agent.stream=none"];
+    for change in labels.map(|label| format!("LABEL io.github.agent-runner.{label}")) {
+        commit.args(["--change", &change]);
+    }
+    // As PID 1 it does not die of signals that it does not handle.
+    commit.args(["--change", r#"ENTRYPOINT ["/bin/sleep", "1000"]"#, "--change", "CMD []", container.trim(), &name]);
+    image::run(&mut commit);
+    image::run(Command::new("podman").args(["rm", container.trim()]));
+    let of_this_image = |format: &str| {
+        let filter = format!("ancestor={name}");
+        text(&image::run(Command::new("podman").args(["ps", "--all", "--filter", &filter, "--format", format])).stdout)
+    };
+    let mut check = Command::new(env!("CARGO_BIN_EXE_agent-conformance"));
+    let mut check = check.args(["check", "--engine", "podman", "--jobs", "1", &name]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while !of_this_image("{{.Status}}").contains("Up ") {
+        assert_eq!(check.try_wait().unwrap(), None, "it ended before a container ran");
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(check.id().cast_signed()), nix::sys::signal::Signal::SIGINT).unwrap();
+    let done = check.wait_with_output().unwrap();
+    let (left, err) = (of_this_image("{{.ID}}"), text(&done.stderr));
+    image::run(Command::new("podman").args(["rmi", "--force", &name]));
+    assert_eq!((done.status.code(), left.as_str()), (Some(130), ""), "{err}");
+    assert!(err.contains("error: interrupted by SIGINT"), "{err}");
+}
+
+#[test]
 fn engines_are_listed_with_what_is_wrong_with_them() {
     let (code, out, _) = said(&["engines"]);
     assert!(out.contains("podman  ") && out.contains("docker  "), "{out}");

@@ -21,6 +21,17 @@ fn a_person_reads_what_is_broken_why_it_matters_and_what_to_do() {
 }
 
 #[test]
+fn a_cause_that_many_share_is_said_once() {
+    let rows = (1..=9).map(|number| (number, format!("scenario `s{number}`: the image has no agent")));
+    let judgements: Vec<_> = rows.map(|(number, said)| judgement(&format!("IMG-{number:03}"), Verdict::NotTestable, &said)).collect();
+    let text = render(&report(&about("image"), &judgements, false), Format::Human);
+    assert_eq!(text.matches("the image has no agent").count(), 1, "{text}");
+    assert!(text.contains("not-testable  9 requirements, by one cause") && text.contains("IMG-001 IMG-002 IMG-003"), "{text}");
+    let text = render(&report(&about("image"), &judgements[..3], false), Format::Human);
+    assert_eq!(text.matches("the image has no agent").count(), 3, "{text}");
+}
+
+#[test]
 fn colour_says_nothing_that_words_do_not_say() {
     let report = all_verdicts();
     let plain = human::render(&report, human::Look::PLAIN);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
+use super::interrupt;
 use crate::suite::scenario::Progress;
 
 /// Where there is no terminal, progress is told so many times.
@@ -28,6 +29,8 @@ impl ProgressLine {
             Progress::Began(scenario) => {
                 running.insert(scenario.name);
             }
+            // Scenarios that were not begun end at once when a signal has come.
+            Progress::Ended(..) if interrupt::came().is_some() => {}
             Progress::Ended(scenario, done, total) => {
                 running.remove(scenario.name);
                 self.tell(&running, done, total);

@@ -39,10 +39,19 @@ const INDENT: &str = "      ";
 pub fn render(report: &Report, look: Look) -> String {
     let mut out = String::new();
     head(&mut out, report, look);
+    let common = common_causes(report);
     for weight in [Weight::Bad, Weight::Warning, Weight::Known] {
         for row in report.results.iter().filter(|row| row.weight(report.asked.strict) == weight) {
-            result(&mut out, row, look);
+            if !cause(row).is_some_and(|cause| common.contains_key(&cause)) {
+                result(&mut out, row, look);
+            }
         }
+    }
+    for ((verdict, cause), ids) in &common {
+        let style = verdict_style(false, true);
+        let _ = writeln!(out, "\n{}  {} requirements, by one cause", look.paint(style.bold(), verdict.as_str()), ids.len());
+        quote(&mut out, look, "cause", Some(cause));
+        paragraph(&mut out, look, INDENT, &ids.join(" "));
     }
     untested(&mut out, report, look);
     table(&mut out, report);
@@ -67,6 +76,25 @@ fn head(out: &mut String, report: &Report, look: Look) {
     let only = if report.asked.only.is_empty() { String::new() } else { format!(", only {}", report.asked.only.join(" ")) };
     let strict = if report.asked.strict { ", strict" } else { "" };
     let _ = writeln!(out, "agent-conformance {}, engine {}{only}{strict}", report.suite_version, in_one(&report.engine));
+}
+
+/// Why nothing could be seen of a requirement, without the scenario's name.
+fn cause(row: &Row) -> Option<(Verdict, &str)> {
+    let said = row.actual.as_deref().filter(|_| matches!(row.verdict, Verdict::NotTestable | Verdict::Error))?;
+    let cause = said.strip_prefix("scenario `").and_then(|rest| rest.split_once("`: ")).map_or(said, |(_, cause)| cause);
+    Some((row.verdict, cause))
+}
+
+/// Causes that more than three requirements share. To say it of each would hide what else is wrong.
+fn common_causes(report: &Report) -> BTreeMap<(Verdict, &str), Vec<&str>> {
+    let mut causes: BTreeMap<(Verdict, &str), Vec<&str>> = BTreeMap::new();
+    for row in &report.results {
+        if let Some(cause) = cause(row) {
+            causes.entry(cause).or_default().push(&row.id);
+        }
+    }
+    causes.retain(|_, ids| ids.len() > 3);
+    causes
 }
 
 /// One result with all that is known of it.
