@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`stage`] | what a scenario prepares: scripts, files, variables, servers |
 //! | `course` | starting the image, what happens while it runs, and gathering what is left |
-//! | [`gather`] | all wanted scenarios, some at once |
+//! | [`mod@gather`] | all wanted scenarios, some at once |
 //! | `core`, `streams`, `ends`, `workspace`, `platforms`, `agent` | the scenarios themselves |
 
 mod agent;
