@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_conformance::suite::engine::choose::{self, Choice};
 use agent_conformance::suite::engine::exec::Exec;
-use agent_conformance::suite::engine::namespace::Namespace;
 use agent_conformance::suite::engine::podman::Podman;
 use agent_conformance::suite::engine::{Container, Engine, EngineError, Mount, OUTPUT_LIMIT, Program, Start};
 use agent_conformance::suite::evidence::{Ability, Ended};
-use agent_conformance::suite::subject::{ImageConfig, Subject};
+use agent_conformance::suite::subject::{FileFact, FileFacts, ImageConfig};
 use image::Image;
 use nix::sys::signal::Signal;
 use skip::skip;
@@ -34,16 +34,28 @@ fn program() -> Program {
     Program(Some(env!("CARGO_BIN_EXE_agent-conformance").into()))
 }
 
+/// Set where only docker is to be tried.
+const ONLY_DOCKER: &str = "AGENT_CONFORMANCE_TESTS_ONLY_DOCKER";
+
 /// All engines that work here and isolate, with the test's image.
 fn engines() -> (Arc<Image>, Vec<Box<dyn Engine>>) {
     let image = Image::shared();
-    let subject = Subject { reference: "rootfs:test".into(), config: Image::config(), ..Subject::default() };
-    let made: Vec<Result<Box<dyn Engine>, EngineError>> = vec![
-        Podman::new(&image.name).map(|engine| Box::new(engine) as Box<dyn Engine>),
-        Namespace::new(subject, &image.root(), program()).map(|engine| Box::new(engine) as Box<dyn Engine>),
-    ];
-    let engines = made.into_iter().filter_map(|engine| engine.map_err(|error| skip(&error.to_string())).ok());
+    let rootfs = format!("rootfs:{}", image.root().display());
+    let tried = [("podman", &image.name), ("runc", &rootfs), ("namespace", &rootfs)];
+    let tried = if std::env::var_os(ONLY_DOCKER).is_some() { vec![("docker", &image.name)] } else { tried.to_vec() };
+    let engines = tried.into_iter().filter_map(|(name, reference)| match choose::open(reference, &by(name)) {
+        Ok(engine) => Some(engine),
+        Err(EngineError::Unusable { engine, why }) => {
+            skip(&format!("{engine}: {why}"));
+            None
+        }
+        Err(error) => panic!("{error}"),
+    });
     (image.clone(), engines.collect())
+}
+
+fn by(engine: &str) -> Choice {
+    Choice { engine: Some(engine.to_owned()), program: program(), ..Choice::default() }
 }
 
 /// What became of a container.
@@ -100,14 +112,21 @@ fn run(engine: &dyn Engine, start: Start) -> Seen {
     begin(engine, start).end()
 }
 
+/// What is to be known of the test image's files.
+fn facts() -> FileFacts {
+    let agent = FileFact { path: "/opt/agent/bin/agent".into(), regular: true, mode: 0o755, size: 32 };
+    FileFacts { agent: Some(agent), certificates: vec!["/etc/ssl/certs/ca-certificates.crt".into()], set_id: vec!["/bin/raised".into()] }
+}
+
 #[test]
 fn the_image_runs_as_its_configuration_says() {
     let (_image, engines) = engines();
     for engine in engines {
         let name = engine.name();
-        let unable = Ability::ALL.into_iter().filter(|ability| !engine.abilities().contains(ability)).collect::<Vec<_>>();
-        assert_eq!(unable, [Ability::Files], "{name}");
-        assert_eq!(engine.inspect().unwrap().config, Image::config(), "{name}");
+        assert_eq!(engine.abilities(), Ability::ALL.into(), "{name}");
+        let subject = engine.inspect().unwrap();
+        assert_eq!(subject.config, Image::config(), "{name}");
+        assert_eq!(subject.files, Some(facts()), "{name}");
         let seen = run(&*engine, Start::default());
         assert_eq!((seen.ended, seen.text()), (Ended::Code(0), "from the image"), "{name}");
         let seen = run(&*engine, script("id -u; id -g; pwd; echo $HOME; echo $$"));
@@ -128,18 +147,21 @@ fn exit_codes_are_the_images_own() {
 #[test]
 fn an_entry_point_that_is_not_there_is_no_error_of_the_engine() {
     let image = Image::shared();
-    for (entry, code) in [("/nowhere/agent", 127), ("nowhere", 127), ("/etc/passwd", 126)] {
-        let config = ImageConfig { entrypoint: vec![entry.into()], ..Image::config() };
-        let subject = Subject { config, ..Subject::default() };
-        match Namespace::new(subject, &image.root(), program()) {
-            Ok(engine) => assert_eq!(run(&engine, Start::default()).ended, Ended::Code(code), "{entry}"),
+    let entries = [("/nowhere/agent", 127), ("nowhere", 127), ("/etc/passwd", 126)];
+    for (engine, (entry, code)) in ["namespace", "runc"].into_iter().flat_map(|engine| entries.map(|entry| (engine, entry))) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config.json");
+        fs::write(&config, serde_json::to_vec(&ImageConfig { entrypoint: vec![entry.into()], ..Image::config() }).unwrap()).unwrap();
+        let reference = format!("rootfs:{}", image.root().display());
+        match choose::open(&reference, &Choice { config: Some(config), ..by(engine) }) {
+            Ok(made) => assert_eq!(run(&*made, Start::default()).ended, Ended::Code(code), "{engine} {entry}"),
             Err(error) => skip(&error.to_string()),
         }
     }
     if let Err(error) = Podman::new(&image.name) {
         return skip(&error.to_string());
     }
-    for (entry, code) in [("/nowhere/agent", 127), ("nowhere", 127), ("/etc/passwd", 126)] {
+    for (entry, code) in entries {
         let name = format!("localhost/agent-conformance-entry-{}:latest", std::process::id());
         let container = image::run(std::process::Command::new("podman").args(["create", &image.name]));
         let container = String::from_utf8(container.stdout).unwrap();
@@ -206,13 +228,16 @@ fn endless_output_is_cut_and_stops_nothing() {
 fn any_user_with_nothing_but_scratch() {
     let (_image, engines) = engines();
     for engine in engines {
+        // podman's service, which tests take for docker's, mounts a tmpfs there that nobody asked for
+        let run_too = if engine.name() == "docker" { "" } else { "/run" };
         let start = Start {
             user: Some((4711, 0)),
             read_only: true,
             scratch: vec!["/tmp".into(), "/made/for/this".into()],
             no_capabilities: true,
+            env: BTreeMap::from([("RUN_TOO".to_owned(), run_too.to_owned())]),
             ..script(
-                "id -u; id -g; for place in / /home/agent /opt /tmp /made/for/this /dev /run; do
+                "id -u; id -g; for place in / /home/agent /opt /tmp /made/for/this /dev $RUN_TOO; do
                     if [ -d $place ]; then touch $place/file 2>/dev/null && echo can write $place; fi; done
                  echo '#!/bin/bash' > /tmp/run; echo 'echo runs' >> /tmp/run; /bin/bash -c 'cat /tmp/run > /made/for/this/run'; /bin/bash /made/for/this/run
                  while read name value; do case $name in CapEff:|CapPrm:|CapBnd:|CapAmb:|NoNewPrivs:) echo $name $value;; esac; done < /proc/self/status",
@@ -442,4 +467,81 @@ fn a_command_on_the_host_gets_what_the_start_says_and_leaves_nothing() {
     drop(running);
     assert_eq!(holders(&lock), Vec::<PathBuf>::new());
     assert!(engine.start(&Start { read_only: true, ..Start::default() }).is_err(), "it cannot do that, and says so");
+}
+
+#[test]
+fn archives_are_read_as_what_was_saved_and_started_from_there() {
+    let image = Image::shared();
+    let Ok(podman) = Podman::new(&image.name) else {
+        return skip("podman does not work here, and nothing else here writes archives");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for format in ["oci-archive", "docker-archive", "oci-dir"] {
+        let file = dir.path().join(format);
+        image::run(
+            std::process::Command::new("podman").args(["save", "--quiet", "--format", format, "--output"]).arg(&file).arg(&image.name),
+        );
+        let reference = format!("{}:{}", if format == "oci-dir" { "oci" } else { format }, file.display());
+        let subject = choose::open(&reference, &by("static")).unwrap().inspect().unwrap();
+        assert_eq!((&subject.config, &subject.files), (&Image::config(), &Some(facts())), "{format}");
+        if format == "oci-archive" {
+            assert!(podman.inspect().unwrap().digest.is_some_and(|digest| digest.starts_with("sha256:")));
+            assert!(subject.digest.is_some_and(|digest| digest.starts_with("sha256:")));
+        }
+        match choose::open(&reference, &by("namespace")) {
+            Ok(engine) => assert_eq!(run(&*engine, script("agent; id -u")).text(), "the real agent\n1000", "{format}"),
+            Err(error) => skip(&error.to_string()),
+        }
+    }
+    let broken = dir.path().join("oci-dir/blobs/sha256");
+    let layer =
+        fs::read_dir(&broken).unwrap().map(|entry| entry.unwrap().path()).max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&layer).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&layer, bytes).unwrap();
+    let error = choose::open(&format!("oci:{}", dir.path().join("oci-dir").display()), &by("static")).unwrap_err();
+    assert!(matches!(error, EngineError::NoImage { .. }), "{error}");
+}
+
+#[test]
+fn docker_does_the_same_by_the_service_that_answers() {
+    if std::env::var_os(ONLY_DOCKER).is_some() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    let service = std::process::Command::new("podman")
+        .args(["system", "service", "--time", "0", &format!("unix://{}", socket.display())])
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let docker = std::process::Command::new("docker").arg("--version").output();
+    let (Ok(mut service), Ok(_)) = (service, docker) else {
+        return skip("there is no podman to serve docker's client, or no such client");
+    };
+    // it listens when the socket can be connected to
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        assert_eq!(service.try_wait().unwrap(), None, "the service has ended");
+        std::thread::yield_now();
+    }
+    let tests = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--skip", "archives", "--skip", "host_gets", "--skip", "entry_point", "--skip", "absent"])
+        .env(ONLY_DOCKER, "1")
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .output()
+        .unwrap();
+    service.kill().unwrap();
+    service.wait().unwrap();
+    assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stdout));
+}
+
+#[test]
+fn engines_tell_of_themselves() {
+    let known = choose::engines(&program());
+    assert_eq!(known.iter().map(|engine| engine.name).collect::<Vec<_>>(), choose::NAMES);
+    assert!(known.iter().filter(|engine| !engine.usable).all(|engine| !engine.about.is_empty()), "{known:?}");
+    let static_one = known.last().unwrap();
+    assert!(static_one.usable && !static_one.abilities.contains(&Ability::Start), "{static_one:?}");
+    let error = choose::open("image", &by("kubernetes")).unwrap_err();
+    assert!(error.to_string().contains("podman, docker, runc, namespace, exec, static"), "{error}");
 }

@@ -17,7 +17,7 @@ pub struct Image {
     dir: TempDir,
     /// What podman calls it.
     pub name: String,
-    imported: bool,
+    imported: Vec<&'static str>,
 }
 
 impl Image {
@@ -45,7 +45,9 @@ impl Image {
             env: vec!["PATH=/bin".into(), "AGENT_TYPE=command".into(), "COLOUR=red".into()],
             user: "agent".into(),
             working_dir: "/home/agent".into(),
-            labels: [("io.github.agent-runner.agent".to_owned(), "command".to_owned())].into(),
+            labels: [("agent", "command"), ("agent.path", "/bin/agent")]
+                .map(|(name, value)| (format!("io.github.agent-runner.{name}"), value.to_owned()))
+                .into(),
             volumes: BTreeSet::new(),
         }
     }
@@ -62,6 +64,10 @@ impl Image {
         fs::write(root.join("etc/group"), "root:x:0:\nagent:x:1000:\n").unwrap();
         fs::write(root.join("opt/agent/bin/agent"), "#!/bin/bash\necho the real agent\n").unwrap();
         fs::set_permissions(root.join("opt/agent/bin/agent"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(root.join("etc/ssl/certs")).unwrap();
+        fs::write(root.join("etc/ssl/certs/ca-certificates.crt"), "certificates\n").unwrap();
+        fs::copy("/bin/true", root.join("bin/raised")).unwrap();
+        fs::set_permissions(root.join("bin/raised"), fs::Permissions::from_mode(0o4755)).unwrap();
         symlink("/opt/agent/bin/agent", root.join("bin/agent")).unwrap();
         symlink("../real", root.join("opt/link")).unwrap();
         for program in PROGRAMS {
@@ -73,18 +79,20 @@ impl Image {
                 fs::copy(&library, &to).unwrap();
             }
         }
+        let config = serde_json::json!({"config": Self::config()});
+        fs::write(dir.path().join("root.config.json"), config.to_string()).unwrap();
         let name = format!("localhost/agent-conformance-engines-{}:latest", std::process::id());
-        let mut image = Self { dir, name, imported: false };
-        image.imported = image.import();
+        let mut image = Self { dir, name, imported: Vec::new() };
+        image.imported = ["podman", "docker"].into_iter().filter(|engine| image.import(engine)).collect();
         image
     }
 
-    fn import(&self) -> bool {
+    fn import(&self, engine: &str) -> bool {
         let config = Self::config();
         let tar = self.dir.path().join("root.tar");
         run(Command::new("tar").arg("-C").arg(self.root()).arg("-cf").arg(&tar).arg("."));
-        let mut import = Command::new("podman");
-        import.arg("import").arg("--quiet");
+        let mut import = Command::new(engine);
+        import.arg("import");
         import.arg("--change").arg(format!("ENTRYPOINT {}", serde_json::to_string(&config.entrypoint).unwrap()));
         import.arg("--change").arg(format!("CMD {}", serde_json::to_string(&config.cmd).unwrap()));
         for variable in &config.env {
@@ -103,8 +111,9 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        if self.imported {
-            run(Command::new("podman").args(["rmi", "--force", &self.name]));
+        for engine in &self.imported {
+            // two engines may have one storage
+            let _ = Command::new(engine).args(["rmi", "--force", &self.name]).output();
         }
     }
 }

@@ -20,14 +20,22 @@ pub(super) struct Account {
     pub(super) home: String,
 }
 
+/// The account of a start: the one that it names, else the image's.
+pub(super) fn of_start(root: &Path, image: &str, start: Option<(u32, u32)>) -> Result<Account, String> {
+    match start {
+        Some((uid, gid)) => Ok(by_number(root, uid, gid)),
+        None => by_name(root, image),
+    }
+}
+
 /// The account that numbers stand for; the home directory is the user's, if it is known.
-pub(super) fn by_number(root: &Path, uid: u32, gid: u32) -> Account {
+fn by_number(root: &Path, uid: u32, gid: u32) -> Account {
     let home = passwd(root).into_iter().find(|line| line.uid == uid).map_or_else(|| "/".to_owned(), |line| line.home);
     Account { uid, gid, groups: Vec::new(), home }
 }
 
 /// The account that `USER` of an image configuration stands for: `user`, `user:group`, each by name or number; empty is root.
-pub(super) fn by_name(root: &Path, user: &str) -> Result<Account, String> {
+fn by_name(root: &Path, user: &str) -> Result<Account, String> {
     let (name, group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
     let name = if name.is_empty() { "0" } else { name };
     let known = passwd(root).into_iter().find(|line| line.name == name || name.parse() == Ok(line.uid));

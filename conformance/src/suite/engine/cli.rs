@@ -27,6 +27,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::output::Pumps;
+use super::refusal::code_of_refusal;
+use super::tree::Tree;
 use super::{Container, EngineError, Mount, Start, image_config, launch};
 use crate::suite::evidence::Ended;
 use crate::suite::subject::Subject;
@@ -128,7 +130,27 @@ impl Cli {
         let config = image_config::parse(&image["Config"]).map_err(|error| self.failed("inspect the image", error))?;
         let in_registry = image["RepoDigests"][0].as_str().and_then(|name| name.split_once('@')).map(|(_, digest)| digest);
         let digest = image["Digest"].as_str().filter(|digest| !digest.is_empty()).or(in_registry).or_else(|| image["Id"].as_str());
-        Ok(Subject { reference: reference.to_owned(), digest: digest.map(str::to_owned), config, files: None })
+        let subject = Subject { reference: reference.to_owned(), digest: digest.map(str::to_owned), config, files: None };
+        let files = self.export(reference)?.facts(&subject);
+        Ok(Subject { files: Some(files), ..subject })
+    }
+
+    /// The image's files, from a container that is never started.
+    fn export(&self, reference: &str) -> Result<Tree, EngineError> {
+        const WHAT: &str = "look into the image's file system";
+        let name = unique_name();
+        // some engines want a command, even if nobody runs it
+        self.ask(WHAT, &["create", "--name", &name, "--label", LABEL, "--pull", "never", "--network", "host", "--", reference, "/"])?;
+        let mut tree = Tree::default();
+        let exported =
+            self.command(None).args(["export", &name]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().and_then(|mut client| {
+                let read = client.stdout.take().map_or(Ok(()), |archive| tree.add_layer(archive));
+                let output = client.wait_with_output()?;
+                if output.status.success() { read } else { Err(io::Error::other(last_words(&output))) }
+            });
+        self.remove(&name);
+        exported.map_err(|error| self.failed(WHAT, error))?;
+        Ok(tree)
     }
 
     /// Starts an image. The first start finds out which runtime works.
@@ -183,8 +205,7 @@ impl Cli {
     }
 
     fn create_with(&self, runtime: Option<&str>, reference: &str, start: &Start, work: Option<&TempDir>) -> Result<String, EngineError> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("agent-conformance-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = unique_name();
         let mut command = self.command(runtime);
         command.args(["create", "--name", &name, "--label", LABEL, "--pull", "never", "--network", "host"]);
         // its output is ours alone; and at its end there is nothing to wait for
@@ -343,6 +364,11 @@ fn scratch(work: &TempDir, index: usize, container: &Path) -> io::Result<Mount> 
     Ok(Mount { host, container: container.to_owned(), read_only: false })
 }
 
+fn unique_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("agent-conformance-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Waits for a process of ours, at most so long.
 fn wait_for(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let descriptor = rustix::process::pidfd_open(rustix::process::Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
@@ -353,19 +379,6 @@ fn wait_for(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStat
         Ok(0) | Err(Errno::EINTR) => Ok(None),
         Ok(_) => child.wait().map(Some),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The exit code for an entry point that cannot be run, if that is what the engine says: it does not say it otherwise, as `podman start` has 125 for
-/// all that fails. Both runtimes, runc and crun, name the `exec` (<https://github.com/containers/podman/blob/main/libpod/define/errors.go>).
-fn code_of_refusal(words: &str) -> Option<u8> {
-    let words = words.to_lowercase();
-    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
-    match () {
-        () if says(&["a command that was not found", "executable file not found", "` not found in $path"]) => Some(127),
-        () if says(&["exec: ", "executable"]) && says(&["no such file"]) => Some(127),
-        () if says(&["exec: ", "executable"]) && says(&["permission denied", "is a directory", "exec format error"]) => Some(126),
-        () => None,
     }
 }
 

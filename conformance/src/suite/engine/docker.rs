@@ -52,8 +52,7 @@ impl Engine for Docker {
     }
 
     fn abilities(&self) -> BTreeSet<Ability> {
-        [Ability::Configuration, Ability::Start, Ability::PidNamespace, Ability::User, Ability::ReadOnlyRoot, Ability::NoCapabilities]
-            .into()
+        Ability::ALL.into()
     }
 
     fn inspect(&self) -> Result<Subject, EngineError> {

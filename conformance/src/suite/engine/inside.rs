@@ -67,7 +67,7 @@ pub(super) fn make(root: &Path, path: &Path, directory: bool) -> io::Result<Path
     Ok(place)
 }
 
-fn words(path: &Path) -> impl Iterator<Item = OsString> {
+pub(super) fn words(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().filter_map(|component| match component {
         Component::Normal(word) => Some(word.to_owned()),
         Component::ParentDir => Some("..".into()),

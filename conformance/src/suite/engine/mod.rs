@@ -6,24 +6,39 @@
 //! | module | subject |
 //! |---|---|
 //! | [`podman`], [`docker`] | the engines of that name, by their command lines; what they share is in [`cli`] |
+//! | [`runc`] | an OCI runtime on a root file system |
 //! | [`namespace`] | namespaces that the suite makes itself, on a root file system |
 //! | [`exec`] | a command on the host, not isolated, for people who work on a runner |
+//! | [`unstarted`] | images that are only looked at |
+//! | [`choose`] | what users call images, and which engine is taken for them |
+//! | [`layout`], [`rootfs`] | images as files and as a directory |
+//! | [`archive`], [`unpack`], [`tree`] | their layers: read, unpacked, and looked at |
 //! | [`launch`] | the suite's program, started again: what starts and watches the process of the engines that are no service |
 //! | [`process`] | what is started, from the image's configuration and the start |
 //! | [`inside`], [`account`] | paths and users of a root file system |
+//! | [`refusal`] | what is said of an entry point that cannot be run |
 //! | [`output`] | what a container says, to a file |
 
 mod account;
+mod archive;
+pub mod choose;
 mod cli;
 pub mod docker;
 pub mod exec;
 mod image_config;
 mod inside;
 mod launch;
+pub mod layout;
 pub mod namespace;
 mod output;
 pub mod podman;
 mod process;
+mod refusal;
+pub mod rootfs;
+pub mod runc;
+mod tree;
+mod unpack;
+pub mod unstarted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -141,6 +156,16 @@ pub enum EngineError {
         /// What the user called it.
         reference: String,
         /// Where was looked, and what was said.
+        why: String,
+    },
+    /// There is no such engine, or not for such an image.
+    #[error("the engine `{engine}` is not for `{reference}`: {why}")]
+    Unfit {
+        /// What the user called it.
+        engine: String,
+        /// What the user called the image.
+        reference: String,
+        /// Why, and what there is.
         why: String,
     },
     /// Something that should have worked did not.

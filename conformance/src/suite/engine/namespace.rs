@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::launch::{self, Namespace as Wishes, Plan};
 use super::process::process;
+use super::rootfs::Rootfs;
 use super::{Container, Engine, EngineError, Program, Start, account};
 use crate::suite::evidence::Ability;
 use crate::suite::subject::Subject;
@@ -17,19 +17,18 @@ const NAME: &str = "namespace";
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Namespace {
-    subject: Subject,
-    root: PathBuf,
+    image: Rootfs,
     program: Program,
 }
 
 impl Namespace {
-    /// The engine, with an image that lies there as a root file system.
+    /// The engine, with an image as a root file system.
     ///
     /// # Errors
     /// It cannot be used here.
-    pub fn new(subject: Subject, root: &Path, program: Program) -> Result<Self, EngineError> {
+    pub fn new(image: Rootfs, program: Program) -> Result<Self, EngineError> {
         usable(&program).map_err(|why| EngineError::Unusable { engine: NAME, why })?;
-        Ok(Self { subject, root: root.to_owned(), program })
+        Ok(Self { image, program })
     }
 }
 
@@ -56,25 +55,21 @@ impl Engine for Namespace {
     }
 
     fn abilities(&self) -> BTreeSet<Ability> {
-        [Ability::Configuration, Ability::Start, Ability::PidNamespace, Ability::User, Ability::ReadOnlyRoot, Ability::NoCapabilities]
-            .into()
+        Ability::ALL.into()
     }
 
     fn inspect(&self) -> Result<Subject, EngineError> {
-        Ok(self.subject.clone())
+        Ok(self.image.subject.clone())
     }
 
     fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
-        let config = &self.subject.config;
-        let account = match start.user {
-            Some((uid, gid)) => Ok(account::by_number(&self.root, uid, gid)),
-            None => account::by_name(&self.root, &config.user),
-        };
+        let config = &self.image.subject.config;
+        let account = account::of_start(&self.image.root, &config.user, start.user);
         let account = account.map_err(|why| EngineError::Failed { engine: NAME, what: "start the image", why })?;
         let process = process(NAME, config, &account, start)?;
         let work = launch::work(NAME)?;
         let namespace = Wishes {
-            image: self.root.clone(),
+            image: self.image.root.clone(),
             work: work.path().to_owned(),
             user: (account.uid, account.gid, account.groups),
             mounts: start.mounts.clone(),
@@ -82,6 +77,7 @@ impl Engine for Namespace {
             read_only: start.read_only,
             no_capabilities: start.no_capabilities,
             pids_limit: start.pids_limit,
+            runc: false,
         };
         let plan = Plan { args: process.args, env: process.env, cwd: process.cwd.into(), namespace: Some(namespace) };
         Ok(Box::new(launch::launch(NAME, &self.program, &plan, start, work)?))

@@ -19,7 +19,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stdin, fork, pipe2, setsid};
 
 use super::super::inside;
-use super::{KILL_ALL, Namespace, Plan, Report, privileges, root};
+use super::{KILL_ALL, Namespace, Plan, Report, privileges, root, runtime};
 
 /// As container engines have it: the entry point is not executable, and it is not there.
 const NOT_EXECUTABLE: u8 = 126;
@@ -84,6 +84,15 @@ impl<E: Into<io::Error>> From<E> for Stop {
 fn begin(plan: &Plan) -> Result<Pid, Stop> {
     // what loses its parent becomes our child, so that all of it can be found at the end
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
+    if let Some(namespace) = plan.namespace.as_ref().filter(|namespace| namespace.runc) {
+        // a mount namespace only: runc makes the others
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        root::make_for_runc(namespace)?;
+        return match runtime::begin(&namespace.work)? {
+            runtime::Begun::Running(pid) => Ok(pid),
+            runtime::Begun::Refused(code) => Err(Stop::Report(Report::Ended(code))),
+        };
+    }
     let made = plan.namespace.as_ref().map(|namespace| make(namespace, &plan.cwd)).transpose()?;
     let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: this process has one thread.
@@ -204,8 +213,10 @@ fn watch(pid: Pid, plan: &Plan, control: UnixStream) -> io::Result<()> {
         WaitStatus::Signaled(_, signal, _) => 128 + u8::try_from(signal as i32).unwrap_or(0),
         other => return say(&control, &Report::Failed(format!("unexpected {other:?}"))),
     };
-    if plan.namespace.is_none() {
-        kill_the_rest()?;
+    match &plan.namespace {
+        None => kill_the_rest()?,
+        Some(namespace) if namespace.runc => runtime::end(&namespace.work),
+        Some(_) => {}
     }
     say(&control, &Report::Ended(code))
 }

@@ -13,6 +13,7 @@
 pub(super) mod child;
 mod privileges;
 mod root;
+mod runtime;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+
+pub(super) use root::{MASKED, READ_ONLY};
 
 use super::output::Pumps;
 use super::{Container, EngineError, Mount, Start};
@@ -73,6 +76,8 @@ pub(super) struct Namespace {
     pub(super) no_capabilities: bool,
     /// See [`Start::pids_limit`].
     pub(super) pids_limit: Option<u32>,
+    /// Whether runc does it, with the bundle that lies in [`bundle_directory`]; then only the root file system is made for it.
+    pub(super) runc: bool,
 }
 
 /// What the child says.
@@ -252,7 +257,22 @@ pub(super) fn work(engine: &'static str) -> Result<TempDir, EngineError> {
     made.map_err(|error| EngineError::Failed { engine, what: "make a temporary directory", why: error.to_string() })
 }
 
-/// Mounts of a start and its empty directories, parents before what is below them.
-fn depth(path: &Path) -> usize {
+/// How deep a path is: mounts are made in this order, so that parents are there before what is below them.
+pub(super) fn depth(path: &Path) -> usize {
     path.components().count()
+}
+
+/// Where the bundle for runc lies.
+pub(super) fn bundle_directory(work: &Path) -> PathBuf {
+    work.join("bundle")
+}
+
+/// Where the directories lie that runc mounts as scratch.
+pub(super) fn scratch_directory(work: &Path, index: usize) -> PathBuf {
+    work.join("scratch").join(index.to_string())
+}
+
+/// The capabilities of a container, by name.
+pub(super) fn default_capabilities() -> Vec<String> {
+    privileges::DEFAULT.iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
 }

@@ -12,7 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::pivot_root;
 
 use super::super::inside;
-use super::{Namespace, depth};
+use super::{Namespace, bundle_directory, depth, scratch_directory};
 
 /// Devices that every container has.
 const DEVICES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
@@ -53,16 +53,24 @@ pub(super) fn probe() -> io::Result<Option<String>> {
     Ok(tried?.then(|| "the image is copied for each start, since overlay file systems cannot be mounted here".to_owned()))
 }
 
+/// Makes the root file system without anything in it but the image's files, for runc to do the rest.
+pub(super) fn make_for_runc(namespace: &Namespace) -> io::Result<()> {
+    let root = layered(namespace)?;
+    bind(&root, &bundle_directory(&namespace.work).join("rootfs"), false)?;
+    let scratch = namespace.work.join("scratch");
+    fs::create_dir(&scratch)?;
+    tmpfs(&scratch, "mode=0755")?;
+    for index in 0..namespace.scratch.len() {
+        let place = scratch_directory(&namespace.work, index);
+        fs::create_dir(&place)?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o1777))?;
+    }
+    Ok(())
+}
+
 /// Makes the root file system, and says where it is.
 pub(super) fn make(namespace: &Namespace) -> io::Result<PathBuf> {
-    private()?;
-    let layers = namespace.work.join("layers");
-    fs::create_dir(&layers)?;
-    tmpfs(&layers, "mode=0700")?;
-    let root = match overlay(&namespace.image, &layers) {
-        Ok(root) => root,
-        Err(_) => copy(&namespace.image, &namespace.work.join("root"))?,
-    };
+    let root = layered(namespace)?;
     devices(&root)?;
     mount(Some("sysfs"), &inside::make(&root, Path::new("/sys"), true)?, Some("sysfs"), FIXED | MsFlags::MS_RDONLY, NONE)
         .map_err(failed("mount /sys"))?;
@@ -107,6 +115,18 @@ pub(super) fn enter(namespace: &Namespace, root: &Path) -> io::Result<()> {
             .map_err(failed("make the root read-only"))?;
     }
     Ok(())
+}
+
+/// The image's files, to be written without changing them.
+fn layered(namespace: &Namespace) -> io::Result<PathBuf> {
+    private()?;
+    let layers = namespace.work.join("layers");
+    fs::create_dir(&layers)?;
+    tmpfs(&layers, "mode=0700")?;
+    match overlay(&namespace.image, &layers) {
+        Ok(root) => Ok(root),
+        Err(_) => copy(&namespace.image, &namespace.work.join("root")),
+    }
 }
 
 /// What is mounted here is seen nowhere else.
