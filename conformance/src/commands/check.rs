@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::certify;
-use super::engines::{self, EngineName};
+use super::engines::ImageArguments;
 use super::error::CommandError;
 use super::gathering::{self, GatheringArguments};
 use super::judging::JudgingArguments;
@@ -21,12 +21,8 @@ use crate::suite::evidence::store;
 
 Report formats: text, json, tap, junit, markdown, html, github.")]
 pub struct Arguments {
-    /// The image, as the engine knows it
-    #[arg(value_name = "IMAGE")]
-    image: String,
-    /// The engine that starts it; without, the first that works of those that `engines` lists
-    #[arg(long, value_name = "NAME")]
-    engine: Option<EngineName>,
+    #[command(flatten)]
+    image: ImageArguments,
     /// Keep what was seen in this directory; `recheck` judges it again
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -42,7 +38,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let judging = arguments.judging.resolve()?;
     let begin = Instant::now();
-    let engine = engines::open(arguments.engine, &arguments.image)?;
+    let engine = arguments.image.open()?;
     let subject = engine.inspect()?;
     let selection = judging.wanted.of(&subject.claimed());
     let evidence = gathering::gather(&arguments.gathering, &*engine, &subject, &selection.scenarios())?;

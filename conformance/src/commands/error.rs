@@ -71,6 +71,8 @@ impl CommandError {
         match self {
             // As a shell has it for a program that died of the signal.
             Self::Interrupted(signal) => 128 + (*signal as i32).unsigned_abs() as u8,
+            // Nothing was tried: these do not go together.
+            Self::Engine(EngineError::Unfit { .. }) => 2,
             Self::Unknown(_) | Self::Usage { .. } | Self::Baseline { .. } | Self::File { given: true, .. } => 2,
             Self::File { given: false, .. }
             | Self::Engine(_)
@@ -102,7 +104,9 @@ impl CommandError {
             Self::Unknown(unknown) | Self::Baseline { source: BaselineError::Unknown(unknown), .. } => Some(did_you_mean(unknown)),
             Self::Baseline { .. } => Some("each entry is `[[known]]` with `id = \"…\"` and `reason = \"…\"`".to_owned()),
             Self::Usage { hint, .. } => Some((*hint).to_owned()),
-            Self::Engine(EngineError::Unusable { .. }) => Some("`agent-conformance engines` says which engines work here".to_owned()),
+            Self::Engine(EngineError::Unusable { .. } | EngineError::Unfit { .. }) => {
+                Some("`agent-conformance engines` says which engines work here".to_owned())
+            }
             _ => None,
         }
     }

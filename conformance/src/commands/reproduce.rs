@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::engines::{self, EngineName};
+use super::engines::ImageArguments;
 use super::error::CommandError;
 use super::gathering::{self, GatheringArguments};
 use super::judging::JudgingArguments;
@@ -28,18 +28,14 @@ pub struct Arguments {
     /// Id or slug of the requirement
     #[arg(value_name = "ID")]
     id: String,
-    /// The image, as the engine knows it
-    #[arg(value_name = "IMAGE")]
-    image: String,
+    #[command(flatten)]
+    image: ImageArguments,
     /// Do it: run the check's scenarios, keep what was seen, and judge it
     #[arg(long)]
     run: bool,
     /// Where what was seen is kept
     #[arg(long, value_name = "DIR", default_value = "agent-conformance-evidence")]
     evidence: PathBuf,
-    /// The engine that starts the image; without, the first that works of those that `engines` lists
-    #[arg(long, value_name = "NAME")]
-    engine: Option<EngineName>,
     #[command(flatten)]
     gathering: GatheringArguments,
 }
@@ -49,13 +45,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let scenarios = checks::of(&row.id).map(|check| check.scenarios).unwrap_or_default();
     output::print(&described(row, scenarios))?;
     if !arguments.run {
-        let image = shell_word(&tame(&arguments.image));
+        let image = shell_word(&tame(&arguments.image.image));
         return output::print(&format!("\nDo it with:\n  agent-conformance reproduce {} {image} --run\n", row.id));
     }
     let judging = JudgingArguments::only_this(row);
     let judging = judging.resolve()?;
     let begin = Instant::now();
-    let engine = engines::open(arguments.engine, &arguments.image)?;
+    let engine = arguments.image.open()?;
     let subject = engine.inspect()?;
     let selection = judging.wanted.of(&subject.claimed());
     let evidence = gathering::gather(&arguments.gathering, &*engine, &subject, &scenarios.iter().copied().collect())?;

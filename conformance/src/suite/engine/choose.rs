@@ -134,8 +134,8 @@ fn files(
             }
         };
         Ok(match engine {
-            "runc" => Box::new(Runc::new(rootfs, program())?),
-            "namespace" => Box::new(Namespace::new(rootfs, program())?),
+            "runc" => Box::new(Runc::of(rootfs, program())?),
+            "namespace" => Box::new(Namespace::of(rootfs, program())?),
             _ => Box::new(Unstarted::new(rootfs.subject)),
         })
     };

@@ -5,19 +5,19 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`podman`], [`docker`] | the engines of that name, by their command lines; what they share is in [`cli`] |
+//! | [`podman`], [`docker`] | the engines of that name, by their command lines; what they share is in `cli` |
 //! | [`runc`] | an OCI runtime on a root file system |
 //! | [`namespace`] | namespaces that the suite makes itself, on a root file system |
 //! | [`exec`] | a command on the host, not isolated, for people who work on a runner |
 //! | [`unstarted`] | images that are only looked at |
 //! | [`choose`] | what users call images, and which engine is taken for them |
 //! | [`layout`], [`rootfs`] | images as files and as a directory |
-//! | [`archive`], [`unpack`], [`tree`] | their layers: read, unpacked, and looked at |
-//! | [`launch`] | the suite's program, started again: what starts and watches the process of the engines that are no service |
-//! | [`process`] | what is started, from the image's configuration and the start |
-//! | [`inside`], [`account`] | paths and users of a root file system |
-//! | [`refusal`] | what is said of an entry point that cannot be run |
-//! | [`output`] | what a container says, to a file |
+//! | `archive`, `unpack`, `tree` | their layers: read, unpacked, and looked at |
+//! | `launch` | the suite's program, started again: what starts and watches the process of the engines that are no service |
+//! | `process` | what is started, from the image's configuration and the start |
+//! | `inside`, `account` | paths and users of a root file system |
+//! | `refusal` | what is said of an entry point that cannot be run |
+//! | `output` | what a container says, to a file |
 
 mod account;
 mod archive;

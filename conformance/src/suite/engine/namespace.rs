@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::launch::{self, Namespace as Wishes, Plan};
@@ -22,11 +23,19 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The engine, with an image as a root file system.
+    /// The engine, with an image whose root file system lies in a directory.
     ///
     /// # Errors
     /// It cannot be used here.
-    pub fn new(image: Rootfs, program: Program) -> Result<Self, EngineError> {
+    pub fn new(subject: Subject, root: &Path, program: Program) -> Result<Self, EngineError> {
+        Self::of(Rootfs::known(subject, root), program)
+    }
+
+    /// The same with one that may be gone when it is no longer needed.
+    ///
+    /// # Errors
+    /// It cannot be used here.
+    pub fn of(image: Rootfs, program: Program) -> Result<Self, EngineError> {
         usable(&program).map_err(|why| EngineError::Unusable { engine: NAME, why })?;
         Ok(Self { image, program })
     }

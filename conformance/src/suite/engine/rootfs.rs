@@ -40,6 +40,12 @@ impl Rootfs {
         Ok(Self { subject: Subject { files: Some(files), ..subject }, root, unpacked: None })
     }
 
+    /// A directory, with what is known of the image.
+    #[must_use]
+    pub fn known(subject: Subject, root: &Path) -> Self {
+        Self { subject, root: root.to_owned(), unpacked: None }
+    }
+
     /// One that was unpacked to `root` in a directory that is removed with it.
     pub(super) fn unpacked(subject: Subject, root: PathBuf, directory: TempDir) -> Self {
         Self { subject, root, unpacked: Some(directory) }

@@ -26,11 +26,19 @@ pub struct Runc {
 }
 
 impl Runc {
-    /// The engine, with an image as a root file system.
+    /// The engine, with an image whose root file system lies in a directory.
     ///
     /// # Errors
     /// It cannot be used here.
-    pub fn new(image: Rootfs, program: Program) -> Result<Self, EngineError> {
+    pub fn new(subject: Subject, root: &Path, program: Program) -> Result<Self, EngineError> {
+        Self::of(Rootfs::known(subject, root), program)
+    }
+
+    /// The same with one that may be gone when it is no longer needed.
+    ///
+    /// # Errors
+    /// It cannot be used here.
+    pub fn of(image: Rootfs, program: Program) -> Result<Self, EngineError> {
         usable(&program).map_err(|why| EngineError::Unusable { engine: NAME, why })?;
         Ok(Self { image, program })
     }
