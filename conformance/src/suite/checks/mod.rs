@@ -1,7 +1,7 @@
 //! All checks, a file per area of the specification. Each reads like its sentence.
 //!
 //! What an image must *not* do is also not done by one that does nothing; so such a check asks first whether the image did its task where
-//! nothing stood against it ([`read::control`]), and says "not testable" if it did not.
+//! nothing stood against it (`read::control`), and says "not testable" if it did not.
 
 mod agent;
 mod cfg;
