@@ -15,7 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { id: "ENV-006", scenarios: &["prompt-missing", "inputs-wrong", "happy"], judge: wrong_input_no_agent },
     Check { id: "ENV-007", scenarios: &["inputs-wrong"], judge: every_wrong_input },
     Check { id: "ENV-008", scenarios: &["unknown-variables"], judge: unknown_variables },
-    Check { id: "ENV-009", scenarios: &["task-document"], judge: task_document },
+    Check { id: "ENV-009", scenarios: &["task-document", "task-document-yaml"], judge: task_document },
     Check { id: "ENV-010", scenarios: &["variable-wins"], judge: variable_wins },
     Check { id: "ENV-011", scenarios: &["happy"], judge: platform_variables },
 ];
@@ -79,7 +79,8 @@ fn unknown_variables(evidence: &Evidence) -> Judged {
 }
 
 fn task_document(evidence: &Evidence) -> Judged {
-    prompt_came(&evidence.run("task-document")?)
+    prompt_came(&evidence.run("task-document")?)?;
+    prompt_came(&evidence.run("task-document-yaml")?)
 }
 
 fn variable_wins(evidence: &Evidence) -> Judged {

@@ -1,6 +1,6 @@
 //! Secrets, and what a hostile agent leaves.
 
-use super::read::{control, message, parameter, record, started};
+use super::read::{control, last_block, message, parameter, record, started};
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::{Ability, AgentEvent, Evidence};
 use crate::suite::fake::{AGENT, contains};
@@ -60,6 +60,10 @@ fn sinks_without_secrets(evidence: &Evidence) -> Judged {
     for (place, bytes) in files {
         let bytes = bytes.as_deref().ok_or_else(|| Finding::NotTestable(format!("{place} is not there")))?;
         hold_no_secret(evidence, &seen, place, bytes)?;
+    }
+    if let Some(block) = last_block(&seen.stdout) {
+        let text: String = block.entries.into_values().collect();
+        hold_no_secret(evidence, &seen, "the marker block", text.as_bytes())?;
     }
     seen.run.results.iter().try_for_each(|(name, bytes)| hold_no_secret(evidence, &seen, &format!("the result `{name}`"), bytes))
 }

@@ -92,6 +92,9 @@ impl Actor {
             Step::Mark(name) => self.recorder.record(AgentEvent::Mark { name: name.clone() }),
             Step::AwaitMark(name) => self.wait_for_mark(name)?,
             Step::Write { path, text } => fs::write(expand(path), expand(text))?,
+            Step::Extend { path, bytes } => {
+                fs::OpenOptions::new().write(true).create(true).truncate(false).open(expand(path))?.set_len(*bytes)?;
+            }
             Step::Link { path, target } => symlink(expand(target), expand(path))?,
             Step::Commit { id, objects } => commit(id, objects)?,
             Step::Ignore(signal) => self.ignore(*signal)?,

@@ -45,6 +45,13 @@ pub enum Step {
         /// What.
         text: String,
     },
+    /// Make a file so long, without filling it.
+    Extend {
+        /// Where, likewise.
+        path: String,
+        /// How long.
+        bytes: u64,
+    },
     /// Make a symbolic link, likewise.
     Link {
         /// Where.

@@ -40,11 +40,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "inputs-wrong", about: "three variables are wrong", needs: &[], prepare: inputs_wrong, course: &[] },
     Scenario {
         name: "task-document",
-        about: "a task document, without a variable for the prompt",
+        about: "a task document in JSON, without a variable for the prompt",
         needs: &[],
         prepare: task_document,
         course: &[],
     },
+    Scenario { name: "task-document-yaml", about: "the same in YAML", needs: &[], prepare: task_document_yaml, course: &[] },
     Scenario {
         name: "variable-wins",
         about: "a task document, and a variable that says otherwise",
@@ -150,15 +151,25 @@ fn task_document(stage: &mut Stage) -> Result<(), Unfit> {
     document(stage, prompt)
 }
 
+fn task_document_yaml(stage: &mut Stage) -> Result<(), Unfit> {
+    stage.unset("AGENT_PROMPT");
+    stage.expect_prompt("A prompt: of two lines,\nthat stands in a block of YAML.\n")?;
+    let text = "# a comment\nlimits: {timeout: 10m}\nprompt: |\n  A prompt: of two lines,\n  that stands in a block of YAML.\n";
+    in_document(stage, "task.yaml", text)
+}
+
 fn variable_wins(stage: &mut Stage) -> Result<(), Unfit> {
     stage.prompt("The variable's prompt.")?;
     document(stage, "The document's prompt.")
 }
 
 fn document(stage: &mut Stage, prompt: &str) -> Result<(), Unfit> {
-    let document = serde_json::json!({ "prompt": prompt });
-    stage.write("task.json", document.to_string().as_bytes())?;
-    let path = stage.path("task.json");
+    in_document(stage, "task.json", &serde_json::json!({ "prompt": prompt }).to_string())
+}
+
+fn in_document(stage: &mut Stage, name: &str, text: &str) -> Result<(), Unfit> {
+    stage.write(name, text.as_bytes())?;
+    let path = stage.path(name);
     stage.env("AGENT_TASK_FILE", &path);
     stage.agent_that([]);
     Ok(())
