@@ -63,7 +63,7 @@ impl<'a> Follower<'a> {
     }
 
     fn logs_events(&self) -> bool {
-        self.task.text("log") == Some("events") && !broken("events-log")
+        self.task.text("log") == Some("events")
     }
 
     /// One event: into the file, and onto stdout if that is the log.
@@ -78,6 +78,7 @@ impl<'a> Follower<'a> {
             }
         }
         if self.logs_events() {
+            let line = if broken("events-log") { format!("event: {line}") } else { line };
             self.print(line.as_bytes());
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask};
@@ -93,9 +94,9 @@ impl Processes {
         unsafe {
             command.pre_exec(move || {
                 setsid()?;
-                let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-                for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-                    sigaction(signal, &default)?;
+                // By the raw call: the C library refuses two numbers that a parent may have left ignored. Handler, flags, restorer, mask: all none.
+                for signal in 1..=64 {
+                    libc::syscall(libc::SYS_rt_sigaction, signal, [0_u64; 4].as_ptr(), std::ptr::null::<u64>(), 8_usize);
                 }
                 if keep_ignored {
                     sigaction(Signal::SIGUSR2, &SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty()))?;
@@ -111,7 +112,7 @@ impl Processes {
         let mut child = command.spawn()?;
         drop(command);
         let main = Pid::from_raw(child.id().cast_signed());
-        let mut input = child.stdin.take().filter(|_| !stdin.is_empty() || broken("stdin-end"));
+        let mut input = child.stdin.take().filter(|_| !stdin.is_empty());
         let mut output = child.stdout.take();
         let mut errors = child.stderr.take();
         for fd in
@@ -159,8 +160,7 @@ impl Processes {
             if !nobody_left && broken("last-writer") {
                 return Ok(Ended { code, signal, stop: stop.map(|(why, _)| why) });
             }
-            let waits_for_stdout = output.is_some() && !nobody_left && leftovers.since.is_none() && broken("stdout-held-open");
-            if waits_for_stdout && leftovers.patience.get_or_insert_with(Instant::now).elapsed() < self.grace * 3 {
+            if output.is_some() && !nobody_left && leftovers.since.is_none() && broken("stdout-held-open") {
                 continue;
             }
             if !nobody_left && !leftovers.are_beyond_reach(self.grace) {
@@ -184,7 +184,7 @@ impl Processes {
     }
 
     fn is_lenient(&self, since: Instant) -> bool {
-        since.elapsed() < self.grace + Duration::from_secs(3) && broken("grace")
+        since.elapsed() < self.grace + Duration::from_secs(9) && broken("grace")
     }
 
     /// Until something happens, or a little while.
@@ -241,8 +241,6 @@ struct Leftovers {
     since: Option<Instant>,
     /// Who has been asked.
     asked: BTreeSet<Pid>,
-    /// For the mutant that waits for stdout.
-    patience: Option<Instant>,
 }
 
 impl Leftovers {
@@ -296,7 +294,8 @@ fn descendants() -> Vec<Pid> {
 fn write_some(input: &mut Option<std::process::ChildStdin>, rest: &mut &[u8]) {
     while let Some(pipe) = input {
         if rest.is_empty() {
-            if !broken("stdin-end") {
+            // The mutant does so only where there is a token: with each run of it somebody's patience has to be over.
+            if !(std::env::var_os("AGENT_TOKEN_FILE").is_some() && broken("stdin-end")) {
                 *input = None;
             }
             return;

@@ -85,7 +85,11 @@ pub fn run() -> u8 {
     }
     let path = task.text("sinks.terminationLog").unwrap_or("/dev/termination-log");
     let budget = task.number("sinks.terminationBudget").and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(4096);
-    let nonce = marker::nonce();
+    let nonce = match () {
+        () if broken("nonce.short") => "abc".to_owned(),
+        () if broken("nonce.fixed") => "0123456789abcdef".to_owned(),
+        () => marker::nonce(),
+    };
     let mut run = Run {
         task,
         processes,
@@ -97,7 +101,7 @@ pub fn run() -> u8 {
             version: version(task),
         },
         deadline: task.span("limits.timeout").map(|limit| started + limit),
-        private: std::env::temp_dir().join(format!("refimpl-{nonce}")),
+        private: std::env::temp_dir().join(format!("refimpl-{}", marker::nonce())),
         nonce,
         results_dir: None,
         outcome: Outcome::default(),
@@ -218,12 +222,7 @@ impl Run<'_> {
             environment.push(("HOME".into(), self.private.clone().into()));
         }
         let results = self.task.text("sinks.resultsDir").map_or(self.private.join("results"), PathBuf::from);
-        let nonce = match () {
-            () if broken("nonce.short") => "abc".to_owned(),
-            () if broken("nonce.fixed") => "0123456789abcdef".to_owned(),
-            () => self.nonce.clone(),
-        };
-        environment.push(("AGENT_NONCE".into(), nonce.into()));
+        environment.push(("AGENT_NONCE".into(), self.nonce.clone().into()));
         environment.push(("AGENT_RESULTS_DIR".into(), results.into()));
         environment.extend(workspace::git_environment(self.task));
         if let Some(file) = self.task.text("git.tokenFile")
@@ -344,8 +343,11 @@ impl Run<'_> {
     fn connect_early(&self) {
         let address = self.task.text("agent.endpoint").and_then(|url| url.split_once("://")?.1.split('/').next());
         if let Some(address) = address.filter(|_| broken("no-early-network")) {
-            let _ = std::net::TcpStream::connect(address)
-                .and_then(|mut stream| stream.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\nHost: model\r\n\r\n"));
+            let asked = std::net::TcpStream::connect(address).and_then(|mut stream| {
+                stream.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+                std::io::copy(&mut stream, &mut std::io::sink())
+            });
+            drop(asked);
         }
     }
 

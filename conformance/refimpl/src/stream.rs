@@ -133,14 +133,12 @@ impl Stream {
             }
             "retry" => (self.retries, self.last_error) = (event["attempt"].as_u64().unwrap_or(0), text("error")),
             "error" => self.last_error = text("message"),
-            "ended" => self.end = Some((event["succeeded"] == true, text("detail"))),
-            "unknown" => self.unknown_lines += 1,
-            "malformed" => {
-                self.malformed_lines += 1;
-                if broken("unknown-lines") {
-                    self.end = Some((false, Some("a line could not be read".to_owned())));
-                }
+            "ended" => {
+                let is_spoilt = self.malformed_lines > 0 && broken("unknown-lines");
+                self.end = Some((event["succeeded"] == true && !is_spoilt, text("detail")));
             }
+            "unknown" => self.unknown_lines += 1,
+            "malformed" => self.malformed_lines += 1,
             _ => {}
         }
     }

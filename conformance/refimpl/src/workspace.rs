@@ -21,6 +21,7 @@ const SAID: &[(&str, Reason)] = &[
     ("authentication failed", Reason::CloneAuthFailed),
     ("could not read username", Reason::CloneAuthFailed),
     ("could not read password", Reason::CloneAuthFailed),
+    ("unable to get password", Reason::CloneAuthFailed),
     ("error: 401", Reason::CloneAuthFailed),
     ("error: 403", Reason::CloneAuthFailed),
     ("permission denied", Reason::CloneAuthFailed),
@@ -62,7 +63,10 @@ pub fn prepare(task: &Task, processes: &mut Processes, deadline: Option<Instant>
     if std::fs::read_dir(&dir).map_err(conflict)?.next().is_some() {
         return Err(conflict(std::io::Error::other("it is not empty")));
     }
-    let mut git = Git { task, processes, deadline, dir: &dir };
+    let aside = broken("clone").then(|| dir.with_extension("aside"));
+    let place = aside.as_deref().unwrap_or(&dir);
+    std::fs::create_dir_all(place).map_err(conflict)?;
+    let mut git = Git { task, processes, deadline, dir: place };
     let cloned = git.clone(url);
     if cloned.is_err() && !broken("failed-clone-leaves-nothing") {
         clear(&dir, was_there);
