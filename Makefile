@@ -41,4 +41,6 @@ images: ## Build the images with podman (ENGINE=docker: with docker), on stand-i
 
 generate: ## Write the generated files anew: JSON Schemas, the table of variables, help texts
 	UPDATE_GENERATED=1 cargo test --quiet --package agent-tests --test generated
+	cargo build --quiet --package agent-refimpl
+	UPDATE_GENERATED=1 cargo test --quiet --package agent-conformance --test selftest matrix
 	UPDATE_GENERATED=1 cargo test --quiet --package agent-conformance --test reports schema

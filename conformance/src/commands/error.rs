@@ -9,6 +9,8 @@ use crate::suite::engine::EngineError;
 use crate::suite::evidence::store::StoreError;
 use crate::suite::report::ReportError;
 use crate::suite::selection::UnknownRequirement;
+use crate::suite::selftest::good::GoodError;
+use crate::suite::selftest::run::SelftestError;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,12 @@ pub enum CommandError {
     /// Evidence.
     #[error(transparent)]
     Evidence(#[from] StoreError),
+    /// The selftest could show nothing.
+    #[error(transparent)]
+    Selftest(#[from] SelftestError),
+    /// Good evidence, of the selftest.
+    #[error(transparent)]
+    Good(#[from] GoodError),
     /// A report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -73,11 +81,14 @@ impl CommandError {
             Self::Interrupted(signal) => 128 + (*signal as i32).unsigned_abs() as u8,
             // Nothing was tried: these do not go together.
             Self::Engine(EngineError::Unfit { .. }) => 2,
+            Self::Selftest(SelftestError::NothingSelected(_)) => 2,
             Self::Unknown(_) | Self::Usage { .. } | Self::Baseline { .. } | Self::File { given: true, .. } => 2,
             Self::File { given: false, .. }
             | Self::Engine(_)
             | Self::NoEngine(_)
             | Self::Evidence(_)
+            | Self::Selftest(_)
+            | Self::Good(_)
             | Self::Report(_)
             | Self::Stdout(_) => 3,
         }

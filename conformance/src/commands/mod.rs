@@ -15,6 +15,7 @@ mod output;
 mod progress;
 mod recheck;
 mod reproduce;
+mod selftest;
 mod verify;
 
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
     Engines(engines::Arguments),
     /// Judge evidence again that `check --evidence DIR` kept; no engine is needed
     Recheck(recheck::Arguments),
+    /// Let the suite prove itself, on an implementation that can be broken in a hundred ways
+    Selftest(selftest::Arguments),
     /// Say whether a certificate fits: its conclusion is derived again
     Verify(verify::Arguments),
     /// Make a badge from a certificate
@@ -78,6 +81,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::List(arguments) => list::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Recheck(arguments) => recheck::run(&arguments),
+        Command::Selftest(arguments) => selftest::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Badge(arguments) => badge::run(&arguments),
     };

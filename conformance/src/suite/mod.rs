@@ -25,6 +25,7 @@
 //! | [`baseline`] | failures that are known |
 //! | [`verdict`] | findings to verdicts, and a run's conclusion |
 //! | [`certificate`], [`badge`] | what an image that keeps all may show |
+//! | [`selftest`] | the proof that a check fails where it should, and nowhere else |
 //! | [`report`] | what is said of a run, in every format |
 
 pub mod badge;
@@ -42,6 +43,7 @@ pub mod report;
 pub mod requirement;
 pub mod scenario;
 pub mod selection;
+pub mod selftest;
 pub mod stream;
 pub mod subject;
 pub mod verdict;
