@@ -22,7 +22,8 @@ use agent_conformance::suite::engine::podman::Podman;
 use agent_conformance::suite::engine::{Container, Engine, EngineError, Mount, OUTPUT_LIMIT, Program, Start};
 use agent_conformance::suite::evidence::{Ability, Ended};
 use agent_conformance::suite::subject::{FileFact, FileFacts, ImageConfig};
-use image::Image;
+use image::{Image, ONLY_DOCKER};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use skip::skip;
 use tempfile::TempDir;
@@ -33,9 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn program() -> Program {
     Program(Some(env!("CARGO_BIN_EXE_agent-conformance").into()))
 }
-
-/// Set where only docker is to be tried.
-const ONLY_DOCKER: &str = "AGENT_CONFORMANCE_TESTS_ONLY_DOCKER";
 
 /// All engines that work here and isolate, with the test's image.
 fn engines() -> (Arc<Image>, Vec<Box<dyn Engine>>) {
@@ -511,8 +509,15 @@ fn docker_does_the_same_by_the_service_that_answers() {
     }
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("engine.sock");
+    // a service decides of the limits, not its client; where the machine may not raise them, its own defaults would be too high
+    let most = |resource, most: u64| getrlimit(resource).unwrap().1.min(most);
+    let (files, processes) = (most(Resource::RLIMIT_NOFILE, u64::MAX), most(Resource::RLIMIT_NPROC, 16_384));
+    let limits = format!("default_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]");
+    let config = dir.path().join("containers.conf");
+    fs::write(&config, format!("[containers]\n{limits}\n")).unwrap();
     let service = std::process::Command::new("podman")
         .args(["system", "service", "--time", "0", &format!("unix://{}", socket.display())])
+        .env("CONTAINERS_CONF", &config)
         .stderr(std::process::Stdio::null())
         .spawn();
     let docker = std::process::Command::new("docker").arg("--version").output();

@@ -12,12 +12,15 @@ use tempfile::TempDir;
 
 const PROGRAMS: &[&str] = &["bash", "cat", "head", "id", "ls", "mkdir", "sleep", "touch"];
 
-/// The image, as a root file system, and in podman's storage where podman works.
+/// Set where only docker is to be tried.
+pub const ONLY_DOCKER: &str = "AGENT_CONFORMANCE_TESTS_ONLY_DOCKER";
+
+/// The image, as a root file system, and in an engine's storage where it works.
 pub struct Image {
     dir: TempDir,
-    /// What podman calls it.
+    /// What the engine calls it.
     pub name: String,
-    imported: Vec<&'static str>,
+    imported: Option<&'static str>,
 }
 
 impl Image {
@@ -82,8 +85,9 @@ impl Image {
         let config = serde_json::json!({"config": Self::config()});
         fs::write(dir.path().join("root.config.json"), config.to_string()).unwrap();
         let name = format!("localhost/agent-conformance-engines-{}:latest", std::process::id());
-        let mut image = Self { dir, name, imported: Vec::new() };
-        image.imported = ["podman", "docker"].into_iter().filter(|engine| image.import(engine)).collect();
+        let engine = if std::env::var_os(ONLY_DOCKER).is_some() { "docker" } else { "podman" };
+        let mut image = Self { dir, name, imported: None };
+        image.imported = image.import(engine).then_some(engine);
         image
     }
 
@@ -111,9 +115,8 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        for engine in &self.imported {
-            // two engines may have one storage
-            let _ = Command::new(engine).args(["rmi", "--force", &self.name]).output();
+        if let Some(engine) = self.imported {
+            run(Command::new(engine).args(["rmi", "--force", &self.name]));
         }
     }
 }
