@@ -6,6 +6,7 @@ pub mod containers;
 pub mod coverage;
 pub mod git_servers;
 pub mod http_mcp;
+pub mod judged;
 pub mod kelos;
 pub mod kubeopencode;
 pub mod paced;

@@ -95,7 +95,7 @@ fn task(stage: &mut Stage) -> Result<(), Unfit> {
 
 fn configured(stage: &mut Stage) -> Result<(), Unfit> {
     play(stage, "mcp-call", &[("tool", TOOL), ("server", SERVER)])?;
-    let described = |name: &str, text: &str| format!("---\nname: {name}\ndescription: {text}\n---\nDo as you are told.\n");
+    let described = |name: &str, text: &str| format!("---\nname: {name}\ndescription: {text:?}\n---\nDo as you are told.\n");
     let sentinels = [
         ("instructions", "Sentinel of the task's instructions: kingfisher-2210."),
         ("repository", INSTRUCTIONS),

@@ -27,6 +27,8 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "connection to the api was lost", reason: Reason::NetworkFailed },
     // The same before an answer began, in newer versions.
     ReasonPattern { http_status: None, text: "connection dropped", reason: Reason::NetworkFailed },
+    // No connection at all, in newer versions, which call that a `server_error` too.
+    ReasonPattern { http_status: None, text: "api error: connection refused", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "request timed out", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "billing_error", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "prompt_too_long", reason: Reason::ContextWindowExceeded },

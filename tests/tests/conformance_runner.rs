@@ -1,0 +1,137 @@
+//! The runner keeps the Agent Image Interface: judged by the suite, on every engine that works here, with the stream of every agent, and with the real
+//! CLIs and a scripted model in the loop.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use agent_conformance::suite::engine::namespace::Namespace;
+use agent_conformance::suite::engine::podman::Podman;
+use agent_conformance::suite::subject::Subject;
+use agent_conformance::suite::verdict::{Judgement, Verdict};
+use agent_tests::clis;
+use agent_tests::judged::{config, judge, on_host, program, root};
+use agent_tests::skip::skip;
+
+/// The ids with a verdict, after it is shown that none is broken and none is the suite's own fault.
+fn all_good(judgements: &BTreeMap<String, Judgement>, verdict: Verdict) -> BTreeSet<&str> {
+    let bad: Vec<_> =
+        judgements.values().filter(|one| matches!(one.verdict, Verdict::Fail | Verdict::NotTestable | Verdict::Error)).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    judgements.values().filter(|one| one.verdict == verdict).map(|one| one.id.as_str()).collect()
+}
+
+/// All scenarios with the suite's own agent.
+fn without_model(name: &str) -> bool {
+    !name.starts_with("model-")
+}
+
+/// What only can be seen where the engine isolates, or looks at files.
+const UNSEEN_ON_HOST: [&str; 8] = ["CFG-004", "CFG-005", "CFG-006", "IMG-006", "IMG-011", "IMG-014", "RUN-009", "SEC-006"];
+
+#[test]
+fn with_the_interfaces_own_stream_on_every_engine() {
+    let config = config("native", "native", &[]);
+    let judged = judge(&*on_host(config.clone(), &[]), without_model);
+    assert_eq!(all_good(&judged, Verdict::NotObservable), UNSEEN_ON_HOST.into());
+    assert!(all_good(&judged, Verdict::Pass).len() > 90, "{judged:#?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    root(dir.path());
+    let mut config = config;
+    config.env.push("AGENT_PROGRAM=/usr/local/bin/agent".into());
+    let subject = Subject { reference: "rootfs:test".into(), config: config.clone(), ..Subject::default() };
+    let in_namespace = match Namespace::new(subject, dir.path(), program()) {
+        Ok(engine) => Some(judge(&engine, without_model)),
+        Err(error) => {
+            skip(&error.to_string());
+            None
+        }
+    };
+    let in_podman = imported(dir.path(), &config).map(|image| {
+        let judged = judge(&Podman::new(&image).unwrap(), without_model);
+        let _ = Command::new("podman").args(["rmi", "--force", &image]).output();
+        judged
+    });
+    for judged in in_namespace.iter().chain(&in_podman) {
+        assert_eq!(all_good(judged, Verdict::NotObservable), ["IMG-006", "IMG-011", "IMG-014"].into());
+        assert!(all_good(judged, Verdict::Pass).len() > 98, "{judged:#?}");
+    }
+    if let (Some(one), Some(other)) = (in_namespace, in_podman) {
+        let verdicts = |judged: &BTreeMap<String, Judgement>| judged.values().map(|one| (one.id.clone(), one.verdict)).collect::<Vec<_>>();
+        assert_eq!(verdicts(&one), verdicts(&other), "the engines do not agree");
+    }
+}
+
+/// The root file system as an image of podman's, if podman works here.
+fn imported(root: &std::path::Path, config: &agent_conformance::suite::subject::ImageConfig) -> Option<String> {
+    if let Err(why) = agent_conformance::suite::engine::podman::usable() {
+        skip(&format!("podman does not work here, so the runner was not judged in it: {why}"));
+        return None;
+    }
+    let name = format!("localhost/agent-tests-conformance-{}:latest", std::process::id());
+    let tar = tempfile::NamedTempFile::new().unwrap();
+    assert!(Command::new("tar").arg("-C").arg(root).arg("-cf").arg(tar.path()).arg(".").status().unwrap().success());
+    let mut import = Command::new("podman");
+    import.args(["import", "--quiet", "--change"]).arg(format!("ENTRYPOINT {}", serde_json::to_string(&config.entrypoint).unwrap()));
+    for variable in &config.env {
+        import.arg("--change").arg(format!("ENV {variable}"));
+    }
+    for (label, value) in &config.labels {
+        import.arg("--change").arg(format!("LABEL {label}=\"{value}\""));
+    }
+    let output = import.arg("--change").arg(format!("USER {}", config.user)).arg(tar.path()).arg(&name).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(name)
+}
+
+#[test]
+fn with_the_stream_of_every_agent() {
+    for (agent, stream) in [
+        ("claude", "claude"),
+        ("codex", "codex"),
+        ("gemini", "gemini"),
+        ("opencode", "opencode"),
+        ("cursor", "cursor"),
+        ("kodelet", "kodelet"),
+        ("command", "none"),
+    ] {
+        // Cursor's CLI speaks to its own service only.
+        let more: &[_] = if agent == "cursor" { &[("agent.model", "other")] } else { &[] };
+        let judged = judge(&*on_host(config(agent, stream, more), &[]), without_model);
+        assert_eq!(all_good(&judged, Verdict::NotObservable), UNSEEN_ON_HOST.into(), "{agent}");
+        assert!(all_good(&judged, Verdict::Pass).len() > 85, "{agent}: {judged:#?}");
+    }
+}
+
+/// The real CLI, unchanged, with the scripted model in the loop.
+fn real(agent: &str, protocols: &str, model: &str) {
+    let Some(cli) = clis::newest(agent) else { return };
+    let config = config(agent, agent, &[("agent.model", protocols), ("agent.model.name", model)]);
+    let judged = judge(&*on_host(config, &[format!("AGENT_PROGRAM={}", cli.program.display())]), |name| name.starts_with("model-"));
+    let passed = all_good(&judged, Verdict::Pass);
+    let wanted = judged.keys().map(String::as_str).filter(|id| !id.starts_with("IMG-"));
+    assert_eq!(wanted.filter(|id| !passed.contains(id)).collect::<Vec<_>>(), Vec::<&str>::new(), "{judged:#?}");
+    assert_eq!(judged.keys().filter(|id| !id.starts_with("IMG-")).count(), 18, "the profile `agent` has 18 requirements");
+}
+
+#[test]
+fn with_the_real_claude_code_and_a_model() {
+    real("claude", "anthropic", "claude-sonnet-5");
+}
+
+#[test]
+fn with_the_real_codex_and_a_model() {
+    real("codex", "openai-responses", "gpt-6.1-sol");
+}
+
+#[test]
+fn with_the_real_gemini_cli_and_a_model() {
+    real("gemini", "gemini", "gemini-2.5-pro");
+}
+
+#[test]
+fn with_the_real_opencode_and_a_model() {
+    real("opencode", "anthropic openai-chat", "anthropic/claude-sonnet-4-5");
+}
