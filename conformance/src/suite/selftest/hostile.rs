@@ -6,13 +6,19 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Proof, Shown, find, reads_only};
+use super::{Proof, Shown, find, in_scope, reads_only};
+use crate::suite::checks;
 use crate::suite::engine::{Container, Engine, EngineError, Mount, Start};
 use crate::suite::evidence::{Ability, Evidence};
 use crate::suite::fake::{self, PROGRAMS, RECORDS, SCRIPTS, Script, Step};
+use crate::suite::report::redact::Redactor;
+use crate::suite::report::{Format, Report};
 use crate::suite::scenario::{GatherOptions, gather};
+use crate::suite::selection::Wanted;
 use crate::suite::subject::Subject;
+use crate::suite::verdict::Baseline;
 
 /// Where the image has its script, and the suite's program that plays it.
 const PLACE: &str = "/hostile";
@@ -30,7 +36,7 @@ pub const FOREIGN_WORDS: &str = "\n::error::owned\n::set-output name=x::owned\n\
 #[must_use]
 pub fn all() -> Vec<(&'static str, Vec<Step>)> {
     let log = "/dev/termination-log";
-    let words = format!("{{\"status\":{:?},\"message\":{FOREIGN_WORDS:?}}}", FOREIGN_WORDS);
+    let words = serde_json::json!({"status": FOREIGN_WORDS, "message": FOREIGN_WORDS}).to_string();
     let say = || [Step::Print(FOREIGN_WORDS.into()), Step::PrintError(FOREIGN_WORDS.into())].into_iter();
     vec![
         ("endless output", vec![Step::PrintForever(FOREIGN_WORDS.repeat(100))]),
@@ -92,11 +98,55 @@ pub fn equip(root: &Path, program: &Path, steps: Vec<Step>) -> io::Result<()> {
 pub fn judge(name: &str, engine: &dyn Engine, subject: &Subject, options: &GatherOptions) -> (Proof, Evidence) {
     let scenarios = BTreeSet::from(["happy", "signal", "killed"]);
     let evidence = gather(&Limited(engine), subject, &scenarios, options, &|_| {});
-    let found = find(&evidence, |check| reads_only(check, &scenarios));
+    let found = find(&evidence, |check| in_scope(check) && reads_only(check, &scenarios));
     let shown = match found.faults.first() {
         Some(fault) => Shown::No(format!("a fault of the suite: {fault}")),
         None if !found.killed.contains("RUN-001") => Shown::No("it was taken for an image that did its task".to_owned()),
-        None => Shown::Yes,
+        None => coloured(&evidence, &scenarios).map_or(Shown::Yes, Shown::No),
     };
     (Proof { name: format!("hostile image: {name}"), shown }, evidence)
+}
+
+/// Which report speaks with the image's voice, if one does.
+fn coloured(evidence: &Evidence, scenarios: &BTreeSet<&str>) -> Option<String> {
+    let ids = checks::all().filter(|check| in_scope(check) && reads_only(check, scenarios)).map(|check| check.id.to_owned());
+    let wanted = Wanted::new([], ids.collect()).ok()?;
+    let selection = wanted.of(&evidence.about.subject.claimed());
+    let judgements = selection.judge(evidence, &Baseline::new());
+    let report = Report::new(&evidence.about, &wanted, &selection, &judgements, false, Duration::ZERO);
+    let redactor = Redactor::new(&evidence.about.canaries);
+    Format::ALL.into_iter().find_map(|format| match format.render(&report, &redactor) {
+        Err(error) => Some(error.to_string()),
+        Ok(text) => voice(format, &text).map(|line| format!("the {} report says {line:?}", format.as_str())),
+    })
+}
+
+/// A line that only the image can have written: with a control character, as a command to a workflow, as a block of results; markup where that means
+/// something.
+fn voice(format: Format, text: &str) -> Option<&str> {
+    // Files are read by programs that know their syntax; logs by programs that look at how lines begin.
+    let is_file = matches!(format, Format::Junit | Format::Html | Format::Json | Format::Markdown);
+    let commands: &[&str] = if is_file {
+        &["::error::owned", "::set-output"]
+    } else {
+        &["::error::owned", "::set-output", "---AGENT_OUTPUTS_", "## owned", "EOF"]
+    };
+    let is_its = |line: &str| {
+        let is_markup = format == Format::Html && line.contains("<script>owned");
+        is_markup || line.contains(|c: char| c.is_control()) || commands.iter().any(|word| line.starts_with(word))
+    };
+    text.lines().find(|line| is_its(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_that_would_harm_is_recognised() {
+        for line in FOREIGN_WORDS.lines().filter(|line| !line.is_empty() && *line != "status: succeeded") {
+            assert!([Format::Human, Format::Html].iter().any(|format| voice(*format, line) == Some(line)), "{line:?}");
+        }
+        assert_eq!(voice(Format::Human, "</pre><script>owned(); seen: \\x1b[31m, `::error::owned`\n  1 fail"), None);
+    }
 }
