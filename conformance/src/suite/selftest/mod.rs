@@ -3,7 +3,7 @@
 //! | module | what is shown |
 //! |---|---|
 //! | [`altered`] | good evidence, changed in one way, is found broken in exactly the requirements that it should be |
-//! | [`reference`] | the second implementation passes everything |
+//! | [`mod@reference`] | the second implementation passes everything |
 //! | [`mutants`] | each mutant of it is found broken in exactly the requirements that it should be, and had really landed |
 //! | [`null`] | an image that does nothing breaks every requirement that can be broken, and is nobody else's fault |
 //! | [`hostile`] | images that want to harm the suite do not |
