@@ -78,9 +78,13 @@ impl Case {
         }
         let home = case.path("");
         let program = scripted_agent();
-        for (name, value) in
-            [("AGENT_TYPE", "native"), ("AGENT_PROMPT", "a prompt"), ("AGENT_PROGRAM", program.as_str()), ("HOME", home.as_str())]
-        {
+        for (name, value) in [
+            ("AGENT_TYPE", "native"),
+            ("AGENT_PROMPT", "a prompt"),
+            ("AGENT_PROGRAM", program.as_str()),
+            ("HOME", home.as_str()),
+            ("TMPDIR", home.as_str()),
+        ] {
             case.env.borrow_mut().insert(name.to_owned(), value.to_owned());
         }
         case.env.borrow_mut().insert("PATH".to_owned(), std::env::var("PATH").unwrap());
