@@ -1,4 +1,4 @@
-//! One GET of something that is no repository, with the roots, proxies and redirects of the git transport ([`super::http`]).
+//! One GET of something that is no repository, with the roots, proxies and redirects of the git transport (`http`).
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -129,8 +129,8 @@ fn refused(evidence: &Evidence) -> Judged {
 }
 
 fn cut(evidence: &Evidence) -> Judged {
-    asked(evidence, "model-task").map_err(|_| Finding::NotTestable("the agent does not ask the model even where all is well".into()))?;
     let seen = asked(evidence, "model-cut")?;
+    asked(evidence, "model-task").map_err(|_| Finding::NotTestable("the agent does not ask the model even where all is well".into()))?;
     let status = super::read::field(&seen, "status")?;
     seen.expect(status != "succeeded", "another status than `succeeded`", format!("`{status}`; {}", story(&seen)))
 }
