@@ -31,7 +31,7 @@ const UNSEEN_ON_HOST: [&str; 8] = ["CFG-004", "CFG-005", "CFG-006", "IMG-006", "
 
 #[test]
 fn with_the_interfaces_own_stream_on_every_engine() {
-    let config = config("native", "native", &[]);
+    let config = config("native", "native", &[("agent.model", "anthropic")]);
     let judged = judge(&*on_host(config.clone(), &[]), without_model);
     assert_eq!(all_good(&judged, Verdict::NotObservable), UNSEEN_ON_HOST.into());
     assert!(all_good(&judged, Verdict::Pass).len() > 90, "{judged:#?}");
@@ -100,7 +100,7 @@ fn with_the_stream_of_every_agent() {
         ("command", "none"),
     ] {
         // Cursor's CLI speaks to its own service only.
-        let more: &[_] = if agent == "cursor" { &[("agent.model", "other")] } else { &[] };
+        let more: &[_] = if agent == "cursor" { &[("agent.model", "other")] } else { &[("agent.model", "anthropic")] };
         let judged = judge(&*on_host(config(agent, stream, more), &[]), without_model);
         assert_eq!(all_good(&judged, Verdict::NotObservable), UNSEEN_ON_HOST.into(), "{agent}");
         assert!(all_good(&judged, Verdict::Pass).len() > 85, "{agent}: {judged:#?}");

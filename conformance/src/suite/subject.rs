@@ -73,6 +73,9 @@ pub struct FileFact {
     pub size: u64,
 }
 
+/// The protocols in which the suite's scripted model can be asked, by the words of the label `agent.model`.
+pub const MODEL_PROTOCOLS: [&str; 4] = ["anthropic", "openai-responses", "openai-chat", "gemini"];
+
 /// Where TLS libraries look for a bundle of CA certificates.
 pub const CERTIFICATE_BUNDLES: &[&str] =
     &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"];
@@ -93,6 +96,12 @@ impl Subject {
     #[must_use]
     pub fn claimed(&self) -> BTreeSet<Profile> {
         self.words("profiles").filter_map(|word| word.parse().ok()).collect()
+    }
+
+    /// Whether its agent asks a model in a protocol that the suite's speaks.
+    #[must_use]
+    pub fn asks_playable_model(&self) -> bool {
+        self.words("agent.model").any(|word| MODEL_PROTOCOLS.contains(&word))
     }
 
     /// What its stdout is, by its label.

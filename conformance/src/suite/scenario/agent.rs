@@ -43,8 +43,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Model protocols that the suite speaks.
-const PROTOCOLS: [&str; 4] = ["anthropic", "openai-responses", "openai-chat", "gemini"];
 /// The name of both MCP servers.
 const SERVER: &str = "conformance";
 /// The value that an MCP server is to be given.
@@ -55,11 +53,10 @@ const COMMIT: &str = "printf 'done\\n' > done.txt && git add done.txt && \
 
 /// A stage with a clone, the image's own agent, and a model that plays this.
 fn play(stage: &mut Stage, name: &str, parameters: &[(&str, &str)]) -> Result<(), Unfit> {
-    let words: Vec<_> = stage.subject.words("agent.model").map(str::to_owned).collect();
-    if words.is_empty() {
+    if stage.subject.label("agent.model").is_none() {
         return Err(Unfit::Prerequisite("the image does not say which model protocol its agent speaks".into()));
     }
-    if !words.iter().any(|word| PROTOCOLS.contains(&word.as_str())) {
+    if !stage.subject.asks_playable_model() {
         return Err(Unfit::Inapplicable("its agent speaks to a kind of model that the suite does not play".into()));
     }
     let fault = |error: &dyn std::error::Error| Unfit::Fault(format!("the scripted model: {error}"));

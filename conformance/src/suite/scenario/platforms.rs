@@ -63,8 +63,8 @@ fn small_budget(stage: &mut Stage) -> Result<(), Unfit> {
 }
 
 fn gateway(stage: &mut Stage) -> Result<(), Unfit> {
-    if stage.subject.words("agent.model").eq(["other"]) {
-        return Err(Unfit::Inapplicable("its agent takes no model endpoint".into()));
+    if !stage.subject.asks_playable_model() {
+        return Err(Unfit::Inapplicable("it does not say that its agent asks a model in a protocol that the suite speaks".into()));
     }
     let fault = |error: &dyn std::error::Error| Unfit::Fault(format!("the scripted model: {error}"));
     let scenario = model::Scenario::builtin("text-only").map_err(|error| fault(&error))?;
