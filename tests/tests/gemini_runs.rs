@@ -123,7 +123,9 @@ fn older_versions_end_the_same() {
     let clis = clis::older("gemini");
     let cells: Vec<_> = TRIED.iter().flat_map(|(scenario, wanted)| clis.iter().map(move |cli| (cli, *scenario, *wanted))).collect();
     in_parallel(2, &cells, |(cli, scenario, wanted)| {
-        play_with(cli, scenario, *wanted);
+        // It says the same of an answer that just ends as of one that is empty.
+        let as_empty = cli.version == "0.51.0" && *scenario == "overloaded-mid-stream";
+        play_with(cli, scenario, if as_empty { Wanted { reason: "Stalled", ..*wanted } } else { *wanted });
     });
 }
 
