@@ -4,20 +4,16 @@
 //! answered one by one, and nothing is streamed.
 
 use std::io::{self, BufRead, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use super::evidence::McpRequest;
+use super::loopback::LoopbackServer;
 
 /// The one tool.
 pub const TOOL: &str = "conformance_echo";
@@ -68,10 +64,8 @@ pub fn serve_stdio(called: &mut dyn FnMut(&str)) -> io::Result<()> {
 /// A server over HTTP. It ends, with all its connections, when it is dropped.
 #[derive(Debug)]
 pub struct HttpServer {
-    address: SocketAddr,
     requests: Arc<Mutex<Vec<McpRequest>>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: LoopbackServer,
 }
 
 impl HttpServer {
@@ -80,21 +74,16 @@ impl HttpServer {
     /// # Errors
     /// No port, or no thread.
     pub fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let kept = Arc::clone(&requests);
-        let thread = std::thread::Builder::new().name("mcp".into()).spawn(move || runtime.block_on(serve(listener, kept, stopped)))?;
-        Ok(Self { address, requests, stop: Some(stop), thread: Some(thread) })
+        let server = LoopbackServer::start("mcp", move |request| respond(Arc::clone(&kept), request))?;
+        Ok(Self { requests, server })
     }
 
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/mcp", self.address)
+        format!("http://{}/mcp", self.server.address())
     }
 
     /// What was asked so far.
@@ -104,37 +93,7 @@ impl HttpServer {
     }
 }
 
-impl Drop for HttpServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in there was already printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, requests: Arc<Mutex<Vec<McpRequest>>>, mut stopped: oneshot::Receiver<()>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = &mut stopped => return,
-        };
-        let Ok((socket, _)) = accepted else { continue };
-        let requests = Arc::clone(&requests);
-        tokio::spawn(async move {
-            let service = service_fn(|request| respond(Arc::clone(&requests), request));
-            // A client that goes away in the middle is its own business.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
-        });
-    }
-}
-
-async fn respond(
-    requests: Arc<Mutex<Vec<McpRequest>>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+async fn respond(requests: Arc<Mutex<Vec<McpRequest>>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let header = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let is_post = request.method() == Method::POST;
     let body = Limited::new(request.into_body(), BODY_LIMIT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -150,5 +109,5 @@ async fn respond(
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }

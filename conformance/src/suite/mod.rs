@@ -18,6 +18,7 @@
 //! | [`stream`] | what it prints |
 //! | [`git`] | the suite's git server |
 //! | [`mcp`] | the suite's MCP servers |
+//! | `loopback` | the HTTP server that both are |
 //! | [`scenario`] | what is done with an image to see how it behaves |
 //! | [`check`] | a requirement's check, and what it finds |
 //! | [`checks`] | all of them, a file per area |
@@ -37,6 +38,7 @@ pub mod engine;
 pub mod evidence;
 pub mod fake;
 pub mod git;
+mod loopback;
 pub mod mcp;
 pub mod profile;
 pub mod report;

@@ -1,22 +1,18 @@
-//! Sockets, credentials, and what is written down: the repository over HTTP on a free port of 127.0.0.1.
+//! Requests, credentials, and what is written down: the repository over HTTP on loopback.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use base64::Engine as _;
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::sync::oneshot;
 
 use super::repository::Repository;
 use super::upload_pack::{advertise, answer};
 use crate::suite::evidence::GitRequest;
+use crate::suite::loopback::LoopbackServer;
 
 /// Where the repository is.
 const PATH: &str = "/repo.git";
@@ -38,13 +34,11 @@ pub enum Conduct {
 /// A running server. It ends, with all its connections, when it is dropped.
 #[derive(Debug)]
 pub struct GitServer {
-    address: SocketAddr,
     requests: Arc<Mutex<Vec<GitRequest>>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: LoopbackServer,
 }
 
-struct Server {
+struct Served {
     repository: Repository,
     conduct: Conduct,
     requests: Arc<Mutex<Vec<GitRequest>>>,
@@ -56,21 +50,16 @@ impl GitServer {
     /// # Errors
     /// No port, or no thread.
     pub fn start(conduct: Conduct) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let server = Arc::new(Server { repository: Repository::default(), conduct, requests: Arc::clone(&requests) });
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("git".into()).spawn(move || runtime.block_on(serve(listener, server, stopped)))?;
-        Ok(Self { address, requests, stop: Some(stop), thread: Some(thread) })
+        let served = Arc::new(Served { repository: Repository::default(), conduct, requests: Arc::clone(&requests) });
+        let server = LoopbackServer::start("git", move |request| respond(Arc::clone(&served), request))?;
+        Ok(Self { requests, server })
     }
 
     /// The repository's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+        format!("http://{}{PATH}", self.server.address())
     }
 
     /// What was asked so far.
@@ -80,34 +69,7 @@ impl GitServer {
     }
 }
 
-impl Drop for GitServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in there was already printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = &mut stopped => return,
-        };
-        let Ok((socket, _)) = accepted else { continue };
-        let server = Arc::clone(&server);
-        tokio::spawn(async move {
-            let service = service_fn(|request| respond(Arc::clone(&server), request));
-            // A client that goes away in the middle is its own business.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
-        });
-    }
-}
-
-async fn respond(server: Arc<Server>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+async fn respond(server: Arc<Served>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let version_2 = header("git-protocol").contains("version=2");
@@ -145,7 +107,7 @@ async fn respond(server: Arc<Server>, request: Request<Incoming>) -> Result<Resp
     if refused {
         headers.insert("www-authenticate", hyper::header::HeaderValue::from_static("Basic realm=\"conformance\""));
     }
-    Ok(response)
+    response
 }
 
 /// The password of basic credentials.
