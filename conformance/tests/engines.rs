@@ -21,7 +21,7 @@ use agent_conformance::suite::engine::exec::Exec;
 use agent_conformance::suite::engine::podman::Podman;
 use agent_conformance::suite::engine::{Container, Engine, EngineError, Mount, OUTPUT_LIMIT, Program, Start};
 use agent_conformance::suite::evidence::{Ability, Ended};
-use agent_conformance::suite::subject::{FileFact, FileFacts, ImageConfig};
+use agent_conformance::suite::subject::{FileFact, FileFacts, ImageConfig, LOADERS};
 use image::{Image, ONLY_DOCKER};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
@@ -113,7 +113,13 @@ fn run(engine: &dyn Engine, start: Start) -> Seen {
 /// What is to be known of the test image's files.
 fn facts() -> FileFacts {
     let agent = FileFact { path: "/opt/agent/bin/agent".into(), regular: true, mode: 0o755, size: 32 };
-    FileFacts { agent: Some(agent), certificates: vec!["/etc/ssl/certs/ca-certificates.crt".into()], set_id: vec!["/bin/raised".into()] }
+    FileFacts {
+        agent: Some(agent),
+        interpreter: None,
+        loaders: LOADERS.iter().filter(|path| Path::new(path).exists()).map(|path| (*path).to_owned()).collect(),
+        certificates: vec!["/etc/ssl/certs/ca-certificates.crt".into()],
+        set_id: vec!["/bin/raised".into()],
+    }
 }
 
 #[test]

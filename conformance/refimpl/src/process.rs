@@ -151,7 +151,9 @@ impl Processes {
                 forward(ended.is_none().then_some(main), Signal::SIGTERM);
             }
             let Some((code, signal)) = ended else {
-                let over = stop.is_some_and(|(_, since)| since.elapsed() >= self.grace * AGENT_SHARE / 100 && !self.is_lenient(since));
+                let over = stop.is_some_and(|(_, since)| {
+                    since.elapsed() >= self.grace * AGENT_SHARE / 100 && !self.is_lenient(since) || is_harsh(since)
+                });
                 if over {
                     forward(Some(main), Signal::SIGKILL);
                 }
@@ -208,6 +210,11 @@ impl Processes {
         }
         all
     }
+}
+
+/// Long enough for an agent that ends when it is told to.
+fn is_harsh(since: Instant) -> bool {
+    since.elapsed() >= Duration::from_millis(200) && broken("grace.none")
 }
 
 /// Sends a signal to a process that is still ours to signal.

@@ -53,6 +53,12 @@ pub struct FileFacts {
     /// The file at `agent.path`, links followed within the image; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<FileFact>,
+    /// What runs the program of the entry point, if that is a script: the first word after `#!`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<String>,
+    /// Paths of dynamic loaders that are there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loaders: Vec<String>,
     /// Paths of CA bundles that are there.
     pub certificates: Vec<String>,
     /// Files with the set-user-ID or set-group-ID bit.
@@ -76,11 +82,34 @@ pub struct FileFact {
 /// The protocols in which the suite's scripted model can be asked, by the words of the label `agent.model`.
 pub const MODEL_PROTOCOLS: [&str; 4] = ["anthropic", "openai-responses", "openai-chat", "gemini"];
 
+/// The loaders of glibc, by which programs are started that are linked dynamically: the suite's own too, unless it is static.
+pub const LOADERS: &[&str] = &["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+
 /// Where TLS libraries look for a bundle of CA certificates.
 pub const CERTIFICATE_BUNDLES: &[&str] =
     &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem"];
 
+/// Programs that start another one and do nothing of their own, by their file names.
+const INITS: [&str; 5] = ["tini", "tini-static", "dumb-init", "catatonit", "docker-init"];
+
 impl Subject {
+    /// The program that the entry point comes to: what an init starts, if it begins with one.
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        let mut words = self.config.entrypoint.iter().chain(&self.config.cmd).map(String::as_str).peekable();
+        self.config.entrypoint.first()?;
+        let mut program = words.next()?;
+        while INITS.contains(&program.rsplit('/').next().unwrap_or(program)) {
+            if words.clone().any(|word| word == "--") {
+                words.find(|word| *word == "--");
+            } else {
+                while words.next_if(|word| word.starts_with('-')).is_some() {}
+            }
+            program = words.next()?;
+        }
+        Some(program)
+    }
+
     /// A label of the interface, by the name after the prefix.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
@@ -114,5 +143,26 @@ impl Subject {
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.config.env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_what_an_init_starts() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let program = |entrypoint: &[&str], cmd: &[&str]| {
+            let config = ImageConfig { entrypoint: words(entrypoint), cmd: words(cmd), ..ImageConfig::default() };
+            Subject { config, ..Subject::default() }.program().map(str::to_owned)
+        };
+        assert_eq!(program(&["/runner", "--", "sh"], &["bash"]).as_deref(), Some("/runner"));
+        assert_eq!(program(&["/usr/bin/tini", "-p", "SIGTERM", "--", "/entry.sh"], &[]).as_deref(), Some("/entry.sh"));
+        assert_eq!(program(&["dumb-init", "--verbose", "bash", "-c", "x"], &[]).as_deref(), Some("bash"));
+        assert_eq!(program(&["tini", "--"], &["/entry.sh"]).as_deref(), Some("/entry.sh"));
+        assert_eq!(program(&["tini", "--", "dumb-init", "runner"], &[]).as_deref(), Some("runner"));
+        assert_eq!(program(&["tini"], &[]), None);
+        assert_eq!(program(&[], &["sh"]), None);
     }
 }

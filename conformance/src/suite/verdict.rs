@@ -17,7 +17,7 @@ pub enum Verdict {
     Pass,
     /// Broken.
     Fail,
-    /// Broken, and only recommended.
+    /// Broken or not testable, and only recommended.
     Warn,
     /// It says nothing about this image.
     NotApplicable,
@@ -160,7 +160,9 @@ fn judged(requirement: &Requirement, found: Judged) -> Judgement {
             };
             Judgement { expected: Some(expected), scenario, ..judgement(verdict, Some(actual)) }
         }
-        Err(Finding::NotTestable(why)) => judgement(Verdict::NotTestable, Some(why)),
+        Err(Finding::NotTestable(why)) if requirement.level.is_binding() => judgement(Verdict::NotTestable, Some(why)),
+        // what is only recommended breaks nothing, untested or not
+        Err(Finding::NotTestable(why)) => judgement(Verdict::Warn, Some(why)),
         Err(Finding::NotApplicable(why)) => judgement(Verdict::NotApplicable, Some(why)),
         Err(Finding::NotObservable(why)) => judgement(Verdict::NotObservable, Some(why)),
         Err(Finding::Error(why)) => judgement(Verdict::Error, Some(why)),

@@ -1,6 +1,6 @@
 //! What the image's own agent is told, and what comes of what a model answers.
 
-use super::read::{code, message, parameter, parameter_is, reason, record, status, story};
+use super::read::{code, message, parameter, parameter_is, premise, reason, record, status, story};
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::{AgentEvent, Evidence};
 use crate::suite::fake::MCP;
@@ -130,7 +130,7 @@ fn refused(evidence: &Evidence) -> Judged {
 
 fn cut(evidence: &Evidence) -> Judged {
     let seen = asked(evidence, "model-cut")?;
-    asked(evidence, "model-task").map_err(|_| Finding::NotTestable("the agent does not ask the model even where all is well".into()))?;
+    premise(asked(evidence, "model-task"), "the agent does not ask the model even where all is well")?;
     let status = super::read::field(&seen, "status")?;
     seen.expect(status != "succeeded", "another status than `succeeded`", format!("`{status}`; {}", story(&seen)))
 }

@@ -1,6 +1,6 @@
 //! Set-up, and the circumstances that platforms make.
 
-use super::read::{code, control, not_started, reason, started, story, succeeded};
+use super::read::{code, control, did_its_task, not_started, reason, started, story};
 use crate::suite::check::{Check, Finding, Judged};
 use crate::suite::evidence::{AgentEvent, Evidence};
 use crate::suite::fake::SETUP;
@@ -50,15 +50,15 @@ fn setup_fails_no_agent(evidence: &Evidence) -> Judged {
 
 fn any_user(evidence: &Evidence) -> Judged {
     let seen = evidence.run("any-user")?;
-    succeeded(&seen)?;
+    did_its_task(&seen)?;
     let uid = started(&seen)?.uid;
     seen.expect(uid == 54_321, "an agent that runs as user 54321", format!("user {uid}"))
 }
 
 fn read_only_root(evidence: &Evidence) -> Judged {
-    succeeded(&evidence.run("read-only-root")?)
+    did_its_task(&evidence.run("read-only-root")?)
 }
 
 fn no_capabilities(evidence: &Evidence) -> Judged {
-    succeeded(&evidence.run("no-capabilities")?)
+    did_its_task(&evidence.run("no-capabilities")?)
 }

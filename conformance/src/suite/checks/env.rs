@@ -1,6 +1,6 @@
 //! Inputs.
 
-use super::read::{code, control, field, not_started, record, started, story, succeeded};
+use super::read::{code, control, did_its_task, field, not_started, premise, record, started, story};
 use crate::suite::check::{Check, Judged, Seen};
 use crate::suite::evidence::{AgentEvent, Evidence};
 use crate::suite::fake::AGENT;
@@ -16,7 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { id: "ENV-007", scenarios: &["inputs-wrong"], judge: every_wrong_input },
     Check { id: "ENV-008", scenarios: &["unknown-variables"], judge: unknown_variables },
     Check { id: "ENV-009", scenarios: &["task-document", "task-document-yaml"], judge: task_document },
-    Check { id: "ENV-010", scenarios: &["variable-wins"], judge: variable_wins },
+    Check { id: "ENV-010", scenarios: &["variable-wins", "task-document"], judge: variable_wins },
     Check { id: "ENV-011", scenarios: &["happy"], judge: platform_variables },
 ];
 
@@ -75,7 +75,7 @@ fn every_wrong_input(evidence: &Evidence) -> Judged {
 }
 
 fn unknown_variables(evidence: &Evidence) -> Judged {
-    succeeded(&evidence.run("unknown-variables")?)
+    did_its_task(&evidence.run("unknown-variables")?)
 }
 
 fn task_document(evidence: &Evidence) -> Judged {
@@ -84,6 +84,7 @@ fn task_document(evidence: &Evidence) -> Judged {
 }
 
 fn variable_wins(evidence: &Evidence) -> Judged {
+    premise(prompt_came(&evidence.run("task-document")?), "the image reads no task document that a variable could win over")?;
     prompt_came(&evidence.run("variable-wins")?)
 }
 

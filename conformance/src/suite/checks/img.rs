@@ -73,10 +73,18 @@ fn profiles_label(evidence: &Evidence) -> Judged {
 }
 
 fn entry_point(evidence: &Evidence) -> Judged {
-    let words = &config(evidence)?.config.entrypoint;
-    let Some(program) = words.first() else { return Err(broken("an entry point", "none; the image has at most a default command")) };
-    let name = program.rsplit('/').next().unwrap_or(program);
-    if SHELLS.contains(&name) { Err(broken("an entry point that is the runner itself", format!("{words:?}, a shell"))) } else { Ok(()) }
+    let subject = config(evidence)?;
+    let words = &subject.config.entrypoint;
+    let Some(program) = subject.program() else { return Err(broken("an entry point", "none; the image has at most a default command")) };
+    let is_shell = |path: &str| SHELLS.contains(&path.rsplit('/').next().unwrap_or(path));
+    let wanted = "an entry point that is the runner itself";
+    if is_shell(program) {
+        return Err(broken(wanted, format!("{words:?}, a shell")));
+    }
+    match subject.files.as_ref().and_then(|files| files.interpreter.as_deref()) {
+        Some(interpreter) if is_shell(interpreter) => Err(broken(wanted, format!("{words:?}: `{program}` is a script of `{interpreter}`"))),
+        _ => Ok(()),
+    }
 }
 
 fn agent_label(evidence: &Evidence) -> Judged {

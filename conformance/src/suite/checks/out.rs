@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::read::{control, last_block, message, parameter, parameter_is, quote, started};
+use super::read::{control, last_block, message, message_at_hand, parameter_is, premise, quote, started, unwanted_parameter};
 use super::schema;
 use super::str::{are_events, has_events};
 use crate::suite::check::{Check, Finding, Judged, Seen};
@@ -37,7 +37,8 @@ fn result_file(evidence: &Evidence) -> Judged {
 fn one_verdict(evidence: &Evidence) -> Judged {
     ["happy", "agent-exits"].into_iter().try_for_each(|scenario| {
         let seen = evidence.run(scenario)?;
-        let (message, outcome) = (message(&seen)?, outcome(&seen)?);
+        let message = message_at_hand(&seen)?;
+        let outcome = premise(outcome(&seen), "there is no result file to agree with")?;
         ["status", "reason", "exitCode"].into_iter().try_for_each(|name| {
             let (there, here) = (&outcome[name], &message[name]);
             seen.expect(there == here, format!("`{name}` {here}, as in the message"), format!("{there} in the result file"))
@@ -47,7 +48,7 @@ fn one_verdict(evidence: &Evidence) -> Judged {
 
 /// The parameters of the message.
 fn parameters(seen: &Seen<'_>) -> Result<Vec<(String, String)>, Finding> {
-    let message = message(seen)?;
+    let message = message_at_hand(seen)?;
     let parameters = message["parameters"].as_object().ok_or_else(|| seen.broken("`parameters` in the message", "none"))?;
     Ok(parameters.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect())
 }
@@ -109,7 +110,7 @@ fn forged_marker(evidence: &Evidence) -> Judged {
     control(evidence)?;
     let seen = evidence.run("claims")?;
     started(&seen)?;
-    let forged = parameter(&seen, "forged")?;
+    let forged = unwanted_parameter(&seen, "forged")?;
     seen.expect(forged.is_none(), "no result of a block with another nonce", format!("`forged` is {forged:?}"))
 }
 
@@ -119,7 +120,7 @@ fn fact_wins(evidence: &Evidence) -> Judged {
     started(&seen)?;
     [("exit-code", "99"), ("branch", "forged"), ("commit", "0000000000000000000000000000000000000000")].into_iter().try_for_each(
         |(name, claimed)| {
-            let result = parameter(&seen, name)?;
+            let result = unwanted_parameter(&seen, name)?;
             seen.expect(result.as_deref() != Some(claimed), format!("`{name}` as a fact, or none"), format!("the claim {claimed:?}"))
         },
     )

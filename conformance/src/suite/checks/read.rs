@@ -59,6 +59,33 @@ pub(super) fn succeeded(seen: &Seen<'_>) -> Judged {
     status(seen, "succeeded")
 }
 
+/// The image did its task: the agent was started, the container ended with 0, and a message does not say otherwise. That there is one is another
+/// requirement, and that it says `succeeded` a third.
+pub(super) fn did_its_task(seen: &Seen<'_>) -> Judged {
+    started(seen)?;
+    code(seen, 0)?;
+    let said = seen.message().and_then(|message| message["status"].as_str().map(str::to_owned));
+    seen.expect(
+        said.as_deref().is_none_or(|status| status == "succeeded"),
+        "status `succeeded`",
+        format!("status {said:?}; {}", story(seen)),
+    )
+}
+
+/// What another check finds, as the premise of this one: where that is broken this says nothing. What the engine cannot see, or the suite did wrong, stays
+/// what it is.
+pub(super) fn premise<T>(found: Result<T, Finding>, otherwise: &str) -> Result<T, Finding> {
+    found.map_err(|finding| match finding {
+        Finding::Broken { .. } | Finding::NotTestable(_) => Finding::NotTestable(otherwise.to_owned()),
+        other => other,
+    })
+}
+
+/// The message, where a requirement is about what must not stand in it: without one, nothing is kept and nothing broken.
+pub(super) fn message_at_hand(seen: &Seen<'_>) -> Result<Value, Finding> {
+    premise(message(seen), &format!("scenario `{}`: there is no termination message to look into", seen.name))
+}
+
 /// The termination message.
 pub(super) fn message(seen: &Seen<'_>) -> Result<Value, Finding> {
     let expected = "a termination message that is one JSON object";
@@ -94,6 +121,11 @@ pub(super) fn reason(seen: &Seen<'_>, wanted: &str) -> Judged {
 /// A parameter of the message.
 pub(super) fn parameter(seen: &Seen<'_>, name: &str) -> Result<Option<String>, Finding> {
     Ok(message(seen)?["parameters"][name].as_str().map(str::to_owned))
+}
+
+/// A parameter that must not stand in the message.
+pub(super) fn unwanted_parameter(seen: &Seen<'_>, name: &str) -> Result<Option<String>, Finding> {
+    Ok(message_at_hand(seen)?["parameters"][name].as_str().map(str::to_owned))
 }
 
 /// A parameter of the message has this value.

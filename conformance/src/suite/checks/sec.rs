@@ -1,6 +1,6 @@
 //! Secrets, and what a hostile agent leaves.
 
-use super::read::{control, last_block, message, parameter, record, started};
+use super::read::{control, last_block, message_at_hand, record, started, unwanted_parameter};
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::{Ability, AgentEvent, Evidence};
 use crate::suite::fake::{AGENT, contains};
@@ -43,7 +43,7 @@ fn hold_no_secret(evidence: &Evidence, seen: &Seen<'_>, place: &str, bytes: &[u8
 
 fn message_without_secrets(evidence: &Evidence) -> Judged {
     let seen = echoed(evidence)?;
-    message(&seen)?;
+    message_at_hand(&seen)?;
     hold_no_secret(evidence, &seen, "the termination message", seen.termination.as_deref().unwrap_or_default())
 }
 
@@ -105,7 +105,7 @@ fn links_not_followed(evidence: &Evidence) -> Judged {
     control(evidence)?;
     let seen = evidence.run("claims")?;
     started(&seen)?;
-    let read = parameter(&seen, "linked")?;
+    let read = unwanted_parameter(&seen, "linked")?;
     seen.expect(read.is_none(), "no result of what a link leads to", format!("`linked` is {read:?}"))?;
     seen.expect(seen.facts.untouched == Some(true), "the file behind a link is as it was", "it was written")
 }

@@ -1,6 +1,6 @@
 //! The agent's stream.
 
-use super::read::{control, parameter, parameter_is, quote, started, status, story, succeeded};
+use super::read::{control, did_its_task, message_at_hand, parameter_is, quote, started, status, story, unwanted_parameter};
 use super::schema;
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::Evidence;
@@ -41,7 +41,7 @@ fn stderr_passes(evidence: &Evidence) -> Judged {
 
 fn unknown_lines(evidence: &Evidence) -> Judged {
     control(evidence)?;
-    succeeded(&evidence.run("stream-odd")?)
+    did_its_task(&evidence.run("stream-odd")?)
 }
 
 fn usage(evidence: &Evidence) -> Judged {
@@ -58,7 +58,7 @@ fn usage_absent(evidence: &Evidence) -> Judged {
     let seen = evidence.run("usage-untold")?;
     started(&seen)?;
     ["input-tokens", "output-tokens", "cache-read-tokens", "cache-write-tokens", "reasoning-tokens"].into_iter().try_for_each(|name| {
-        let told = parameter(&seen, name)?;
+        let told = unwanted_parameter(&seen, name)?;
         seen.expect(told.is_none(), format!("no parameter `{name}`"), told.unwrap_or_default())
     })
 }
@@ -67,6 +67,7 @@ fn stream_first(evidence: &Evidence) -> Judged {
     let seen = evidence.run("stream-failed")?;
     control(evidence)?;
     started(&seen)?;
+    message_at_hand(&seen)?;
     let status = super::read::field(&seen, "status")?;
     seen.expect(status != "succeeded", "another status than `succeeded`", format!("`{status}`; {}", story(&seen)))
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::read::{code, control, field, message, started, status, succeeded};
+use super::read::{code, control, did_its_task, field, message, message_at_hand, started, status};
 use super::schema;
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::{Ended, Evidence};
@@ -37,7 +37,7 @@ static STATUSES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
 fn each(evidence: &Evidence, judge: impl Fn(&Seen<'_>, &Value) -> Judged) -> Judged {
     ENDS.iter().try_for_each(|scenario| {
         let seen = evidence.run(scenario)?;
-        judge(&seen, &message(&seen)?)
+        judge(&seen, &message_at_hand(&seen)?)
     })
 }
 
@@ -56,7 +56,7 @@ fn budget(evidence: &Evidence) -> Judged {
     control(evidence)?;
     ["happy", "budget"].into_iter().try_for_each(|scenario| {
         let seen = evidence.run(scenario)?;
-        message(&seen)?;
+        message_at_hand(&seen)?;
         let (length, budget) = (seen.termination.as_ref().map_or(0, Vec::len), seen.known("budget").parse().unwrap_or(4096));
         seen.expect(length <= budget, format!("at most {budget} bytes"), format!("{length} bytes"))
     })
@@ -85,7 +85,7 @@ fn status_of_reason(evidence: &Evidence) -> Judged {
 fn cut_is_named(evidence: &Evidence) -> Judged {
     let seen = evidence.run("budget")?;
     started(&seen)?;
-    let message = message(&seen)?;
+    let message = message_at_hand(&seen)?;
     let cut: Vec<&str> = message["cut"].as_array().map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
     let named = |name: &str| cut.contains(&"*") || cut.contains(&format!("parameters.{name}").as_str());
     // Each is far longer than the budget, so none can be whole.
@@ -113,7 +113,7 @@ fn unwritable(evidence: &Evidence) -> Judged {
 
 fn last_writer(evidence: &Evidence) -> Judged {
     let seen = evidence.run("forger")?;
-    succeeded(&seen)?;
+    did_its_task(&seen)?;
     if seen.run.records("forger").next().is_none() {
         return Err(Finding::NotTestable("the agent could leave no process that forges".into()));
     }

@@ -1,6 +1,6 @@
 //! Versions of the interface.
 
-use super::read::{code, control, field, message, not_started, started, succeeded};
+use super::read::{code, control, did_its_task, field, message_at_hand, not_started, started};
 use crate::suite::check::{Check, Judged};
 use crate::suite::evidence::Evidence;
 
@@ -17,12 +17,13 @@ fn default_version(evidence: &Evidence) -> Judged {
     let seen = evidence.run("happy")?;
     let numbers = |version: &&str| version.split('.').map(|part| part.parse::<u32>().unwrap_or_default()).collect::<Vec<_>>();
     let highest = evidence.about.subject.words("interface").max_by_key(numbers).unwrap_or("one in its label");
+    message_at_hand(&seen)?;
     let followed = field(&seen, "interfaceVersion")?;
     seen.expect(followed == highest, format!("version {highest} is followed"), format!("version {followed}"))
 }
 
 fn spoken(evidence: &Evidence) -> Judged {
-    succeeded(&evidence.run("version-spoken")?)
+    did_its_task(&evidence.run("version-spoken")?)
 }
 
 fn unspoken_code(evidence: &Evidence) -> Judged {
@@ -45,7 +46,7 @@ fn unspoken_no_agent(evidence: &Evidence) -> Judged {
 fn message_names_version(evidence: &Evidence) -> Judged {
     let seen = evidence.run("happy")?;
     started(&seen)?;
-    let value = message(&seen)?;
+    let value = message_at_hand(&seen)?;
     let cut = value["cut"].as_array().is_some_and(|cut| cut.iter().any(|name| name == "interfaceVersion" || name == "*"));
     seen.expect(cut || value["interfaceVersion"].is_string(), "`interfaceVersion` in the message", value["interfaceVersion"].to_string())
 }

@@ -1,6 +1,6 @@
 //! The workspace that the image clones.
 
-use super::read::{code, control, message, not_started, parameter_is, reason, record, started, status, story};
+use super::read::{code, message, not_started, parameter_is, premise, reason, record, started, status, story};
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::{AgentEvent, Evidence, HeadFact};
 use crate::suite::fake::AGENT;
@@ -14,7 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { id: "WS-004", scenarios: &["clone"], judge: working_branch },
     Check { id: "WS-005", scenarios: &["clone"], judge: only_what_is_asked },
     Check { id: "WS-006", scenarios: &["clone-no-ref"], judge: ref_not_found },
-    Check { id: "WS-007", scenarios: &["clone-no-ref", "clone-refused", "happy"], judge: no_agent },
+    Check { id: "WS-007", scenarios: &["clone-no-ref", "clone-refused", "clone"], judge: no_agent },
     Check { id: "WS-008", scenarios: &["clone-no-ref", "clone"], judge: leaves_nothing },
     Check { id: "WS-009", scenarios: &["clone-token"], judge: token_file },
     Check { id: "WS-010", scenarios: &["clone-refused"], judge: token_refused },
@@ -66,7 +66,7 @@ fn working_branch(evidence: &Evidence) -> Judged {
 
 fn only_what_is_asked(evidence: &Evidence) -> Judged {
     let seen = evidence.run("clone")?;
-    head(&seen)?;
+    premise(head(&seen), "the image clones nothing")?;
     let unwanted = Repository::default().tip(UNWANTED);
     let fetched = seen.facts.git.iter().any(|request| request.wants.contains(&unwanted));
     seen.expect(!fetched, "only the branch that the task names is fetched", format!("the branch `{UNWANTED}` was fetched too"))
@@ -79,13 +79,13 @@ fn ref_not_found(evidence: &Evidence) -> Judged {
 }
 
 fn no_agent(evidence: &Evidence) -> Judged {
-    control(evidence)?;
+    premise(started(&evidence.run("clone")?), "the image does not start its agent where the clone succeeds, so this says nothing")?;
     not_started(&evidence.run("clone-no-ref")?)?;
     not_started(&evidence.run("clone-refused")?)
 }
 
 fn leaves_nothing(evidence: &Evidence) -> Judged {
-    cloned(evidence).map_err(|_| Finding::NotTestable("the image does not clone where nothing stands against it".into()))?;
+    premise(cloned(evidence), "the image does not clone where nothing stands against it")?;
     let seen = evidence.run("clone-no-ref")?;
     let left = &seen.facts.workspace;
     seen.expect(left.is_empty(), "an empty directory, or none", left.join(", "))
@@ -105,7 +105,7 @@ fn token_refused(evidence: &Evidence) -> Judged {
 }
 
 fn token_not_kept(evidence: &Evidence) -> Judged {
-    token_file(evidence).map_err(|_| Finding::NotTestable("the image does not clone with the token".into()))?;
+    premise(token_file(evidence), "the image does not clone with the token")?;
     let seen = evidence.run("clone-token")?;
     let kept: Vec<_> = seen.facts.token_in.iter().filter(|path| path.starts_with(".git/")).cloned().collect();
     seen.expect(kept.is_empty(), "the token in no file below .git", kept.join(", "))
@@ -124,7 +124,7 @@ fn base_commit(evidence: &Evidence) -> Judged {
 
 fn clean(evidence: &Evidence) -> Judged {
     let seen = evidence.run("clone")?;
-    let head = head(&seen)?;
+    let head = premise(head(&seen), "there is no clone to be clean")?;
     if head.commit.is_none() {
         return Err(Finding::NotTestable("there is no clone to be clean".into()));
     }

@@ -7,7 +7,7 @@ use super::{EngineError, Start};
 use crate::suite::subject::ImageConfig;
 
 /// Where programs are looked for if the image says nothing, as container engines have it.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Arguments, environment and directory of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]

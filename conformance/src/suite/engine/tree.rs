@@ -1,4 +1,4 @@
-//! What an image's file system holds, without its contents: from a directory, or from layers that were never unpacked.
+//! What an image's file system holds, without its contents but for what scripts say of their interpreters: from a directory, or from layers that were never unpacked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -8,10 +8,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::archive::{self, Kind};
-use crate::suite::subject::{CERTIFICATE_BUNDLES, FileFact, FileFacts, LABEL_PREFIX, Subject};
+use super::process::PATH;
+use crate::suite::subject::{CERTIFICATE_BUNDLES, FileFact, FileFacts, LABEL_PREFIX, LOADERS, Subject};
 
 /// How many links are followed, as in Linux.
 const LINKS: usize = 40;
+/// How much of a program is read: Linux itself reads no longer first line of a script.
+const FIRST_LINE: u64 = 256;
 /// How many files with a set-user-ID or set-group-ID bit are named.
 const SET_ID: usize = 100;
 
@@ -20,6 +23,24 @@ struct Node {
     kind: Kind,
     mode: u32,
     size: u64,
+    interpreter: Option<String>,
+}
+
+/// What a script names after `#!`; `env` stands for the program that it looks for.
+fn interpreter(content: impl Read) -> Option<String> {
+    let mut first = Vec::new();
+    content.take(FIRST_LINE).read_to_end(&mut first).ok()?;
+    let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace();
+    let program = words.next()?;
+    let env = program.ends_with("/env").then(|| words.find(|word| !word.starts_with('-') && !word.contains('=')));
+    Some(env.flatten().unwrap_or(program).to_owned())
+}
+
+/// Whether it may be a script that is executed.
+fn is_program(kind: &Kind, mode: u32) -> bool {
+    *kind == Kind::File && mode & 0o111 != 0
 }
 
 /// Files by their path below the root.
@@ -44,7 +65,9 @@ impl Tree {
                 if kind == Kind::Directory {
                     ahead.push(path.clone());
                 }
-                tree.0.insert(path, Node { kind, mode: data.permissions().mode() & 0o7777, size: data.len() });
+                let mode = data.permissions().mode() & 0o7777;
+                let script = is_program(&kind, mode).then(|| fs::File::open(entry.path()).ok().and_then(interpreter)).flatten();
+                tree.0.insert(path, Node { kind, mode, size: data.len(), interpreter: script });
             }
         }
         Ok(tree)
@@ -53,7 +76,7 @@ impl Tree {
     /// Lays a layer over what is there (<https://github.com/opencontainers/image-spec/blob/main/layer.md>).
     pub(super) fn add_layer(&mut self, layer: impl Read) -> io::Result<()> {
         let mut new = BTreeSet::new();
-        archive::entries(layer, |entry, _| {
+        archive::entries(layer, |entry, content| {
             let entry_path = self.place(&entry.path);
             match whiteout(&entry_path) {
                 Some(Whiteout::Opaque(dir)) => self.0.retain(|path, _| *path == dir || !path.starts_with(&dir) || new.contains(path)),
@@ -62,7 +85,10 @@ impl Tree {
                     let node = match entry.kind {
                         // what is not there has no other name
                         Kind::HardLink(target) => self.0.get(&self.place(&target)).cloned(),
-                        kind => Some(Node { kind, mode: entry.mode, size: entry.size }),
+                        kind => {
+                            let script = is_program(&kind, entry.mode).then(|| interpreter(content)).flatten();
+                            Some(Node { kind, mode: entry.mode, size: entry.size, interpreter: script })
+                        }
                     };
                     if let Some(node) = node {
                         let hid = self.0.get(&entry_path).is_some_and(|there| there.kind == Kind::Directory);
@@ -87,9 +113,22 @@ impl Tree {
         let set_id = self.0.iter().filter(|(_, node)| node.kind == Kind::File && node.mode & 0o6000 != 0);
         FileFacts {
             agent,
+            interpreter: self.program(subject).and_then(|node| node.interpreter.clone()),
+            loaders: LOADERS.iter().filter(|path| self.fact(Path::new(path)).is_some()).map(|path| (*path).to_owned()).collect(),
             certificates: certificates.map(|path| (*path).to_owned()).collect(),
             set_id: set_id.take(SET_ID).map(|(path, _)| format!("/{}", path.display())).collect(),
         }
+    }
+
+    /// The program of the entry point, looked for as an engine does.
+    fn program(&self, subject: &Subject) -> Option<&Node> {
+        let program = subject.program()?;
+        let at = |path: PathBuf| self.follow(&path).and_then(|place| self.0.get(&place)).filter(|node| is_program(&node.kind, node.mode));
+        if program.contains('/') {
+            return at(Path::new(&subject.config.working_dir).join(program));
+        }
+        let path = subject.variable("PATH").unwrap_or(PATH);
+        path.split(':').find_map(|dir| at(Path::new(dir).join(program)))
     }
 
     fn fact(&self, path: &Path) -> Option<FileFact> {

@@ -99,6 +99,7 @@ impl Actor {
             Step::Commit { id, objects } => commit(id, objects)?,
             Step::Ignore(signal) => self.ignore(*signal)?,
             Step::Await(signal) => self.wait_for(*signal)?,
+            Step::Pass(milliseconds) => std::thread::sleep(Duration::from_millis(*milliseconds)),
             Step::Leave { role, steps } => self.leave(role, steps)?,
             Step::Storm(count) => self.storm(*count)?,
             Step::ForkStorm => fork_storm(),

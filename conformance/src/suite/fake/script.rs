@@ -70,6 +70,8 @@ pub enum Step {
     Ignore(i32),
     /// Wait until this signal comes, and write it down.
     Await(i32),
+    /// Let so many milliseconds pass.
+    Pass(u64),
     /// Start a process in a session of its own whose parent ends at once, so that it belongs to PID 1.
     Leave {
         /// Its role in the records.

@@ -11,6 +11,8 @@ const TERM: i32 = 15;
 const ABORT: i32 = 6;
 /// The place at which an agent waits for what is done to it.
 const READY: &str = "ready";
+/// Where an agent that ignores SIGTERM is when a quarter of its grace is over. A runner that shares the grace out may kill it later and before the end.
+pub const IN_GRACE: &str = "in-grace";
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "agent-exits", about: "the agent ends with 17 and says nothing", needs: &[], prepare: agent_exits, course: &[] },
@@ -108,9 +110,9 @@ fn stays(stage: &mut Stage) {
 
 fn signal_ignored(stage: &mut Stage) -> Result<(), Unfit> {
     stage.env("AGENT_GRACE", "2s");
-    let signals = [SIGINT as i32, TERM].map(Step::Ignore);
-    let steps = [Step::Print(stage.stream.begin())].into_iter().chain(signals).chain([Step::Mark(READY.into()), Step::Stay]);
-    stage.agent(steps.collect::<Vec<_>>());
+    let lives = [Step::Await(TERM), Step::Pass(500), Step::Mark(IN_GRACE.into()), Step::Stay];
+    let ignores = [SIGINT as i32, TERM].map(Step::Ignore).into_iter().chain([Step::Mark(READY.into())]).chain(lives);
+    stage.agent([Step::Print(stage.stream.begin())].into_iter().chain(ignores).collect::<Vec<_>>());
     Ok(())
 }
 

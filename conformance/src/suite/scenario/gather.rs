@@ -73,6 +73,19 @@ pub fn gather(
     Evidence { about, runs: runs.into_inner().unwrap_or_else(PoisonError::into_inner) }
 }
 
+/// Sets the stage of a scenario and plays nothing: its files lie in `options.work`, its servers listen until it is dropped.
+///
+/// # Errors
+/// It cannot be played with this image.
+pub fn set(scenario: &Scenario, engine: &dyn Engine, subject: &Subject, options: &GatherOptions) -> Result<Stage, Unfit> {
+    let stage = prepare(scenario, &options.work.join(scenario.name), engine, subject, &canaries(), options)?;
+    if let Some(lacking) = stage.lacking() {
+        return Err(Unfit::Prerequisite(lacking));
+    }
+    stage.finish()?;
+    Ok(stage)
+}
+
 fn one(
     scenario: &Scenario,
     engine: &dyn Engine,

@@ -10,7 +10,7 @@
 mod agent;
 mod core;
 mod course;
-mod ends;
+pub mod ends;
 pub mod gather;
 mod platforms;
 pub mod stage;
@@ -19,7 +19,7 @@ mod workspace;
 
 use nix::sys::signal::Signal;
 
-pub use gather::{GatherOptions, Progress, gather};
+pub use gather::{GatherOptions, Progress, gather, set};
 pub use stage::Stage;
 
 use super::evidence::Ability;

@@ -59,7 +59,7 @@ pub fn subject(config: ImageConfig, root: &Path) -> Subject {
         reference: "refimpl".to_owned(),
         digest: None,
         config,
-        files: Some(FileFacts { agent, certificates: certificates.map(|path| (*path).to_owned()).collect(), set_id: Vec::new() }),
+        files: Some(FileFacts { agent, certificates: certificates.map(|path| (*path).to_owned()).collect(), ..FileFacts::default() }),
     }
 }
 

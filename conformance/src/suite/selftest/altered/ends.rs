@@ -3,11 +3,12 @@
 use super::{Alteration, forget, message, records, run};
 use crate::suite::evidence::{AgentEvent, Ended, Evidence};
 use crate::suite::fake::AGENT;
+use crate::suite::scenario::ends::IN_GRACE;
 
 /// Without an image that does its task in `happy`, what an image must not do says nothing.
 const NO_CONTROL: &[&str] = &[
-    "RUN-001", "TERM-004", "VER-005", "ENV-006", "WS-007", "CFG-003", "STR-003", "STR-005", "STR-006", "TERM-003", "TERM-008", "OUT-008",
-    "OUT-009", "SEC-001", "SEC-002", "SEC-003", "SEC-004", "SEC-005", "SEC-006", "SEC-007", "SEC-008",
+    "RUN-001", "TERM-004", "VER-005", "ENV-006", "CFG-003", "STR-003", "STR-005", "STR-006", "TERM-003", "TERM-008", "OUT-008", "OUT-009",
+    "SEC-001", "SEC-002", "SEC-003", "SEC-004", "SEC-005", "SEC-006", "SEC-007", "SEC-008",
 ];
 
 pub(super) const ALTERATIONS: &[Alteration] = &[
@@ -73,6 +74,18 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
         name: "grace.never",
         about: "it did not end at all",
         alter: |evidence| run(evidence, "signal-ignored").facts.ended = Ended::OutOfPatience,
+        kills: &["RUN-007"],
+    },
+    Alteration {
+        name: "grace.none",
+        about: "an agent that ignores SIGTERM was killed at once",
+        alter: |evidence| forget(evidence, "signal-ignored", AGENT, |event| matches!(event, AgentEvent::Mark { name } if name == IN_GRACE)),
+        kills: &["RUN-007"],
+    },
+    Alteration {
+        name: "grace.untold",
+        about: "an agent that would ignore SIGTERM never got it",
+        alter: |evidence| forget(evidence, "signal-ignored", AGENT, |event| matches!(event, AgentEvent::Signal { .. })),
         kills: &["RUN-007"],
     },
     Alteration {

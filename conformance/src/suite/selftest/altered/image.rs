@@ -42,6 +42,18 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
         kills: &["IMG-004"],
     },
     Alteration {
+        name: "exec-form-entrypoint.init",
+        about: "an init and a shell as the entry point",
+        alter: |evidence| evidence.about.subject.config.entrypoint = ["/usr/bin/tini", "-g", "--", "/bin/bash"].map(str::to_owned).into(),
+        kills: &["IMG-004"],
+    },
+    Alteration {
+        name: "exec-form-entrypoint.script",
+        about: "a script of bash as the entry point",
+        alter: |evidence| files(evidence, |files| files.interpreter = Some("/bin/bash".into())),
+        kills: &["IMG-004"],
+    },
+    Alteration {
         name: "exec-form-entrypoint.none",
         about: "no entry point",
         alter: |evidence| evidence.about.subject.config.entrypoint.clear(),

@@ -68,7 +68,7 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
         name: "task-document",
         about: "the document's prompt did not come",
         alter: |evidence| lose_prompt(evidence, "task-document"),
-        kills: &["ENV-009"],
+        kills: &["ENV-009", "ENV-010"],
     },
     Alteration {
         name: "task-document.yaml",
