@@ -12,10 +12,22 @@ use std::process::Command;
 use agent_conformance::suite::checks;
 use agent_conformance::suite::evidence::Evidence;
 use agent_conformance::suite::requirement::{self, Verify};
+use agent_conformance::suite::selftest::altered::Alteration;
 use agent_conformance::suite::selftest::{altered, difference, find, good, in_scope, kills, mutants};
 
+/// Evidence of the second implementation.
 fn good_evidence() -> Evidence {
     good::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/evidence-good")).unwrap()
+}
+
+/// Evidence of a real agent.
+fn agents_evidence() -> Evidence {
+    good::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/evidence-agent")).unwrap()
+}
+
+/// All alterations.
+fn all() -> impl Iterator<Item = &'static Alteration> {
+    altered::all().chain(altered::of_agents())
 }
 
 /// The second implementation: `tests/run` builds all programs first.
@@ -26,15 +38,19 @@ fn refimpl() -> PathBuf {
 #[test]
 fn good_evidence_is_found_good() {
     assert_eq!(difference(&BTreeSet::new(), &find(&good_evidence(), in_scope)), None);
+    assert_eq!(difference(&BTreeSet::new(), &find(&agents_evidence(), altered::agent::in_scope)), None);
 }
 
 #[test]
 fn each_alteration_of_good_evidence_kills_exactly_what_it_should() {
-    let good = good_evidence();
-    let wrong: Vec<String> = altered::all()
-        .filter_map(|alteration| {
+    let (good, agents) = (good_evidence(), agents_evidence());
+    let found = altered::all().map(|alteration| (alteration, alteration.found(&good)));
+    let of_agents = altered::of_agents().map(|alteration| (alteration, alteration.found_by(&agents, altered::agent::in_scope)));
+    let wrong: Vec<String> = found
+        .chain(of_agents)
+        .filter_map(|(alteration, found)| {
             let kills: BTreeSet<String> = alteration.kills.iter().map(|id| (*id).to_owned()).collect();
-            Some(format!("{}: {}", alteration.name, difference(&kills, &alteration.found(&good))?))
+            Some(format!("{}: {}", alteration.name, difference(&kills, &found)?))
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -48,14 +64,14 @@ fn named(name: &str) -> &requirement::Requirement {
 
 #[test]
 fn every_check_has_been_seen_to_fail_by_an_alteration_of_its_own_name() {
-    let names: BTreeSet<&str> = altered::all().map(|alteration| alteration.name).collect();
-    assert_eq!(names.len(), altered::all().count(), "each name stands once");
-    for alteration in altered::all() {
+    let names: BTreeSet<&str> = all().map(|alteration| alteration.name).collect();
+    assert_eq!(names.len(), all().count(), "each name stands once");
+    for alteration in all() {
         let row = named(alteration.name);
         assert!(alteration.kills.contains(&row.id.as_str()), "`{}` does not kill {}", alteration.name, row.id);
     }
-    let proven: BTreeSet<&str> = altered::all().map(|alteration| named(alteration.name).id.as_str()).collect();
-    let wanted = checks::all().filter(|check| in_scope(check)).map(|check| check.id);
+    let proven: BTreeSet<&str> = all().map(|alteration| named(alteration.name).id.as_str()).collect();
+    let wanted = checks::all().map(|check| check.id);
     let unproven: Vec<&str> = wanted.filter(|id| !proven.contains(id)).collect();
     assert!(unproven.is_empty(), "no alteration for {unproven:?}");
 }
@@ -77,7 +93,7 @@ fn every_binding_requirement_that_runs_show_has_a_mutant_of_its_own_name() {
 #[test]
 fn the_matrix_in_the_tree_is_the_one_that_is_tested() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("KILLS.md");
-    let document = kills::document(altered::all(), &mutants::list(&refimpl()).unwrap());
+    let document = kills::document(all(), &mutants::list(&refimpl()).unwrap());
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::write(&path, &document).unwrap();
     }

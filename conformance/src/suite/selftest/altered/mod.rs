@@ -3,6 +3,7 @@
 //! They take milliseconds, so all of them are tried on every change. What they cannot show is that a scenario would have brought such evidence; the
 //! mutants of the second implementation show that.
 
+pub mod agent;
 mod ends;
 mod image;
 mod inputs;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Found, find, in_scope};
+use crate::suite::check::Check;
 use crate::suite::evidence::{AgentEvent, AgentRecord, Evidence, HeadFact, Run};
 use crate::suite::fake::AGENT;
 
@@ -30,7 +32,12 @@ pub struct Alteration {
     pub kills: &'static [&'static str],
 }
 
-/// All of them.
+/// Those of evidence of an image's own agent.
+pub fn of_agents() -> impl Iterator<Item = &'static Alteration> {
+    agent::ALTERATIONS.iter()
+}
+
+/// Those of evidence of the second implementation.
 pub fn all() -> impl Iterator<Item = &'static Alteration> {
     [image::ALTERATIONS, inputs::ALTERATIONS, workspace::ALTERATIONS, ends::ALTERATIONS, outputs::ALTERATIONS].into_iter().flatten()
 }
@@ -39,6 +46,12 @@ impl Alteration {
     /// What the checks find when it is made.
     #[must_use]
     pub fn found(&self, good: &Evidence) -> Found {
+        self.found_by(good, in_scope)
+    }
+
+    /// What the checks in scope find when it is made.
+    #[must_use]
+    pub fn found_by(&self, good: &Evidence, in_scope: impl Fn(&Check) -> bool) -> Found {
         let mut evidence = good.clone();
         (self.alter)(&mut evidence);
         find(&evidence, in_scope)
