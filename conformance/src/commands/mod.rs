@@ -8,6 +8,7 @@ mod engines;
 mod error;
 mod explain;
 mod gathering;
+mod holding;
 mod interrupt;
 mod judging;
 mod list;

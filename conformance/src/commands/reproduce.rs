@@ -10,6 +10,7 @@ use clap::Args;
 use super::engines::ImageArguments;
 use super::error::CommandError;
 use super::gathering::{self, GatheringArguments};
+use super::holding;
 use super::judging::JudgingArguments;
 use super::output;
 use crate::suite::checks;
@@ -23,7 +24,8 @@ use crate::suite::selection::UnknownRequirement;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agent-conformance reproduce TERM-001 ghcr.io/acme/agent:1
-  agent-conformance reproduce TERM-001 ghcr.io/acme/agent:1 --run --evidence seen")]
+  agent-conformance reproduce TERM-001 ghcr.io/acme/agent:1 --run --evidence seen
+  agent-conformance reproduce TERM-001 ghcr.io/acme/agent:1 --hold")]
 pub struct Arguments {
     /// Id or slug of the requirement
     #[arg(value_name = "ID")]
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// Do it: run the check's scenarios, keep what was seen, and judge it
     #[arg(long)]
     run: bool,
+    /// Set the scenarios' files and servers, print the engine's own commands to be pasted into a shell, and hold it all until Ctrl-C
+    #[arg(long, conflicts_with = "run")]
+    hold: bool,
     /// Where what was seen is kept
     #[arg(long, value_name = "DIR", default_value = "agent-conformance-evidence")]
     evidence: PathBuf,
@@ -44,9 +49,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let row = requirement::find(&arguments.id).ok_or_else(|| unknown(&arguments.id))?;
     let scenarios = checks::of(&row.id).map(|check| check.scenarios).unwrap_or_default();
     output::print(&described(row, scenarios))?;
+    if arguments.hold {
+        holding::hold(&*arguments.image.open()?, scenarios)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if !arguments.run {
-        let image = shell_word(&tame(&arguments.image.image));
-        return output::print(&format!("\nDo it with:\n  agent-conformance reproduce {} {image} --run\n", row.id));
+        let again = format!("agent-conformance reproduce {} {}", row.id, shell_word(&tame(&arguments.image.image)));
+        let by_hand =
+            if scenarios.is_empty() { String::new() } else { format!("\nor by hand, with the engine's own commands:\n  {again} --hold\n") };
+        return output::print(&format!("\nDo it with:\n  {again} --run\n{by_hand}"));
     }
     let judging = JudgingArguments::only_this(row);
     let judging = judging.resolve()?;

@@ -16,20 +16,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::RLIM_INFINITY;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
-use rustix::thread::{CapabilitySet, capabilities};
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::limits::limits;
 use super::output::Pumps;
 use super::refusal::code_of_refusal;
 use super::tree::Tree;
-use super::{Container, EngineError, Mount, Start, image_config, launch};
+use super::typed::words;
+use super::{Container, EngineError, Mount, Start, Typed, image_config, launch};
 use crate::suite::evidence::Ended;
 use crate::suite::subject::Subject;
 
@@ -207,34 +206,9 @@ impl Cli {
     fn create_with(&self, runtime: Option<&str>, reference: &str, start: &Start, work: Option<&TempDir>) -> Result<String, EngineError> {
         let name = unique_name();
         let mut command = self.command(runtime);
-        command.args(["create", "--name", &name, "--label", LABEL, "--pull", "never", "--network", "host"]);
+        command.args(["create", "--name", &name, "--label", LABEL]);
         // its output is ours alone; and at its end there is nothing to wait for
-        command.args(["--log-driver", "none", "--stop-timeout", "0"]).args(self.dialect.create);
-        if self.dialect.limits {
-            command.args(limits());
-        }
-        if let Some((user, group)) = start.user {
-            command.args(["--user", &format!("{user}:{group}")]);
-        }
-        if start.read_only {
-            command.arg("--read-only").args(self.dialect.read_only);
-        }
-        for (index, path) in start.scratch.iter().enumerate() {
-            match work {
-                Some(work) => command
-                    .args(["--mount", &self.mount(&scratch(work, index, path).map_err(|error| self.failed("make a directory", error))?)?]),
-                None => command.args(["--tmpfs", &format!("{}:rw,exec,mode=1777", path.display())]),
-            };
-        }
-        if start.no_capabilities {
-            command.args(["--cap-drop", "all", "--security-opt", "no-new-privileges"]);
-        }
-        if let Some(limit) = start.pids_limit {
-            command.args(["--pids-limit", &limit.to_string()]);
-        }
-        for mount in &start.mounts {
-            command.args(["--mount", &self.mount(mount)?]);
-        }
+        command.args(["--log-driver", "none", "--stop-timeout", "0"]).args(self.options(start, work.map(TempDir::path))?);
         for (name, value) in &start.env {
             if for_the_client(name) {
                 command.args(["--env", &format!("{name}={value}")]);
@@ -246,6 +220,57 @@ impl Cli {
         command.args(["--", reference]).args(start.args.iter().flatten());
         self.run("make a container of the image", &mut command)?;
         Ok(name)
+    }
+
+    /// Options of a container, but for its variables.
+    fn options(&self, start: &Start, work: Option<&Path>) -> Result<Vec<String>, EngineError> {
+        let mut options = words(["--pull", "never", "--network", "host"]);
+        let mut add = |more: &[&str]| options.extend(more.iter().map(|word| (*word).to_owned()));
+        add(self.dialect.create);
+        if self.dialect.limits {
+            add(&limits().iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        if let Some((user, group)) = start.user {
+            add(&["--user", &format!("{user}:{group}")]);
+        }
+        if start.read_only {
+            add(&["--read-only"]);
+            add(self.dialect.read_only);
+        }
+        for (index, path) in start.scratch.iter().enumerate() {
+            match work {
+                Some(work) => {
+                    add(&["--mount", &self.mount(&scratch(work, index, path).map_err(|error| self.failed("make a directory", error))?)?]);
+                }
+                None => add(&["--tmpfs", &format!("{}:rw,exec,mode=1777", path.display())]),
+            }
+        }
+        if start.no_capabilities {
+            add(&["--cap-drop", "all", "--security-opt", "no-new-privileges"]);
+        }
+        if let Some(limit) = start.pids_limit {
+            add(&["--pids-limit", &limit.to_string()]);
+        }
+        for mount in &start.mounts {
+            add(&["--mount", &self.mount(mount)?]);
+        }
+        Ok(options)
+    }
+
+    /// What a person would type to start an image.
+    pub(super) fn typed(&self, reference: &str, start: &Start, name: &str, place: &Path) -> Result<Typed, EngineError> {
+        // one that is never started tells which runtime works
+        let tried = self.create(reference, start, None)?;
+        self.remove(&tried);
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).flatten();
+        let mut command = words([self.dialect.name]);
+        command.extend(runtime.into_iter().flat_map(|runtime| words(["--runtime", runtime])));
+        command.extend(words(["run", "--rm", "--name", name]));
+        command.extend(self.options(start, geteuid().is_root().then_some(place))?);
+        command.extend(start.env.iter().flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]));
+        command.extend(words(["--", reference]));
+        command.extend(start.args.iter().flatten().cloned());
+        Ok(Typed { start: vec![command], signal: Some(words([self.dialect.name, "kill", name, "--signal"])) })
     }
 
     fn mount(&self, mount: &Mount) -> Result<String, EngineError> {
@@ -353,8 +378,8 @@ impl Drop for Running {
 }
 
 /// An empty directory on the host that anybody can write, for a container.
-fn scratch(work: &TempDir, index: usize, container: &Path) -> io::Result<Mount> {
-    let host = work.path().join(index.to_string());
+fn scratch(work: &Path, index: usize, container: &Path) -> io::Result<Mount> {
+    let host = work.join(index.to_string());
     match fs::create_dir(&host) {
         // made for another runtime, which has not used it
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -380,21 +405,6 @@ fn wait_for(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStat
         Ok(_) => child.wait().map(Some),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Limits of open files and processes that we may give, where we may not give the higher ones that the engine has by itself.
-fn limits() -> Vec<String> {
-    /// Enough for any agent. Podman was seen to give its children fewer processes than it has, but more than this.
-    const PROCESSES: u64 = 16_384;
-    if capabilities(None).is_ok_and(|ours| ours.effective.contains(CapabilitySet::SYS_RESOURCE)) {
-        return Vec::new();
-    }
-    let named = [("nofile", Resource::RLIMIT_NOFILE, u64::MAX), ("nproc", Resource::RLIMIT_NPROC, PROCESSES)];
-    let named = named.into_iter().filter_map(|(name, resource, most)| Some((name, getrlimit(resource).ok()?.1.min(most))));
-    named
-        .filter(|(_, hard)| *hard != RLIM_INFINITY)
-        .flat_map(|(name, hard)| ["--ulimit".to_owned(), format!("{name}={hard}:{hard}")])
-        .collect()
 }
 
 /// Whether the engine's own client would read the variable.

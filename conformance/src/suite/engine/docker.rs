@@ -1,10 +1,11 @@
 //! Engine `docker`: whatever answers where `DOCKER_HOST` or the client's context points. The client alone is no engine.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::cli::{Cli, Dialect};
-use super::{Container, Engine, EngineError, Start};
+use super::{Container, Engine, EngineError, Start, Typed};
 use crate::suite::evidence::Ability;
 use crate::suite::subject::Subject;
 
@@ -61,5 +62,9 @@ impl Engine for Docker {
 
     fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
         self.cli.start(&self.reference, start)
+    }
+
+    fn typed(&self, start: &Start, name: &str, place: &Path) -> Result<Option<Typed>, EngineError> {
+        self.cli.typed(&self.reference, start, name, place).map(Some)
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::account::Account;
 use super::launch::{self, Plan};
 use super::process::process;
-use super::{Container, Engine, EngineError, Mount, Program, Start};
+use super::typed::words;
+use super::{Container, Engine, EngineError, Mount, Program, Start, Typed};
 use crate::suite::evidence::Ability;
 use crate::suite::subject::{ImageConfig, Subject};
 
@@ -57,7 +58,32 @@ impl Engine for Exec {
             ));
         }
         let work = launch::work(NAME)?;
-        let home = work.path().to_str().ok_or_else(|| failed("the temporary directory's path is not UTF-8".to_owned()))?.to_owned();
+        let plan = self.plan(start, work.path())?;
+        Ok(Box::new(launch::launch(NAME, &self.program, &plan, start, work)?))
+    }
+
+    fn container_path(&self, mount: &Mount) -> PathBuf {
+        mount.host.clone()
+    }
+
+    fn typed(&self, start: &Start, _: &str, place: &Path) -> Result<Option<Typed>, EngineError> {
+        let plan = self.plan(start, place)?;
+        let mut command = words(["env", "-C", &plan.cwd.display().to_string(), "-i"]);
+        command.extend(plan.env.iter().map(|(name, value)| format!("{name}={value}")));
+        command.extend(plan.args);
+        Ok(Some(Typed { start: vec![command], signal: None }))
+    }
+}
+
+impl Exec {
+    /// What is started, with a directory that is its home.
+    fn plan(&self, start: &Start, home: &Path) -> Result<Plan, EngineError> {
+        let no_text = || EngineError::Failed {
+            engine: NAME,
+            what: "start the command",
+            why: "the temporary directory's path is not UTF-8".to_owned(),
+        };
+        let home = home.to_str().ok_or_else(no_text)?.to_owned();
         let mut process = process(NAME, &self.subject.config, &Account { home: home.clone(), ..Account::default() }, start)?;
         if let (Ok(path), false) = (env::var("PATH"), start.env.contains_key("PATH")) {
             process.env.insert("PATH".to_owned(), path);
@@ -65,11 +91,6 @@ impl Engine for Exec {
         // an image's directories are seldom there on the host
         let cwd = Path::new(&self.subject.config.working_dir);
         let cwd = if cwd.is_absolute() && cwd.is_dir() { cwd.to_owned() } else { PathBuf::from(home) };
-        let plan = Plan { args: process.args, env: process.env, cwd, namespace: None };
-        Ok(Box::new(launch::launch(NAME, &self.program, &plan, start, work)?))
-    }
-
-    fn container_path(&self, mount: &Mount) -> PathBuf {
-        mount.host.clone()
+        Ok(Plan { args: process.args, env: process.env, cwd, namespace: None })
     }
 }

@@ -16,6 +16,8 @@
 //! | `launch` | the suite's program, started again: what starts and watches the process of the engines that are no service |
 //! | `process` | what is started, from the image's configuration and the start |
 //! | `inside`, `account` | paths and users of a root file system |
+//! | `typed` | what people would type to do the same |
+//! | `limits` | open files and processes, where the engine would ask for too many |
 //! | `refusal` | what is said of an entry point that cannot be run |
 //! | `output` | what a container says, to a file |
 
@@ -29,6 +31,7 @@ mod image_config;
 mod inside;
 mod launch;
 pub mod layout;
+mod limits;
 pub mod namespace;
 mod output;
 pub mod podman;
@@ -37,12 +40,13 @@ mod refusal;
 pub mod rootfs;
 pub mod runc;
 mod tree;
+mod typed;
 mod unpack;
 pub mod unstarted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -53,6 +57,7 @@ use super::subject::Subject;
 
 pub use launch::Program;
 pub use output::OUTPUT_LIMIT;
+pub use typed::Typed;
 
 /// A way to look at an image and to start it.
 pub trait Engine: fmt::Debug + Send + Sync {
@@ -78,6 +83,16 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Where the image finds a mount: what has to stand in variables and arguments that tell it. On the host, in an engine that does not isolate.
     fn container_path(&self, mount: &Mount) -> PathBuf {
         mount.container.clone()
+    }
+
+    /// What a person would type to start it so, in a container of this name, with whatever files that takes in `place`, a directory of its own; `None`
+    /// for an engine that has no command line.
+    ///
+    /// # Errors
+    /// The image cannot be started so.
+    fn typed(&self, start: &Start, name: &str, place: &Path) -> Result<Option<Typed>, EngineError> {
+        let _ = (start, name, place);
+        Ok(None)
     }
 }
 

@@ -1,18 +1,20 @@
 //! Engine `runc`: an OCI runtime on a root file system, without a container engine. Needs root and cgroups that may be written.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::account::Account;
 use super::launch::{self, MASKED, Namespace as Wishes, Plan, READ_ONLY, default_capabilities, depth};
 use super::process::{Process, process};
 use super::rootfs::Rootfs;
-use super::{Container, Engine, EngineError, Mount, Program, Start, account};
+use super::typed::words;
+use super::{Container, Engine, EngineError, Mount, Program, Start, Typed, account};
 use crate::suite::evidence::Ability;
 use crate::suite::subject::Subject;
 
@@ -75,9 +77,38 @@ impl Engine for Runc {
         let account = account::of_start(&self.image.root, &config.user, start.user).map_err(failed)?;
         let process = process(NAME, config, &account, start)?;
         let work = launch::work(NAME)?;
-        let namespace = Wishes {
+        let namespace = self.wishes(account, start, work.path());
+        write_bundle(work.path(), &bundle(&namespace, &process)).map_err(|error| failed(error.to_string()))?;
+        let plan = Plan { args: process.args, env: process.env, cwd: process.cwd.into(), namespace: Some(namespace) };
+        Ok(Box::new(launch::launch(NAME, &self.program, &plan, start, work)?))
+    }
+
+    fn typed(&self, start: &Start, name: &str, place: &Path) -> Result<Option<Typed>, EngineError> {
+        let failed = |why: String| EngineError::Failed { engine: NAME, what: "start the image", why };
+        let config = &self.image.subject.config;
+        let account = account::of_start(&self.image.root, &config.user, start.user).map_err(failed)?;
+        let process = process(NAME, config, &account, start)?;
+        let wishes = self.wishes(account, start, place);
+        write_bundle(place, &bundle(&wishes, &process)).map_err(|error| failed(error.to_string()))?;
+        for index in 0..start.scratch.len() {
+            let scratch = launch::scratch_directory(place, index);
+            let made = fs::create_dir_all(&scratch).and_then(|()| fs::set_permissions(&scratch, Permissions::from_mode(0o1777)));
+            made.map_err(|error| failed(error.to_string()))?;
+        }
+        let bundle = launch::bundle_directory(place);
+        let (root, bundle) = (self.image.root.display().to_string(), bundle.display().to_string());
+        // the suite lays a layer over the image's files; a copy does the same for somebody who has time
+        let copy = words(["cp", "-a", &format!("{root}/."), &format!("{bundle}/rootfs/")]);
+        let run = words([NAME, "run", "--bundle", &bundle, name]);
+        Ok(Some(Typed { start: vec![copy, run], signal: Some(words([NAME, "kill", name])) }))
+    }
+}
+
+impl Runc {
+    fn wishes(&self, account: Account, start: &Start, work: &Path) -> Wishes {
+        Wishes {
             image: self.image.root.clone(),
-            work: work.path().to_owned(),
+            work: work.to_owned(),
             user: (account.uid, account.gid, account.groups),
             mounts: start.mounts.clone(),
             scratch: start.scratch.clone(),
@@ -85,10 +116,7 @@ impl Engine for Runc {
             no_capabilities: start.no_capabilities,
             pids_limit: start.pids_limit,
             runc: true,
-        };
-        write_bundle(work.path(), &bundle(&namespace, &process)).map_err(|error| failed(error.to_string()))?;
-        let plan = Plan { args: process.args, env: process.env, cwd: process.cwd.into(), namespace: Some(namespace) };
-        Ok(Box::new(launch::launch(NAME, &self.program, &plan, start, work)?))
+        }
     }
 }
 
