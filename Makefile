@@ -4,11 +4,13 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Build trees of other checkouts may be shared by setting CARGO_TARGET_DIR.
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 STATIC := $(TARGET)/$(HOST)/release/agent-runner
+# The suite puts itself into images in the agent's place, and in one without glibc only a static program runs.
+STATIC_SUITE := $(TARGET)/$(HOST)/release/agent-conformance
 
 # What `make demo` builds. Tests that have built the whole workspace say so, since cargo chooses other features for one package.
 DEMO_SCOPE ?= --package agent-runner
 
-.PHONY: help demo test bench lint release images setup generate
+.PHONY: help demo test bench lint release release-runner release-suite images setup generate
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,7 +25,7 @@ setup: ## Install what the tests need: npm agents, and as root Debian's git serv
 test: setup ## Set up, build, and run every test; says what was skipped
 	@tests/run
 
-bench: release ## Measure against the peers, paired in one run
+bench: release-runner ## Measure against the peers, paired in one run
 	@tests/bench
 
 lint: ## Formatting, clippy, docs without warnings, generated files
@@ -32,9 +34,19 @@ lint: ## Formatting, clippy, docs without warnings, generated files
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "SKIPPED: cargo deny (cargo install cargo-deny)"; fi
 
-release: ## Build the static, stripped binary and print its size
+release: release-runner release-suite ## Build the static, stripped binaries of runner and suite, and print their sizes
+
+# One package at a time: for both at once cargo chooses more features, and the runner would grow.
+release-runner:
 	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) --package agent-runner
-	@echo "$(STATIC): $$(stat -c %s $(STATIC)) bytes, $$(file -b $(STATIC) 2>/dev/null | grep -o 'stati[a-z-]* linked\|static-pie linked' || echo 'file(1) is not here to say how it is linked')"
+	@$(call told,$(STATIC))
+
+release-suite:
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) --package agent-conformance --bin agent-conformance
+	@$(call told,$(STATIC_SUITE))
+
+# The size of a binary, and how it is linked.
+told = echo "$(1): $$(stat -c %s $(1)) bytes, $$(file -b $(1) 2>/dev/null | grep -o 'stati[a-z-]* linked\|static-pie linked' || echo 'file(1) is not here to say how it is linked')"
 
 images: ## Build the images with podman (ENGINE=docker: with docker), on stand-ins where no registry serves their bases
 	@images/build

@@ -134,6 +134,50 @@ fn reproduce_says_what_it_would_do_and_does_it() {
 }
 
 #[test]
+fn what_reproduce_holds_can_be_pasted_into_a_shell() {
+    let Some(image) = image() else { return };
+    let mut held = Command::new(env!("CARGO_BIN_EXE_agent-conformance"));
+    held.args(["reproduce", "ENV-001", &image.name, "--engine", "podman", "--hold"]).stdout(std::process::Stdio::piped());
+    let mut held = held.spawn().unwrap();
+    let mut told = String::new();
+    let mut lines = std::io::BufReader::new(held.stdout.take().unwrap());
+    while !told.contains("held until Ctrl-C") {
+        assert_ne!(std::io::BufRead::read_line(&mut lines, &mut told).unwrap(), 0, "it has ended: {told}");
+    }
+    let command = told.split("\n\n").find(|part| part.starts_with("podman ")).unwrap();
+    let done = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(0), "from the image\n"), "{command}\n{done:?}");
+    assert!(command.contains("'AGENT_PROMPT=Please do what the conformance suite asks.'"), "{command}");
+    let stage = command.split("source=").nth(1).unwrap().split(',').next().unwrap();
+    assert!(Path::new(stage).is_dir(), "{command}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(held.id().cast_signed()), nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!((held.wait().unwrap().code(), Path::new(stage).exists()), (Some(0), false), "{told}");
+}
+
+#[test]
+fn a_suite_that_the_image_cannot_start_says_so_and_judges_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let labels = serde_json::json!({"io.github.agent-runner.profiles": "core", "io.github.agent-runner.agent.path": "/agent"});
+    let config = serde_json::json!({"config": {"Entrypoint": ["/runner"], "Labels": labels}});
+    std::fs::write(dir.path().join("root.config.json"), config.to_string()).unwrap();
+    let reference = format!("rootfs:{}", root.display());
+    let (code, out, err) = said(&["check", "--engine", "namespace", "--only", "RUN-001", &reference]);
+    if err.contains("cannot be used here") {
+        return skip::skip(&err);
+    }
+    let is_static = cfg!(target_feature = "crt-static");
+    assert_eq!(
+        (code, err.contains("linked dynamically"), err.contains("`make release`")),
+        (if is_static { 1 } else { 3 }, !is_static, !is_static),
+        "{out}{err}"
+    );
+    // What only is looked at needs no agent.
+    assert_eq!(said(&["check", "--engine", "namespace", "--only", "IMG-004", &reference]).0, 0);
+}
+
+#[test]
 fn a_signal_ends_the_run_and_its_containers() {
     let Some(image) = image() else { return };
     let name = format!("localhost/agent-conformance-interrupt-{}", std::process::id());

@@ -52,6 +52,14 @@ pub enum CommandError {
     /// No engine was chosen, and none works.
     #[error("no engine works here: {0}")]
     NoEngine(String),
+    /// The image cannot start the suite's program, which has to be its agent.
+    #[error(
+        "the image has none of the loaders ({loaders}) that this `agent-conformance` needs, which is linked dynamically; it puts itself in the agent's place"
+    )]
+    Dynamic {
+        /// Where they would be.
+        loaders: String,
+    },
     /// Somebody ended the run. Its containers are gone, and nothing was judged.
     #[error("interrupted by {0}")]
     Interrupted(Signal),
@@ -86,6 +94,7 @@ impl CommandError {
             Self::File { given: false, .. }
             | Self::Engine(_)
             | Self::NoEngine(_)
+            | Self::Dynamic { .. }
             | Self::Evidence(_)
             | Self::Selftest(_)
             | Self::Good(_)
@@ -114,6 +123,7 @@ impl CommandError {
         match self {
             Self::Unknown(unknown) | Self::Baseline { source: BaselineError::Unknown(unknown), .. } => Some(did_you_mean(unknown)),
             Self::Baseline { .. } => Some("each entry is `[[known]]` with `id = \"…\"` and `reason = \"…\"`".to_owned()),
+            Self::Dynamic { .. } => Some("the static one runs in any image: `make release` builds it".to_owned()),
             Self::Usage { hint, .. } => Some((*hint).to_owned()),
             Self::Engine(EngineError::Unusable { .. } | EngineError::Unfit { .. }) => {
                 Some("`agent-conformance engines` says which engines work here".to_owned())

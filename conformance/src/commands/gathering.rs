@@ -11,7 +11,7 @@ use super::progress::ProgressLine;
 use crate::suite::engine::Engine;
 use crate::suite::evidence::Evidence;
 use crate::suite::scenario::{self, GatherOptions};
-use crate::suite::subject::Subject;
+use crate::suite::subject::{LOADERS, Subject};
 
 /// More at once would make scenarios that wait for time-outs compete for the machine.
 const MOST_AT_ONCE: usize = 4;
@@ -27,6 +27,16 @@ pub struct GatheringArguments {
     jobs: Option<std::num::NonZeroUsize>,
 }
 
+/// That the image can start the suite's program as its agent, as far as its files tell. In one without glibc only the static program runs.
+pub fn can_start_the_suite(subject: &Subject) -> Result<(), CommandError> {
+    match &subject.files {
+        Some(files) if !cfg!(target_feature = "crt-static") && files.loaders.is_empty() => {
+            Err(CommandError::Dynamic { loaders: LOADERS.join(", ") })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Runs scenarios with an image.
 pub fn gather(
     arguments: &GatheringArguments,
@@ -34,6 +44,9 @@ pub fn gather(
     subject: &Subject,
     scenarios: &BTreeSet<&str>,
 ) -> Result<Evidence, CommandError> {
+    if !scenarios.is_empty() {
+        can_start_the_suite(subject)?;
+    }
     let work = tempfile::Builder::new().prefix("agent-conformance-").tempdir();
     let work =
         work.map_err(|source| CommandError::File { what: "make a directory in", path: std::env::temp_dir(), source, given: false })?;

@@ -13,7 +13,7 @@ use super::stage::{EVENTS_FILE, RESULT_FILE, RESULTS, Stage, TERMINATION, TOKEN,
 use super::{Act, Scenario};
 use crate::suite::engine::{Container, Engine, EngineError};
 use crate::suite::evidence::{AgentEvent, AgentRecord, Ended, HeadFact, ModelRequest, Run, RunFacts};
-use crate::suite::fake::{RECORDS, contains, head_of};
+use crate::suite::fake::{self, RECORDS, contains, head_of};
 
 /// How often it is looked whether something has happened in the container.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -40,7 +40,21 @@ pub(super) fn play(scenario: &Scenario, mut stage: Stage, engine: &dyn Engine, p
         Err(error) => facts.fault = Some(chain(&error)),
     }
     facts.duration_ms = milliseconds(begun.elapsed());
-    gather(stage, facts)
+    let agent =
+        stage.start.mounts.iter().find(|mount| mount.host.ends_with(fake::AGENT)).map(|mount| mount.container.display().to_string());
+    let mut run = gather(stage, facts);
+    if let Some(why) = agent.and_then(|agent| too_new_for_the_image(&run.stderr, &agent)) {
+        run.facts.fault = Some(why);
+    }
+    run
+}
+
+/// What the image's loader says of the suite's program, at the agent's place, if that is linked to a C library newer than the image's.
+fn too_new_for_the_image(stderr: &[u8], agent: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let needed = format!("(required by {agent})");
+    let line = text.lines().find(|line| line.contains("version `GLIBC_") && line.contains(&needed))?;
+    Some(format!("the suite's own program cannot run in this image, a static one could (`make release` builds it): {line}"))
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -234,4 +248,17 @@ fn entries(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_new_for_the_image;
+
+    #[test]
+    fn only_the_suites_own_program_is_the_suites_fault() {
+        let said = b"x\n/usr/local/bin/agent: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.39' not found (required by /usr/local/bin/agent)\n";
+        assert!(too_new_for_the_image(said, "/usr/local/bin/agent").is_some_and(|why| why.ends_with("(required by /usr/local/bin/agent)")));
+        assert_eq!(too_new_for_the_image(said, "/usr/local/bin/agent-runner"), None);
+        assert_eq!(too_new_for_the_image(b"version `GLIBC_2.39' not found", "/usr/local/bin/agent"), None);
+    }
 }
