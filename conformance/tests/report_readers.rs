@@ -1,4 +1,4 @@
-//! Reports through readers that others wrote: each understands what was meant, and is content exactly when the exit code is 0.
+//! Reports through readers that others wrote, and JUnit against its schema: each understands what was meant, and is content exactly when the exit code is 0.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -266,16 +266,67 @@ fn annotations_are_silent_exactly_when_there_is_nothing_to_say() {
 }
 
 #[test]
-fn junit_is_well_formed_for_libxml_too() {
+fn junit_is_valid_against_its_schema() {
     if !skip::have("xmllint", "libxml2-utils") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.xml");
+    let valid = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/junit.xsd");
+        Command::new("xmllint").args(["--noout", "--nonet", "--schema", schema]).arg(&file).output().unwrap()
+    };
     for report in one_of_each() {
-        let file = dir.path().join("report.xml");
-        std::fs::write(&file, render(&report, Format::Junit)).unwrap();
-        let linted = Command::new("xmllint").args(["--noout", "--nonet"]).arg(&file).output().unwrap();
-        assert!(linted.status.success() && linted.stderr.is_empty(), "{linted:?}");
+        let linted = valid(&render(&report, Format::Junit));
+        assert!(linted.status.success(), "{linted:?}");
+    }
+    // And it is one that can fail.
+    let good = render(&all_verdicts(), Format::Junit);
+    for (from, to) in [
+        ("type=", "kind="),
+        ("classname=", "class="),
+        ("time=\"0.000\"", "time=\"soon\""),
+        ("<testsuite name=\"IMG\"", "<testsuite name=\"the image\""),
+        ("IMG-001 that-comes-to-pass", "IMG-002 that-comes-to-fail"),
+    ] {
+        let bad = good.replace(from, to);
+        assert!(bad != good && !valid(&bad).status.success(), "{from} as {to} is valid");
+    }
+}
+
+/// What breaks out of a block quoted with three backticks: longer fences, fences of the other kind, fences with blanks before them, ends of HTML.
+const BREAKOUTS: &[&str] = &[
+    "```\n# a heading",
+    "````\n# a heading\n````",
+    "   ```\n[link](https://evil.example)",
+    "~~~\n<script>alert(1)</script>",
+    "`````````````````````````````\n![image](https://evil.example/x.png)",
+    "x\n```text\ny\n```\n\n- [ ] a task",
+    "</details><details open><summary>```",
+    "```` `` ``` ` <!-- ",
+    "```\r\n# a heading",
+    "\u{2028}```\u{2029}# a heading",
+];
+
+#[test]
+fn no_fence_of_an_image_ends_the_quotation() {
+    for breakout in BREAKOUTS {
+        let verdicts = [Verdict::Fail, Verdict::Warn, Verdict::NotTestable, Verdict::NotObservable, Verdict::Error];
+        let ids = agent_conformance::suite::requirement::all().iter().map(|row| row.id.as_str());
+        let judgements: Vec<_> = ids.zip(verdicts).map(|(id, verdict)| judgement(id, verdict, breakout)).collect();
+        let text = render(&report(&about(breakout), &judgements, false), Format::Markdown);
+        for event in Parser::new_ext(&text, Options::all()) {
+            match event {
+                Event::Html(html) | Event::InlineHtml(html) => {
+                    let html = html.trim();
+                    assert!(html.is_empty() || html.starts_with("<details><summary>") || html == "</details>", "{html}\n{text}");
+                }
+                Event::Start(Tag::Heading { level, .. }) => assert_ne!(level, pulldown_cmark::HeadingLevel::H1, "{text}"),
+                Event::Start(Tag::Link { .. } | Tag::Image { .. }) | Event::TaskListMarker(_) => panic!("{text}"),
+                _ => {}
+            }
+        }
     }
 }
 
