@@ -1,5 +1,5 @@
-//! The runner before the conformance suite: as a command on the host, and as an image that is nothing but the runner and the libraries of this
-//! machine that a test's build needs.
+//! The conformance suite as a judge: of the runner as a command on the host; of an image that is nothing but the runner and the libraries of this
+//! machine that a test's build needs; and, by the suite's own command, of any image.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
@@ -17,7 +17,9 @@ use agent_conformance::suite::subject::{ImageConfig, LABEL_PREFIX};
 use agent_conformance::suite::verdict::{self, Judgement};
 use agent_conformance::suite::{checks, requirement};
 
-use crate::probe;
+use serde_json::Value;
+
+use crate::{containers, probe};
 
 /// Where the image's agent is.
 pub const AGENT_PATH: &str = "/usr/local/bin/agent";
@@ -89,6 +91,28 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
     let output = Command::new("ldd").arg(program).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
+}
+
+/// What `agent-conformance check` says of an image: its exit code and its report.
+///
+/// # Panics
+/// It makes no report.
+#[must_use]
+pub fn checked(image: &str, arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value) {
+    probe::runner();
+    let mut check = Command::new(probe::program("agent-conformance"));
+    check.arg("check").args(arguments).args(["--report", "json=-", "--", image]);
+    check.env("CONTAINERS_CONF", containers::root().join("tests/containers.conf")).envs(env.iter().copied());
+    let output = check.output().unwrap();
+    let report = serde_json::from_slice(&output.stdout);
+    (output.status.code(), report.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr))))
+}
+
+/// The ids that have a verdict in a report.
+#[must_use]
+pub fn ids<'a>(report: &'a Value, verdict: &str) -> Vec<&'a str> {
+    let judgements = report["results"].as_array().unwrap();
+    judgements.iter().filter(|one| one["verdict"] == verdict).map(|one| one["id"].as_str().unwrap()).collect()
 }
 
 /// Runs the scenarios that are wanted, and judges by every check that needs no others.

@@ -4,6 +4,7 @@ pub mod agent_run;
 pub mod clis;
 pub mod containers;
 pub mod coverage;
+pub mod docker;
 pub mod git_servers;
 pub mod http_mcp;
 pub mod judged;

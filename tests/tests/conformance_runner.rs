@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use agent_conformance::suite::engine::choose::{self, Choice};
-use agent_conformance::suite::engine::podman::Podman;
 use agent_conformance::suite::verdict::{Judgement, Verdict};
 use agent_tests::clis;
-use agent_tests::judged::{config, judge, on_host, program, root};
+use agent_tests::judged::{checked, config, judge, on_host, program, root};
+use agent_tests::probe;
 use agent_tests::skip::skip;
 
 /// The ids with a verdict, after it is shown that none is broken and none is the suite's own fault.
@@ -31,7 +32,8 @@ const UNSEEN_ON_HOST: [&str; 8] = ["CFG-004", "CFG-005", "CFG-006", "IMG-006", "
 
 #[test]
 fn with_the_interfaces_own_stream_on_every_engine() {
-    let config = config("native", "native", &[("agent.model", "anthropic")]);
+    // Everything but what only a real agent can keep.
+    let config = config("native", "native", &[("agent.model", "anthropic"), ("profiles", "image core workspace kubernetes hardened")]);
     let judged = judge(&*on_host(config.clone(), &[]), without_model);
     assert_eq!(all_good(&judged, Verdict::NotObservable), UNSEEN_ON_HOST.into());
     assert!(all_good(&judged, Verdict::Pass).len() > 90, "{judged:#?}");
@@ -46,24 +48,58 @@ fn with_the_interfaces_own_stream_on_every_engine() {
     for name in ["namespace", "runc"] {
         let choice = Choice { engine: Some(name.to_owned()), program: program(), ..Choice::default() };
         match choose::open(&format!("rootfs:{}", root_dir.display()), &choice) {
-            Ok(engine) => verdicts.push((name, seen_whole(&judge(&*engine, without_model)))),
+            Ok(engine) => verdicts.push((name, seen_whole(judge(&*engine, without_model)))),
             Err(error) => skip(&error.to_string()),
         }
     }
     if let Some(image) = imported(&root_dir, &config) {
-        verdicts.push(("podman", seen_whole(&judge(&Podman::new(&image).unwrap(), without_model))));
+        let file = dir.path().join("certificate.json");
+        let (code, report) =
+            checked(&image, &["--engine", "podman", "--jobs", "2", "--timeout", "180s", "--certificate", file.to_str().unwrap()], &[]);
         let _ = Command::new("podman").args(["rmi", "--force", &image]).output();
+        assert_eq!(code, Some(0), "{report:#}");
+        certified(&file, &report);
+        verdicts.push(("podman", serde_json::from_value::<Vec<Judgement>>(report["results"].clone()).unwrap()));
     }
     for pair in verdicts.windows(2) {
-        assert_eq!(pair[0].1, pair[1].1, "{} and {} do not agree", pair[0].0, pair[1].0);
+        assert_eq!(of_each(&pair[0].1), of_each(&pair[1].1), "{} and {} do not agree", pair[0].0, pair[1].0);
     }
 }
 
+/// The verdict of each requirement.
+fn of_each(judgements: &[Judgement]) -> BTreeMap<&str, Verdict> {
+    judgements.iter().map(|one| (one.id.as_str(), one.verdict)).collect()
+}
+
+/// The certificate of a real run fits, is of this image alone, and becomes a badge; one that says what the run did not say does not fit.
+fn certified(file: &Path, report: &serde_json::Value) {
+    let suite = |arguments: &[&str]| {
+        let output = Command::new(probe::program("agent-conformance")).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let path = file.to_str().unwrap();
+    let digest = report["image"]["digest"].as_str().unwrap();
+    let (code, said) = suite(&["verify", path, "--digest", digest]);
+    assert!(code == Some(0) && said.starts_with("fits: ") && said.contains(digest), "{said}");
+    assert_eq!(suite(&["verify", path, "--digest", &digest.replace(':', ":0")]).0, Some(1));
+    let (code, badge) = suite(&["badge", path]);
+    assert!(code == Some(0) && badge.contains("1.0 image core workspace kubernetes hardened"), "{badge}");
+    let text = std::fs::read_to_string(file).unwrap();
+    let certificate: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let judged: BTreeMap<String, Verdict> = serde_json::from_value(certificate["judgements"].clone()).unwrap();
+    let results: Vec<Judgement> = serde_json::from_value(report["results"].clone()).unwrap();
+    assert_eq!(judged, results.into_iter().map(|one| (one.id, one.verdict)).collect(), "it says what the run said");
+    let mut forged = certificate;
+    forged["judgements"]["RUN-001"] = "fail".into();
+    std::fs::write(file, forged.to_string()).unwrap();
+    assert_eq!((suite(&["verify", path]).0, suite(&["badge", path]).0), (Some(1), Some(1)));
+}
+
 /// The verdicts of an engine that sees everything: none is broken, almost all pass.
-fn seen_whole(judged: &BTreeMap<String, Judgement>) -> Vec<(String, Verdict)> {
-    assert_eq!(all_good(judged, Verdict::NotObservable), BTreeSet::new());
-    assert!(all_good(judged, Verdict::Pass).len() > 100, "{judged:#?}");
-    judged.values().map(|one| (one.id.clone(), one.verdict)).collect()
+fn seen_whole(judged: BTreeMap<String, Judgement>) -> Vec<Judgement> {
+    assert_eq!(all_good(&judged, Verdict::NotObservable), BTreeSet::new());
+    assert!(all_good(&judged, Verdict::Pass).len() > 100, "{judged:#?}");
+    judged.into_values().collect()
 }
 
 /// The root file system as an image of podman's, if podman works here.

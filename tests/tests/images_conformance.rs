@@ -2,28 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::process::Command;
-
-use agent_tests::containers::{image, root};
-use agent_tests::probe;
+use agent_tests::containers::image;
+use agent_tests::judged::{checked, ids};
 use serde_json::Value;
 
-/// What the suite says of an image: its exit code and its report. `None` where no containers can be made.
+/// What the suite says of an image. `None` where no containers can be made.
 fn judged(name: &str) -> Option<(Option<i32>, Value)> {
-    let image = image(name)?;
-    probe::runner();
-    let mut check = Command::new(probe::program("agent-conformance"));
-    check.args(["check", "--engine", "podman", "--jobs", "2", "--timeout", "200s", "--report", "json=-"]).arg(image);
-    let output = check.env("CONTAINERS_CONF", root().join("tests/containers.conf")).output().unwrap();
-    let report = serde_json::from_slice(&output.stdout);
-    let report = report.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    Some((output.status.code(), report))
-}
-
-/// The ids with a verdict.
-fn ids<'a>(report: &'a Value, verdict: &str) -> Vec<&'a str> {
-    let judgements = report["results"].as_array().unwrap();
-    judgements.iter().filter(|one| one["verdict"] == verdict).map(|one| one["id"].as_str().unwrap()).collect()
+    Some(checked(&image(name)?, &["--engine", "podman", "--jobs", "2", "--timeout", "200s"], &[]))
 }
 
 /// Conformant, with at least so many requirements passed.
