@@ -20,4 +20,5 @@ pub mod schemas;
 pub mod sinks;
 pub mod skip;
 pub mod stage;
+pub mod told;
 pub mod volumes;

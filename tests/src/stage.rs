@@ -198,6 +198,18 @@ pub fn questions(model: &ScriptedModel) -> Vec<Record> {
     model.requests().into_iter().filter(Record::is_question).collect()
 }
 
+/// Whether a question offers the tool of that very name.
+#[must_use]
+pub fn offers(question: &Record, tool: &str) -> bool {
+    question.tools.iter().any(|offered| offered == tool)
+}
+
+/// What a skill's or a sub-agent's file is, with this name and description.
+#[must_use]
+pub fn described(name: &str, description: &str) -> String {
+    format!("---\nname: {name}\ndescription: {description}\n---\nDo it.\n")
+}
+
 /// A shell command by which a program of the repository leaves its own environment, and that of the process that started it.
 #[must_use]
 pub fn spy(name: &str) -> String {

@@ -8,17 +8,12 @@ use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
 use agent_tests::runs::Counted;
-use agent_tests::stage::{Stage, questions, spy};
+use agent_tests::stage::{Stage, described, offers, questions, spy};
+use agent_tests::told::Everything;
 use serde_json::{Value, json};
 
 fn model(scenario: &str) -> ScriptedModel {
     ScriptedModel::start(Scenario::builtin(scenario).unwrap()).unwrap()
-}
-
-const SKILL: &str = "---\nname: NAME\ndescription: DESCRIPTION\n---\nDo it.\n";
-
-fn described(name: &str, description: &str) -> String {
-    SKILL.replace("NAME", name).replace("DESCRIPTION", description)
 }
 
 /// The texts of the user's message that is the prompt: the last ones before the model first speaks.
@@ -121,7 +116,7 @@ fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables() {
     claude.run().expect_success();
     let questions = questions(&model);
     // Newer versions offer it once the model has searched for it.
-    assert!(questions.iter().any(|question| question.tools.iter().any(|tool| tool == "mcp__probe__echo")), "{:?}", questions[0].tools);
+    assert!(questions.iter().any(|question| offers(question, "mcp__probe__echo")), "{:?}", questions[0].tools);
     assert!(questions.last().unwrap().mentions("echo: hello from the scripted model"));
     let log = std::fs::read_to_string(log).unwrap();
     let environment: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
@@ -148,7 +143,7 @@ fn an_http_mcp_tool_is_listed_and_called_with_its_headers() {
     claude.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
     let questions = questions(&model);
     // Newer versions offer it once the model has searched for it.
-    assert!(questions.iter().any(|question| question.tools.iter().any(|tool| tool == "mcp__sky__weather")), "{:?}", questions[0].tools);
+    assert!(questions.iter().any(|question| offers(question, "mcp__sky__weather")), "{:?}", questions[0].tools);
     assert!(questions.last().unwrap().mentions("it rains by http"));
     let asked = server.asked();
     let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
@@ -165,7 +160,7 @@ fn an_mcp_tool_by_server_sent_events_is_listed_and_called_with_its_headers() {
     let servers = json!({"mcpServers": {"sky": {"type": "sse", "url": server.sse_url(), "headers": {"X-Of-The-Task": "a value"}}}});
     claude.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
     let questions = questions(&model);
-    assert!(questions.iter().any(|question| question.tools.iter().any(|tool| tool == "mcp__sky__weather")), "{:?}", questions[0].tools);
+    assert!(questions.iter().any(|question| offers(question, "mcp__sky__weather")), "{:?}", questions[0].tools);
     assert!(questions.last().unwrap().mentions("it rains by http"));
     let asked = server.asked();
     let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
@@ -253,27 +248,11 @@ fn resume(cli: &Cli) {
 #[test]
 fn older_versions_are_told_everything_too() {
     for cli in clis::older("claude") {
-        let model = model("mcp-call");
-        let claude = Stage::of(&cli, &model);
-        claude.file("CLAUDE.md", "REPOSITORY-SAYS\n");
-        claude.other_file("plugins/kit/skills/sew/SKILL.md", &described("sew", "PLUGIN-SKILL"));
-        claude.other_file("plugins/kit/agents/tailor.md", &described("tailor", "PLUGIN-AGENT"));
-        let servers = json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
-        let variables = [
-            ("AGENT_INSTRUCTIONS", "TASK-SAYS".to_owned()),
-            ("AGENT_PLUGIN_DIR", claude.path("plugins").to_str().unwrap().to_owned()),
-            ("AGENT_MCP_SERVERS", servers.to_string()),
-            ("AGENT_MODEL", "claude-sonnet-5".to_owned()),
-            ("AGENT_EFFORT", "low".to_owned()),
-        ];
-        let claude = variables.into_iter().fold(claude, |claude, (name, value)| claude.variable(name, value));
-        claude.run().expect_success();
-        let questions = questions(&model);
-        for told in ["REPOSITORY-SAYS", "TASK-SAYS", "PLUGIN-SKILL", "PLUGIN-AGENT"] {
-            assert!(questions[0].mentions(told), "{} {told}", cli.version);
-        }
-        assert_eq!(questions[0].model.as_deref(), Some("claude-sonnet-5"), "{}", cli.version);
+        let questions = Everything::of(&cli, "CLAUDE.md", "claude-sonnet-5", "low").run();
         assert_eq!(questions[0].json()["output_config"]["effort"], "low", "{}", cli.version);
-        assert!(questions.last().unwrap().mentions("echo: hello from the scripted model"), "{}", cli.version);
+        // Newer versions offer them once the model has searched for them.
+        for tool in ["mcp__probe__echo", "mcp__sky__weather"] {
+            assert!(questions.iter().any(|question| offers(question, tool)), "{} {tool}", cli.version);
+        }
     }
 }

@@ -11,7 +11,8 @@ use agent_tests::clis;
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
-use agent_tests::stage::{KEY, Stage, questions};
+use agent_tests::stage::{KEY, Stage, described, questions};
+use agent_tests::told::Everything;
 use serde_json::{Value, json};
 
 /// A model that can start sub-agents.
@@ -21,10 +22,6 @@ const PLAIN_MODEL: &str = "gpt-5.5";
 
 fn model(scenario: &str) -> ScriptedModel {
     ScriptedModel::start(Scenario::builtin(scenario).unwrap()).unwrap()
-}
-
-fn described(name: &str, description: &str) -> String {
-    format!("---\nname: {name}\ndescription: {description}\n---\nDo it.\n")
 }
 
 /// The user's last message: the prompt.
@@ -248,4 +245,13 @@ fn the_model_s_shell_does_not_have_the_key() {
     }
     let why = "not from a program of the same user that looks for it in `/proc`";
     saw("codex", Ability::HiddenKey, Support::Partly(why.into()));
+}
+
+/// What a task configures, all at once, with every other version that is pinned.
+#[test]
+fn older_versions_are_told_everything_too() {
+    for cli in clis::older("codex") {
+        let questions = Everything::of(&cli, "AGENTS.md", TEAM_MODEL, "high").run();
+        assert_eq!(questions[0].json()["reasoning"]["effort"], "high", "{}", cli.version);
+    }
 }

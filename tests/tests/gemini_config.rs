@@ -12,7 +12,8 @@ use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
 use agent_tests::runs::Counted;
-use agent_tests::stage::{KEY, Stage, questions};
+use agent_tests::stage::{KEY, Stage, described, offers, questions};
+use agent_tests::told::Everything;
 use serde_json::{Value, json};
 
 fn model(scenario: &str) -> ScriptedModel {
@@ -21,10 +22,6 @@ fn model(scenario: &str) -> ScriptedModel {
 
 fn stage(model: &ScriptedModel) -> Option<Stage> {
     Some(Stage::new("gemini", model)?.variable("AGENT_MODEL", "gemini-2.5-pro"))
-}
-
-fn described(name: &str, description: &str) -> String {
-    format!("---\nname: {name}\ndescription: {description}\n---\nDo it.\n")
 }
 
 /// The texts of the user's messages before the model first speaks, where it runs and what is wanted.
@@ -133,7 +130,7 @@ fn a_stdio_mcp_tool_is_listed_and_called_with_its_variables_and_without_the_key(
     let gemini = gemini.variable("AGENT_MCP_SERVERS", servers.to_string());
     gemini.run().expect_success();
     let questions = questions(&model);
-    assert!(questions[0].tools.contains(&"mcp_probe_echo".into()), "{:?}", questions[0].tools);
+    assert!(offers(&questions[0], "mcp_probe_echo"), "{:?}", questions[0].tools);
     assert!(questions[1].mentions("echo: hello from the scripted model"));
     let log = std::fs::read_to_string(log).unwrap();
     let environment: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
@@ -150,7 +147,7 @@ fn call_over_http(server: &HttpMcp, kind: &str, url: &str) -> bool {
     let servers = json!({"mcpServers": {"sky": {"type": kind, "url": url, "headers": {"X-Of-The-Task": "a $HOME value"}}}});
     gemini.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
     let questions = questions(&model);
-    assert!(questions[0].tools.contains(&"mcp_sky_weather".into()), "{:?}", questions[0].tools);
+    assert!(offers(&questions[0], "mcp_sky_weather"), "{:?}", questions[0].tools);
     assert!(questions[1].mentions("it rains by http"));
     let asked = server.asked();
     let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
@@ -260,26 +257,10 @@ fn a_session_that_is_resumed_goes_on_and_costs_only_what_is_new() {
 #[test]
 fn older_versions_are_told_everything_too() {
     for cli in clis::older("gemini") {
-        let model = model("mcp-call");
-        let gemini = Stage::of(&cli, &model);
-        gemini.file("AGENTS.md", "REPOSITORY-SAYS\n");
-        gemini.other_file("plugins/kit/skills/sew/SKILL.md", &described("sew", "PLUGIN-SKILL"));
-        gemini.other_file("plugins/kit/agents/tailor.md", &described("tailor", "PLUGIN-AGENT"));
-        let servers = json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
-        let variables = [
-            ("AGENT_INSTRUCTIONS", "TASK-SAYS".to_owned()),
-            ("AGENT_PLUGIN_DIR", gemini.path("plugins").to_str().unwrap().to_owned()),
-            ("AGENT_MCP_SERVERS", servers.to_string()),
-            ("AGENT_MODEL", "gemini-2.5-pro".to_owned()),
-            ("AGENT_EFFORT", "low".to_owned()),
-        ];
-        let gemini = variables.into_iter().fold(gemini, |gemini, (name, value)| gemini.variable(name, value));
-        gemini.run().expect_success();
-        let questions = questions(&model);
-        for told in ["REPOSITORY-SAYS", "TASK-SAYS", "PLUGIN-SKILL", "PLUGIN-AGENT"] {
-            assert!(questions[0].mentions(told), "{} {told}", cli.version);
-        }
+        let questions = Everything::of(&cli, "AGENTS.md", "gemini-2.5-pro", "low").run();
         assert_eq!(questions[0].json()["generationConfig"]["thinkingConfig"]["thinkingBudget"], 1024, "{}", cli.version);
-        assert!(questions[1].mentions("echo: hello from the scripted model"), "{}", cli.version);
+        for tool in ["mcp_probe_echo", "mcp_sky_weather"] {
+            assert!(offers(&questions[0], tool), "{} {tool}: {:?}", cli.version, questions[0].tools);
+        }
     }
 }

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
+use agent_tests::clis;
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
 use agent_tests::runs::Counted;
-use agent_tests::stage::{KEY, Stage, questions, spy};
+use agent_tests::stage::{KEY, Stage, described, offers, questions, spy};
+use agent_tests::told::Everything;
 use serde_json::{Value, json};
 
 fn model(scenario: &str) -> ScriptedModel {
@@ -16,10 +18,6 @@ fn model(scenario: &str) -> ScriptedModel {
 
 fn stage(model: &ScriptedModel) -> Option<Stage> {
     Some(Stage::new("opencode", model)?.variable("AGENT_MODEL", "anthropic/claude-sonnet-4-5"))
-}
-
-fn described(name: &str, description: &str) -> String {
-    format!("---\nname: {name}\ndescription: {description}\n---\nDo it.\n")
 }
 
 /// The text of the user's last message.
@@ -99,7 +97,7 @@ fn mcp_tools_are_listed_and_called_with_their_variables_and_headers_and_without_
     stage.run().expect_success();
     let questions = questions(&model);
     for tool in ["probe_echo", "sky_weather"] {
-        assert!(questions[0].tools.iter().any(|offered| offered == tool), "{:?}", questions[0].tools);
+        assert!(offers(&questions[0], tool), "{:?}", questions[0].tools);
     }
     assert!(questions[1].mentions("echo: hello") && questions[2].mentions("it rains by http"));
     assert!(questions.iter().all(|question| question.saw_key(KEY)));
@@ -172,7 +170,7 @@ fn an_mcp_tool_by_server_sent_events_is_called_with_its_headers() {
     let servers = json!({"mcpServers": {"sky": {"type": "sse", "url": server.sse_url(), "headers": {"X-Of-The-Task": "a value"}}}});
     stage.variable("AGENT_MCP_SERVERS", servers.to_string()).run().expect_success();
     let questions = questions(&model);
-    assert!(questions[0].tools.iter().any(|offered| offered == "sky_weather"), "{:?}", questions[0].tools);
+    assert!(offers(&questions[0], "sky_weather"), "{:?}", questions[0].tools);
     assert!(questions[1].mentions("it rains by http"));
     let called = server.asked().into_iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
     assert!(called.headers.iter().any(|header| header == "x-of-the-task: a value"), "{called:?}");
@@ -193,4 +191,17 @@ fn a_session_that_is_resumed_goes_on_and_costs_only_what_is_new() {
     assert!(questions(&model)[0].mentions("REMEMBER-THIS"));
     assert_eq!(second.tokens(), Counted::billed(model.bill().finished), "{second:#?}");
     saw("opencode", Ability::Resume, Support::Yes);
+}
+
+/// What a task configures, all at once, with every other version that is pinned.
+#[test]
+fn older_versions_are_told_everything_too() {
+    for cli in clis::older("opencode") {
+        let questions = Everything::of(&cli, "AGENTS.md", "anthropic/claude-sonnet-4-5", "max").run();
+        let thinking = &questions[0].json()["thinking"];
+        assert!(thinking["budget_tokens"].as_u64().is_some_and(|budget| budget > 10_000), "{} {thinking}", cli.version);
+        for tool in ["probe_echo", "sky_weather"] {
+            assert!(offers(&questions[0], tool), "{} {tool}: {:?}", cli.version, questions[0].tools);
+        }
+    }
 }

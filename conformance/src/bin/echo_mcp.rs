@@ -1,8 +1,8 @@
 //! `echo-mcp`: an MCP server on standard input and output with one tool, `echo`, that answers with the text it got.
 //!
 //! For tests that want to see an agent list an MCP tool, call it, and pass on its answer. What it was asked is
-//! appended to the file named by `ECHO_MCP_LOG`, a JSON-RPC message a line; the file's first line has the names
-//! (never the values) of the environment's variables, for tests of what an agent gives to such servers.
+//! appended to the file named by `ECHO_MCP_LOG`, a JSON-RPC message a line; the file's first line has its arguments and
+//! the names (never the values) of the environment's variables, for tests of what an agent gives to such servers.
 //!
 //! The protocol is <https://modelcontextprotocol.io/specification/2025-06-18/basic/lifecycle>.
 
@@ -17,7 +17,8 @@ fn main() -> io::Result<()> {
         None => None,
     };
     let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-    write_line(&mut log, &json!({ "environment": names }))?;
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    write_line(&mut log, &json!({ "arguments": arguments, "environment": names }))?;
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let Ok(message) = serde_json::from_str::<Value>(&line?) else {
