@@ -7,7 +7,8 @@ use std::sync::Arc;
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
 
 use crate::clis::{self, Cli};
-use crate::runs::{KEY, Origin, Scene};
+use crate::runs::{Counted, Ended, KEY, Origin, Scene};
+use crate::sandbox::Place;
 
 /// A run of the real CLI, and the model that it asks.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ impl AgentRun {
         self
     }
 
+    /// Elsewhere than as an ordinary process.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.scene = self.scene.at(place);
+        self
+    }
+
     /// As the CLI starts by itself, without the tests' shortcuts.
     #[must_use]
     pub fn without_shortcuts(mut self, agent: &str) -> Self {
@@ -66,6 +74,16 @@ impl AgentRun {
     #[must_use]
     pub fn questions(&self) -> Vec<Record> {
         self.model.requests().into_iter().filter(Record::is_question).collect()
+    }
+
+    /// Asserts of a run that was ended from outside that no more is counted than was billed, and that the branch and its commit are known.
+    ///
+    /// # Panics
+    /// It is not so.
+    pub fn assert_within_the_bill(&self, ended: &Ended) {
+        assert!(ended.tokens().is_within(Counted::billed(self.model.bill().total)), "{}\n{ended}", self.requests());
+        let commit = self.scene.git(&["rev-parse", "HEAD"]);
+        assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
     }
 
     /// The model's requests, a line each.

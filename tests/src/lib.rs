@@ -1,6 +1,7 @@
 //! Fixtures shared by the whole-project tests.
 
 pub mod agent_run;
+pub mod cancelled;
 pub mod clis;
 pub mod containers;
 pub mod coverage;
@@ -10,6 +11,7 @@ pub mod http_mcp;
 pub mod judged;
 pub mod kelos;
 pub mod kubeopencode;
+pub mod matrix;
 pub mod paced;
 pub mod probe;
 pub mod pty;

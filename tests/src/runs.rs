@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -138,6 +139,12 @@ impl Scene {
         self
     }
 
+    /// Where it runs.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
     /// Something of this run, by its name.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -192,6 +199,12 @@ impl Scene {
             })
             .collect()
     }
+}
+
+/// An endpoint at which nobody listens: who did, on a port of the machine's choice, is gone.
+#[must_use]
+pub fn nobody() -> String {
+    format!("http://{}", TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap())
 }
 
 /// Looks until something is so.

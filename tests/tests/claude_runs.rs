@@ -2,34 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeSet;
-
-use agent_conformance::model::{Scenario, builtin};
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::probe;
-use agent_tests::runs::{Counted, KEY, Origin, Wanted, in_parallel, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, KEY, Wanted, wanted};
 
 /// Scenarios that end only by a signal or a limit: `claude_signals` has them.
 const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep"];
 
-macro_rules! scenarios {
-    ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {
-        const TRIED: &[(&str, Wanted<'static>)] = &[$(($scenario, wanted($status, $reason, $code, $retry))),*];
-
-        /// Status, reason, exit code, retry and tokens are right in …
-        mod the_outcome_is_right_in {
-            $(#[test]
-            fn $test() {
-                super::play($scenario, super::wanted($status, $reason, $code, $retry));
-            })*
-        }
-    };
-}
-
 // With one retry allowed (AGENT_MAX_RETRIES=1).
-scenarios! {
+agent_tests::scenarios! {
     success: "success", "succeeded", "Completed", 0, false;
     text_only: "text-only", "succeeded", "Completed", 0, false;
     thinking: "thinking", "succeeded", "Completed", 0, false;
@@ -82,11 +65,7 @@ fn play(scenario: &str, wanted: Wanted<'_>) {
 }
 
 fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) -> AgentRun {
-    let mut run = AgentRun::with_cli(cli, &Origin::start(), Scenario::builtin(scenario).unwrap());
-    if scenario == "mcp-call" {
-        let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
-        run = run.with("AGENT_MCP_SERVERS", servers.to_string());
-    }
+    let run = matrix::cell(cli, scenario);
     let ended = run.scene.run();
     ended.assert(wanted);
     let (bill, tokens) = (run.model.bill(), ended.tokens());
@@ -99,28 +78,21 @@ fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) -> AgentRun {
     }
     assert_eq!(ended.message["usageComplete"], true, "{ended}");
     assert_eq!((&ended.message["phase"], &ended.message["origin"]), (&"agent".into(), &"agent".into()), "{ended}");
-    let is_committed = ["success", "flaky-429", "flaky-500", "late-401", "late-500", "cut-late"].contains(&scenario);
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
-    assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
-    assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+    matrix::assert_repository(&run, &ended, scenario, true);
     run
 }
 
 /// Every scenario, with every other version that is pinned: two at a time, since a run waits more than it works.
 #[test]
 fn older_versions_end_the_same() {
-    let clis = clis::older("claude");
-    let cells: Vec<_> = clis.iter().flat_map(|cli| TRIED.iter().map(move |(scenario, wanted)| (cli, *scenario, *wanted))).collect();
-    in_parallel(2, &cells, |(cli, scenario, wanted)| {
-        play_with(cli, scenario, *wanted);
+    matrix::with_older("claude", TRIED, |cli, scenario, wanted| {
+        play_with(cli, scenario, wanted);
     });
 }
 
 #[test]
 fn every_built_in_scenario_is_tried() {
-    let tried: BTreeSet<&str> = TRIED.iter().map(|(scenario, _)| scenario).chain(ENDLESS).copied().collect();
-    assert_eq!(tried, builtin::names().collect());
+    matrix::assert_all_are_tried(TRIED, ENDLESS);
 }
 
 #[test]

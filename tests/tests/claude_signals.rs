@@ -2,41 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
+use agent_conformance::model::Scenario;
 use agent_tests::agent_run::AgentRun;
+use agent_tests::cancelled;
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::runs::{Counted, Ended, PATIENCE, Started, Wanted, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, Ended, PATIENCE, Started, nobody, wanted};
 use agent_tests::sandbox::{Place, is_alive};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-
-const CANCELLED: Wanted<'_> = wanted("cancelled", "Cancelled", 143, true);
 
 /// A tool that does not end by TERM either: it only tells that it got it.
 const DEAF: &str = r"
 say() { exec 3<>/dev/tcp/{{host}}/{{port}}; printf 'POST {{path}}/mark/%s?pid=%s HTTP/1.1\r\nhost: {{host}}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n' $1 $$ >&3; read -r _ <&3; }
 trap 'say told' TERM; say tool; while :; do sleep 1000 & wait; done";
-
-fn mark<'a>(records: &'a [Record], name: &str) -> &'a Record {
-    records.iter().find(|record| matches!(&record.kind, Kind::Mark(mark) if mark == name)).unwrap()
-}
-
-/// Waits until the tool runs; its process id, in its own namespace.
-fn tool(model: &ScriptedModel) -> Pid {
-    let records = model.wait_for_mark("tool", PATIENCE).unwrap();
-    let pid = mark(&records, "tool").path.split_once("?pid=").unwrap().1.to_owned();
-    Pid::from_raw(pid.parse().unwrap())
-}
-
-/// What both kinds of end have in common.
-fn assert_ended_by_signal(run: &AgentRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
-    ended.assert(wanted);
-    assert_eq!(ended.message["signal"], signal as i32, "{ended}");
-    assert_eq!(ended.message["origin"], "signal", "{ended}");
-    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
-}
 
 /// The one answer that came whole is counted: its prompt exactly, of what was generated at least a part, since the CLI's stream
 /// tells no more before its end. A CLI that takes a tool that was killed under it for an answer, asks once more and gets to a result of its
@@ -52,52 +30,37 @@ fn assert_first_answer_is_counted(run: &AgentRun, ended: &Ended) {
     assert!(counted.output.is_some_and(|output| output > 0), "{ended}");
 }
 
-fn ask_and_signal(signal: Signal, scenario: &str, wanted: Wanted<'_>) {
+fn signal_in_question(signal: Signal, scenario: &str) {
     for place in Place::all() {
-        let Some(mut run) = AgentRun::of("claude", scenario) else { return };
-        run.scene = run.scene.at(place);
-        let started = run.scene.start();
-        run.model.wait_for_question(PATIENCE).unwrap();
-        started.signal(signal);
-        assert_ended_by_signal(&run, &started.finish(), wanted, signal);
+        let Some(run) = AgentRun::of("claude", scenario) else { return };
+        cancelled::in_question(&run.at(place), signal);
     }
 }
 
-fn run_tool_and_signal(place: Place, signal: Signal, wanted: Wanted<'_>) {
-    let Some(mut run) = AgentRun::of("claude", "tool-sleep") else { return };
-    run.scene = run.scene.at(place);
-    let started = run.scene.start();
-    let tool = tool(&run.model);
-    if place == Place::Plain {
-        assert!(is_alive(tool));
-    }
-    started.signal(signal);
-    let ended = started.finish();
-    assert_ended_by_signal(&run, &ended, wanted, signal);
-    assert_first_answer_is_counted(&run, &ended);
-    // In a namespace the number is another one; there as here nobody with the run's environment is left.
-    assert!(place != Place::Plain || !is_alive(tool), "{ended}");
+fn signal_in_tool(place: Place, signal: Signal) {
+    let Some(run) = AgentRun::of("claude", "tool-sleep").map(|run| run.at(place)) else { return };
+    assert_first_answer_is_counted(&run, &cancelled::in_tool(&run, signal));
 }
 
 #[test]
 fn sigterm_while_the_model_is_asked_cancels_the_run() {
-    ask_and_signal(Signal::SIGTERM, "silence", CANCELLED);
+    signal_in_question(Signal::SIGTERM, "silence");
 }
 
 #[test]
 fn sigterm_in_the_middle_of_an_answer_cancels_the_run() {
-    ask_and_signal(Signal::SIGTERM, "silence-mid-stream", CANCELLED);
+    signal_in_question(Signal::SIGTERM, "silence-mid-stream");
 }
 
 #[test]
 fn sigint_while_the_model_is_asked_cancels_the_run_with_its_own_code() {
-    ask_and_signal(Signal::SIGINT, "silence", wanted("cancelled", "Cancelled", 130, true));
+    signal_in_question(Signal::SIGINT, "silence");
 }
 
 #[test]
 fn sigterm_while_a_tool_runs_ends_the_tool_too() {
     for place in Place::all() {
-        run_tool_and_signal(place, Signal::SIGTERM, CANCELLED);
+        signal_in_tool(place, Signal::SIGTERM);
     }
     saw("claude", Ability::PartialUsage, Support::Partly("prompts exactly, of what was generated a lower bound".into()));
     saw("claude", Ability::Signals, Support::Yes);
@@ -105,7 +68,12 @@ fn sigterm_while_a_tool_runs_ends_the_tool_too() {
 
 #[test]
 fn sigint_while_a_tool_runs_ends_the_tool_too() {
-    run_tool_and_signal(Place::Plain, Signal::SIGINT, wanted("cancelled", "Cancelled", 130, true));
+    signal_in_tool(Place::Plain, Signal::SIGINT);
+}
+
+#[test]
+fn older_versions_are_cancelled_too() {
+    cancelled::with_older("claude", matrix::cell);
 }
 
 #[test]
@@ -114,13 +82,13 @@ fn a_second_sigterm_drops_what_is_left_of_the_grace() {
     // An end that waited for the grace would be a failure of the test by its patience.
     let Some(run) = AgentRun::playing("claude", scenario).map(|run| run.with("AGENT_GRACE", "1h")) else { return };
     let started = run.scene.start();
-    let tool = tool(&run.model);
+    let tool = cancelled::tool(&run);
     started.signal(Signal::SIGTERM);
     run.model.wait_for_mark("told", PATIENCE).unwrap();
     assert!(is_alive(tool));
     started.signal(Signal::SIGTERM);
     let ended = started.finish();
-    assert_ended_by_signal(&run, &ended, CANCELLED, Signal::SIGTERM);
+    cancelled::assert_cancelled(&run, &ended, Signal::SIGTERM);
     assert_first_answer_is_counted(&run, &ended);
     assert!(!is_alive(tool), "{ended}");
 }
@@ -165,7 +133,7 @@ fn the_limit_of_generated_tokens_ends_the_run() {
 #[test]
 fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     let mut pid = None;
-    let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(tool(&run.model));
+    let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(cancelled::tool(run));
     // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
     let Some((run, ended)) = limit("tool-sleep", "AGENT_TIMEOUT", "20s", wait) else { return };
     ended.assert(wanted("timed-out", "DeadlineExceeded", 124, true));
@@ -181,4 +149,10 @@ fn silence_ends_a_run_whose_model_never_answers() {
         ended.assert(wanted("timed-out", "SilenceTimeout", 124, true));
         assert_eq!(ended.message["origin"], "runner", "{ended}");
     }
+}
+
+#[test]
+fn a_connection_that_is_refused_ends_by_the_limit_of_retries() {
+    let Some(run) = AgentRun::of("claude", "text-only") else { return };
+    run.with("AGENT_ENDPOINT", nobody()).scene.run().assert(wanted("failed", "NetworkFailed", 75, true));
 }

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeSet;
-
-use agent_conformance::model::{Kind, Scenario, builtin};
+use agent_conformance::model::{Kind, Scenario};
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::probe;
-use agent_tests::runs::{Counted, KEY, Origin, Wanted, in_parallel, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, KEY, Origin, Wanted, wanted};
 
 /// A model that every version knows.
 const MODEL: &str = "gpt-5.5";
@@ -19,22 +17,8 @@ const TEAM_MODEL: &str = "gpt-6.1-sol";
 /// Scenarios that end only by a signal or a limit: `codex_signals` has them.
 const ENDLESS: &[&str] = &["http-429-retry-after-hour", "loop", "silence", "silence-mid-stream", "tool-sleep"];
 
-macro_rules! scenarios {
-    ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {
-        const TRIED: &[(&str, Wanted<'static>)] = &[$(($scenario, wanted($status, $reason, $code, $retry))),*];
-
-        /// Status, reason, exit code, retry and tokens are right in …
-        mod the_outcome_is_right_in {
-            $(#[test]
-            fn $test() {
-                super::play($scenario, super::wanted($status, $reason, $code, $retry));
-            })*
-        }
-    };
-}
-
 // With one retry allowed (AGENT_MAX_RETRIES=1).
-scenarios! {
+agent_tests::scenarios! {
     success: "success", "succeeded", "Completed", 0, false;
     text_only: "text-only", "succeeded", "Completed", 0, false;
     thinking: "thinking", "succeeded", "Completed", 0, false;
@@ -80,11 +64,7 @@ fn play(scenario: &str, wanted: Wanted<'_>) {
 }
 
 fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>, is_older: bool) {
-    let mut run = AgentRun::with_cli(cli, &Origin::start(), Scenario::builtin(scenario).unwrap()).with("AGENT_MODEL", MODEL);
-    if scenario == "mcp-call" {
-        let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
-        run = run.with("AGENT_MCP_SERVERS", servers.to_string());
-    }
+    let run = matrix::cell(cli, scenario).with("AGENT_MODEL", MODEL);
     let ended = run.scene.run();
     let less = LESS_SAID.iter().find(|(name, less)| is_older && *name == scenario && ended.message["reason"] == less.reason);
     ended.assert(less.map_or(wanted, |(_, less)| *less));
@@ -95,28 +75,20 @@ fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>, is_older: bool) {
     let is_right = tokens == billed || (may_be_silent && tokens == Counted::default());
     assert!(is_right, "{tokens:?}, not {billed:?}: {} {}\n{ended}", cli.version, run.requests());
     assert_eq!((&ended.message["phase"], &ended.message["origin"]), (&"agent".into(), &"agent".into()), "{ended}");
-    let is_committed = ["success", "flaky-500", "late-401", "late-500", "cut-late"].contains(&scenario);
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
-    assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
-    assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+    matrix::assert_repository(&run, &ended, scenario, scenario != "flaky-429");
 }
 
 /// Every scenario, with every other version that is pinned: two at a time, since a run waits more than it works.
 #[test]
 fn older_versions_end_the_same() {
-    let clis = clis::older("codex");
-    let cells: Vec<_> = clis.iter().flat_map(|cli| TRIED.iter().map(move |(scenario, wanted)| (cli, *scenario, *wanted))).collect();
-    in_parallel(2, &cells, |(cli, scenario, wanted)| play_with(cli, scenario, *wanted, true));
+    matrix::with_older("codex", TRIED, |cli, scenario, wanted| play_with(cli, scenario, wanted, true));
     saw("codex", Ability::Reasons, Support::Partly("a refusal looks like an empty answer".into()));
     saw("codex", Ability::Usage, Support::Yes);
 }
 
 #[test]
 fn every_built_in_scenario_is_tried() {
-    let apart = ["subagent"];
-    let tried: BTreeSet<&str> = TRIED.iter().map(|(scenario, _)| scenario).chain(ENDLESS).chain(&apart).copied().collect();
-    assert_eq!(tried, builtin::names().collect());
+    matrix::assert_all_are_tried(TRIED, &[ENDLESS, &["subagent"]].concat());
 }
 
 #[test]
@@ -143,11 +115,13 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
 
 #[test]
 fn the_tokens_of_sub_agents_are_counted() {
-    let Some(run) = AgentRun::of("codex", "subagent").map(|run| run.with("AGENT_MODEL", TEAM_MODEL)) else { return };
-    let ended = run.scene.run();
-    ended.assert(wanted("succeeded", "Completed", 0, false));
-    assert!(run.model.requests().iter().any(|record| matches!(record.kind, Kind::Subagent(_))), "{}", run.requests());
-    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
+    for cli in clis::newest("codex").into_iter().chain(clis::older("codex")) {
+        let run = matrix::cell(&cli, "subagent").with("AGENT_MODEL", TEAM_MODEL);
+        let ended = run.scene.run();
+        ended.assert(wanted("succeeded", "Completed", 0, false));
+        assert!(run.model.requests().iter().any(|record| matches!(record.kind, Kind::Subagent(_))), "{} {}", cli.version, run.requests());
+        assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{} {}\n{ended}", cli.version, run.requests());
+    }
     saw("codex", Ability::SubAgentUsage, Support::Yes);
 }
 

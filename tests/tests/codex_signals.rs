@@ -2,84 +2,49 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::net::TcpListener;
-
-use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
+use agent_conformance::model::Scenario;
 use agent_tests::agent_run::AgentRun;
+use agent_tests::cancelled;
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::runs::{Counted, Ended, PATIENCE, Wanted, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, Ended, nobody, wanted};
 use agent_tests::sandbox::{Place, is_alive};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use serde_json::json;
 
-const CANCELLED: Wanted<'_> = wanted("cancelled", "Cancelled", 143, true);
-
-/// Waits until the tool runs; its process id, in its own namespace.
-fn tool(model: &ScriptedModel) -> Pid {
-    let records = model.wait_for_mark("tool", PATIENCE).unwrap();
-    let is_mark = |record: &&Record| matches!(&record.kind, Kind::Mark(mark) if mark == "tool");
-    let pid = records.iter().find(is_mark).unwrap().path.split_once("?pid=").unwrap().1.to_owned();
-    Pid::from_raw(pid.parse().unwrap())
-}
-
-/// What both kinds of end have in common.
-fn assert_ended_by_signal(run: &AgentRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
-    ended.assert(wanted);
-    assert_eq!(ended.message["signal"], signal as i32, "{ended}");
-    assert_eq!(ended.message["origin"], "signal", "{ended}");
-    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
-}
-
-fn ask_and_signal(signal: Signal, scenario: &str, wanted: Wanted<'_>) {
+fn signal_in_question(signal: Signal, scenario: &str) {
     for place in Place::all() {
-        let Some(mut run) = AgentRun::of("codex", scenario) else { return };
-        run.scene = run.scene.at(place);
-        let started = run.scene.start();
-        run.model.wait_for_question(PATIENCE).unwrap();
-        started.signal(signal);
-        assert_ended_by_signal(&run, &started.finish(), wanted, signal);
+        let Some(run) = AgentRun::of("codex", scenario) else { return };
+        cancelled::in_question(&run.at(place), signal);
     }
 }
 
-fn run_tool_and_signal(place: Place, signal: Signal, wanted: Wanted<'_>) {
-    let Some(mut run) = AgentRun::of("codex", "tool-sleep") else { return };
-    run.scene = run.scene.at(place);
-    let started = run.scene.start();
-    let tool = tool(&run.model);
-    if place == Place::Plain {
-        assert!(is_alive(tool));
-    }
-    started.signal(signal);
-    let ended = started.finish();
-    assert_ended_by_signal(&run, &ended, wanted, signal);
+fn signal_in_tool(place: Place, signal: Signal) {
+    let Some(run) = AgentRun::of("codex", "tool-sleep").map(|run| run.at(place)) else { return };
+    let ended = cancelled::in_tool(&run, signal);
     // The answer that came whole is counted to the last token: the CLI has written it beside its stream.
     assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
-    // In a namespace the number is another one; there as here nobody with the run's environment is left.
-    assert!(place != Place::Plain || !is_alive(tool), "{ended}");
 }
 
 #[test]
 fn sigterm_while_the_model_is_asked_cancels_the_run() {
-    ask_and_signal(Signal::SIGTERM, "silence", CANCELLED);
+    signal_in_question(Signal::SIGTERM, "silence");
 }
 
 #[test]
 fn sigterm_in_the_middle_of_an_answer_cancels_the_run() {
-    ask_and_signal(Signal::SIGTERM, "silence-mid-stream", CANCELLED);
+    signal_in_question(Signal::SIGTERM, "silence-mid-stream");
 }
 
 #[test]
 fn sigint_while_the_model_is_asked_cancels_the_run_with_its_own_code() {
-    ask_and_signal(Signal::SIGINT, "silence", wanted("cancelled", "Cancelled", 130, true));
+    signal_in_question(Signal::SIGINT, "silence");
 }
 
 #[test]
 fn sigterm_while_a_tool_runs_ends_the_tool_too() {
     for place in Place::all() {
-        run_tool_and_signal(place, Signal::SIGTERM, CANCELLED);
+        signal_in_tool(place, Signal::SIGTERM);
     }
     saw("codex", Ability::Signals, Support::Yes);
     saw("codex", Ability::PartialUsage, Support::Yes);
@@ -87,10 +52,15 @@ fn sigterm_while_a_tool_runs_ends_the_tool_too() {
 
 #[test]
 fn sigint_while_a_tool_runs_ends_the_tool_too() {
-    run_tool_and_signal(Place::Plain, Signal::SIGINT, wanted("cancelled", "Cancelled", 130, true));
+    signal_in_tool(Place::Plain, Signal::SIGINT);
 }
 
 /// Runs into a limit.
+#[test]
+fn older_versions_are_cancelled_too() {
+    cancelled::with_older("codex", matrix::cell);
+}
+
 fn limit(scenario: &str, variable: &str, value: &str) -> Option<(AgentRun, Ended)> {
     let run = AgentRun::of("codex", scenario)?.with(variable, value);
     let ended = run.scene.run();
@@ -127,7 +97,7 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
     let run = run.with("AGENT_TIMEOUT", "20s").with("AGENT_MODEL", "gpt-5.5");
     let started = run.scene.start();
-    let pid = tool(&run.model);
+    let pid = cancelled::tool(&run);
     let ended = started.finish();
     ended.assert(wanted("timed-out", "DeadlineExceeded", 124, true));
     assert_eq!(ended.message["origin"], "runner", "{ended}");
@@ -157,10 +127,7 @@ fn a_rate_limit_of_an_hour_ends_by_the_limit_of_time_and_says_what_it_waits_for(
 /// By itself it would try for ever.
 #[test]
 fn a_connection_that_is_refused_ends_by_the_limit_of_retries() {
-    let Some(run) = AgentRun::of("codex", "text-only") else { return };
-    // Nobody listens there once the listener is dropped.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let run = run.with("AGENT_ENDPOINT", format!("http://{nobody}"));
+    let Some(run) = AgentRun::of("codex", "text-only").map(|run| run.with("AGENT_ENDPOINT", nobody())) else { return };
     let ended = run.scene.run();
     ended.assert(wanted("failed", "NetworkFailed", 75, true));
     assert!(ended.message["message"].as_str().unwrap().contains("onnection failed"), "{ended}");

@@ -4,33 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeSet;
-
-use agent_conformance::model::{Bill, Kind, Scenario, builtin};
+use agent_conformance::model::{Bill, Kind, Scenario};
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::probe;
-use agent_tests::runs::{Counted, Ended, KEY, Origin, Wanted, in_parallel, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, Ended, KEY, Wanted, wanted};
 
 /// Scenarios that end only by a signal or a limit: `gemini_signals` has them.
 const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep"];
 
-macro_rules! scenarios {
-    ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {
-        const TRIED: &[(&str, Wanted<'static>)] = &[$(($scenario, wanted($status, $reason, $code, $retry))),*];
-
-        /// Status, reason, exit code, retry and tokens are right in …
-        mod the_outcome_is_right_in {
-            $(#[test]
-            fn $test() {
-                super::play($scenario, super::wanted($status, $reason, $code, $retry));
-            })*
-        }
-    };
-}
-
-scenarios! {
+agent_tests::scenarios! {
     success: "success", "succeeded", "Completed", 0, false;
     text_only: "text-only", "succeeded", "Completed", 0, false;
     thinking: "thinking", "succeeded", "Completed", 0, false;
@@ -86,22 +70,14 @@ fn play(scenario: &str, wanted: Wanted<'_>) {
 }
 
 fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) -> AgentRun {
-    let mut run = AgentRun::with_cli(cli, &Origin::start(), Scenario::builtin(scenario).unwrap()).with("AGENT_MODEL", "gemini-2.5-pro");
+    let mut run = matrix::cell(cli, scenario).with("AGENT_MODEL", "gemini-2.5-pro");
     // It waits five seconds and more before it tries again.
     run = run.with("AGENT_MAX_RETRIES", if FLAKY.contains(&scenario) { "3" } else { "0" });
-    if scenario == "mcp-call" {
-        let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
-        run = run.with("AGENT_MCP_SERVERS", servers.to_string());
-    }
     let ended = run.scene.run();
     ended.assert(wanted);
     assert_tokens(&run, &ended, &run.model.bill(), BROKEN_OFF.contains(&scenario));
     assert_eq!((&ended.message["phase"], &ended.message["origin"]), (&"agent".into(), &"agent".into()), "{ended}");
-    let is_committed = ["success", "flaky-429", "flaky-500", "late-401", "late-500", "cut-late"].contains(&scenario);
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
-    assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
-    assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+    matrix::assert_repository(&run, &ended, scenario, true);
     run
 }
 
@@ -120,19 +96,16 @@ fn assert_tokens(run: &AgentRun, ended: &Ended, bill: &Bill, is_broken_off: bool
 /// Every scenario with every other version that is pinned: two at a time, since a run waits more than it works.
 #[test]
 fn older_versions_end_the_same() {
-    let clis = clis::older("gemini");
-    let cells: Vec<_> = TRIED.iter().flat_map(|(scenario, wanted)| clis.iter().map(move |cli| (cli, *scenario, *wanted))).collect();
-    in_parallel(2, &cells, |(cli, scenario, wanted)| {
+    matrix::with_older("gemini", TRIED, |cli, scenario, wanted| {
         // It says the same of an answer that just ends as of one that is empty.
-        let as_empty = cli.version == "0.51.0" && *scenario == "overloaded-mid-stream";
-        play_with(cli, scenario, if as_empty { Wanted { reason: "Stalled", ..*wanted } } else { *wanted });
+        let as_empty = cli.version == "0.51.0" && scenario == "overloaded-mid-stream";
+        play_with(cli, scenario, if as_empty { Wanted { reason: "Stalled", ..wanted } } else { wanted });
     });
 }
 
 #[test]
 fn every_built_in_scenario_is_tried() {
-    let tried: BTreeSet<&str> = TRIED.iter().map(|(scenario, _)| scenario).chain(ENDLESS).copied().collect();
-    assert_eq!(tried, builtin::names().collect());
+    matrix::assert_all_are_tried(TRIED, ENDLESS);
 }
 
 #[test]

@@ -3,91 +3,72 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
+use agent_conformance::model::{Record, Scenario};
 use agent_tests::agent_run::AgentRun;
+use agent_tests::cancelled;
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::runs::{Counted, Ended, PATIENCE, Wanted, wanted};
-use agent_tests::sandbox::{Place, is_alive};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, Ended, Wanted, nobody, wanted};
+use agent_tests::sandbox::Place;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-
-const CANCELLED: Wanted<'_> = wanted("cancelled", "Cancelled", 143, true);
-const INTERRUPTED: Wanted<'_> = wanted("cancelled", "Cancelled", 130, true);
 
 fn run(scenario: &str) -> Option<AgentRun> {
     AgentRun::of("gemini", scenario).map(|run| run.with("AGENT_MODEL", "gemini-2.5-pro"))
-}
-
-/// Waits until the tool runs; its process id, in its own namespace.
-fn tool(model: &ScriptedModel) -> Pid {
-    let records = model.wait_for_mark("tool", PATIENCE).unwrap();
-    let mark = records.iter().find(|record| matches!(&record.kind, Kind::Mark(mark) if mark == "tool")).unwrap();
-    Pid::from_raw(mark.path.split_once("?pid=").unwrap().1.parse().unwrap())
 }
 
 fn counted(tokens: agent_conformance::model::Tokens) -> Counted {
     Counted { cache_write: None, ..Counted::billed(tokens) }
 }
 
-fn assert_ended_by_signal(run: &AgentRun, ended: &Ended, wanted: Wanted<'_>, signal: Signal) {
-    ended.assert(wanted);
-    assert_eq!(ended.message["signal"], signal as i32, "{ended}");
-    assert_eq!(ended.message["origin"], "signal", "{ended}");
-    // What came whole is counted to the last token, from the session's file; of what did not, nothing.
+/// What came whole is counted to the last token, from the session's file; of what did not, nothing.
+fn assert_what_came_whole_is_counted(run: &AgentRun, ended: &Ended) {
     let tokens = Counted { cache_write: None, ..ended.tokens() };
     let bill = counted(run.model.bill().finished);
     assert!(tokens == bill || (bill.input == Some(0) && tokens == Counted::default()), "{}\n{ended}", run.requests());
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
 }
 
-fn ask_and_signal(place: Place, signal: Signal, scenario: &str, wanted: Wanted<'_>) {
-    let Some(mut run) = run(scenario) else { return };
-    run.scene = run.scene.at(place);
-    let started = run.scene.start();
-    run.model.wait_for_question(PATIENCE).unwrap();
-    started.signal(signal);
-    assert_ended_by_signal(&run, &started.finish(), wanted, signal);
+fn signal_in_question(place: Place, signal: Signal, scenario: &str) {
+    let Some(run) = run(scenario).map(|run| run.at(place)) else { return };
+    assert_what_came_whole_is_counted(&run, &cancelled::in_question(&run, signal));
 }
 
-fn run_tool_and_signal(place: Place, signal: Signal, wanted: Wanted<'_>) {
-    let Some(mut run) = run("tool-sleep") else { return };
-    run.scene = run.scene.at(place);
-    let started = run.scene.start();
-    let tool = tool(&run.model);
-    started.signal(signal);
-    let ended = started.finish();
-    assert_ended_by_signal(&run, &ended, wanted, signal);
+fn signal_in_tool(place: Place, signal: Signal) {
+    let Some(run) = run("tool-sleep").map(|run| run.at(place)) else { return };
+    let ended = cancelled::in_tool(&run, signal);
+    assert_what_came_whole_is_counted(&run, &ended);
     assert!(ended.tokens().output.is_some_and(|output| output > 0), "{ended}");
-    // In a namespace the number is another one; there as here nobody with the run's environment is left.
-    assert!(place != Place::Plain || !is_alive(tool), "{ended}");
 }
 
 #[test]
 fn sigterm_while_the_model_is_asked_cancels_the_run() {
-    Place::all().into_iter().for_each(|place| ask_and_signal(place, Signal::SIGTERM, "silence", CANCELLED));
+    Place::all().into_iter().for_each(|place| signal_in_question(place, Signal::SIGTERM, "silence"));
 }
 
 #[test]
 fn sigterm_in_the_middle_of_an_answer_cancels_the_run() {
-    ask_and_signal(Place::Plain, Signal::SIGTERM, "silence-mid-stream", CANCELLED);
+    signal_in_question(Place::Plain, Signal::SIGTERM, "silence-mid-stream");
 }
 
 #[test]
 fn sigint_while_the_model_is_asked_cancels_the_run_with_its_own_code() {
-    ask_and_signal(Place::Plain, Signal::SIGINT, "silence", INTERRUPTED);
+    signal_in_question(Place::Plain, Signal::SIGINT, "silence");
 }
 
 #[test]
 fn sigterm_while_a_tool_runs_ends_the_tool_too() {
-    Place::all().into_iter().for_each(|place| run_tool_and_signal(place, Signal::SIGTERM, CANCELLED));
+    Place::all().into_iter().for_each(|place| signal_in_tool(place, Signal::SIGTERM));
     saw("gemini", Ability::PartialUsage, Support::Yes);
     saw("gemini", Ability::Signals, Support::Yes);
 }
 
 #[test]
 fn sigint_while_a_tool_runs_ends_the_tool_too() {
-    run_tool_and_signal(Place::Plain, Signal::SIGINT, INTERRUPTED);
+    signal_in_tool(Place::Plain, Signal::SIGINT);
+}
+
+#[test]
+fn older_versions_are_cancelled_too() {
+    cancelled::with_older("gemini", |cli, scenario| matrix::cell(cli, scenario).with("AGENT_MODEL", "gemini-2.5-pro"));
 }
 
 #[test]
@@ -140,8 +121,6 @@ fn rate_limits_without_end_are_the_reason_when_time_is_up() {
 #[test]
 fn refused_connections_are_the_reason_when_time_is_up() {
     let Some(run) = run("text-only") else { return };
-    // Nobody listens there.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let run = run.with("AGENT_ENDPOINT", format!("http://{closed}")).with("AGENT_MAX_RETRIES", "9").with("AGENT_TIMEOUT", "30s");
+    let run = run.with("AGENT_ENDPOINT", nobody()).with("AGENT_MAX_RETRIES", "9").with("AGENT_TIMEOUT", "30s");
     run.scene.run().assert(wanted("failed", "NetworkFailed", 75, true));
 }

@@ -5,34 +5,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::collections::BTreeSet;
-
-use agent_conformance::model::{Scenario, builtin};
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::probe;
-use agent_tests::runs::{Counted, KEY, Origin, Wanted, in_parallel, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Counted, KEY, Wanted, wanted};
 
 const MODEL: &str = "anthropic/claude-sonnet-4-5";
 /// Scenarios that end only by a signal or another limit: `opencode_signals` has them.
 const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep", "http-429-retry-after-hour"];
 
-macro_rules! scenarios {
-    ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {
-        const TRIED: &[(&str, Wanted<'static>)] = &[$(($scenario, wanted($status, $reason, $code, $retry))),*];
-
-        /// Status, reason, exit code, retry and tokens are right in …
-        mod the_outcome_is_right_in {
-            $(#[test]
-            fn $test() {
-                super::play($scenario, super::wanted($status, $reason, $code, $retry));
-            })*
-        }
-    };
-}
-
-scenarios! {
+agent_tests::scenarios! {
     success: "success", "succeeded", "Completed", 0, false;
     text_only: "text-only", "succeeded", "Completed", 0, false;
     thinking: "thinking", "succeeded", "Completed", 0, false;
@@ -79,13 +62,9 @@ fn play(scenario: &str, wanted: Wanted<'_>) {
 
 /// The tokens are those of the answers that the CLI got whole: it counts no others.
 fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) {
-    let mut run = AgentRun::with_cli(cli, &Origin::start(), Scenario::builtin(scenario).unwrap()).with("AGENT_MODEL", MODEL);
+    let mut run = matrix::cell(cli, scenario).with("AGENT_MODEL", MODEL);
     if scenario.starts_with("flaky") {
         run = run.with("AGENT_MAX_RETRIES", "3");
-    }
-    if scenario == "mcp-call" {
-        let servers = serde_json::json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp")}}});
-        run = run.with("AGENT_MCP_SERVERS", servers.to_string());
     }
     let ended = run.scene.run();
     ended.assert(wanted);
@@ -97,25 +76,18 @@ fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) {
     } else {
         assert!(counted.is_within(billed), "{} {}\n{ended}", cli.version, run.requests());
     }
-    let is_committed = ["success", "flaky-429", "flaky-500", "late-401", "late-500", "cut-late"].contains(&scenario);
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!(ended.parameter("commit"), Some(commit.as_str()), "{ended}");
-    assert_eq!(ended.parameter("commits"), Some(if is_committed { "1" } else { "0" }), "{ended}");
-    assert_eq!(ended.parameter("branch"), Some("work"), "{ended}");
+    matrix::assert_repository(&run, &ended, scenario, true);
 }
 
 /// Every scenario with every other version that is pinned: two at a time, since a run also waits.
 #[test]
 fn older_versions_end_the_same() {
-    let clis = clis::older("opencode");
-    let cells: Vec<_> = TRIED.iter().flat_map(|(scenario, wanted)| clis.iter().map(move |cli| (cli, *scenario, *wanted))).collect();
-    in_parallel(2, &cells, |(cli, scenario, wanted)| play_with(cli, scenario, *wanted));
+    matrix::with_older("opencode", TRIED, play_with);
 }
 
 #[test]
 fn every_built_in_scenario_is_tried() {
-    let tried: BTreeSet<&str> = TRIED.iter().map(|(scenario, _)| scenario).chain(ENDLESS).copied().collect();
-    assert_eq!(tried, builtin::names().collect());
+    matrix::assert_all_are_tried(TRIED, ENDLESS);
 }
 
 #[test]

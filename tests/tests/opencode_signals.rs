@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use agent_conformance::model::{Kind, ScriptedModel};
 use agent_tests::agent_run::AgentRun;
+use agent_tests::cancelled;
 use agent_tests::coverage::{Ability, Support, saw};
-use agent_tests::runs::{Counted, Ended, PATIENCE, Started, Wanted, wait_until, wanted};
+use agent_tests::matrix;
+use agent_tests::runs::{Ended, Started, Wanted, nobody, wait_until, wanted};
 use agent_tests::sandbox::is_alive;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
 const MODEL: &str = "anthropic/claude-sonnet-4-5";
 
@@ -16,63 +16,41 @@ fn run_of(scenario: &str) -> Option<AgentRun> {
     Some(AgentRun::of("opencode", scenario)?.with("AGENT_MODEL", MODEL))
 }
 
-/// Waits until the tool runs; its process id.
-fn tool(model: &ScriptedModel) -> Pid {
-    let records = model.wait_for_mark("tool", PATIENCE).unwrap();
-    let mark = records.iter().find(|record| matches!(&record.kind, Kind::Mark(mark) if mark == "tool")).unwrap();
-    Pid::from_raw(mark.path.split_once("?pid=").unwrap().1.parse().unwrap())
-}
-
-fn assert_within_the_bill(run: &AgentRun, ended: &Ended) {
-    assert!(ended.tokens().is_within(Counted::billed(run.model.bill().total)), "{}\n{ended}", run.requests());
-    let commit = run.scene.git(&["rev-parse", "HEAD"]);
-    assert_eq!((ended.parameter("branch"), ended.parameter("commit")), (Some("work"), Some(commit.as_str())), "{ended}");
-}
-
-fn ask_and_signal(signal: Signal, scenario: &str, code: i32) {
+fn signal_in_question(signal: Signal, scenario: &str) {
     let Some(run) = run_of(scenario) else { return };
-    let started = run.scene.start();
-    run.model.wait_for_question(PATIENCE).unwrap();
-    started.signal(signal);
-    let ended = started.finish();
-    ended.assert(wanted("cancelled", "Cancelled", code, true));
-    assert_eq!((&ended.message["signal"], &ended.message["origin"]), (&(signal as i32).into(), &"signal".into()), "{ended}");
-    assert_within_the_bill(&run, &ended);
+    cancelled::in_question(&run, signal);
 }
 
-fn run_tool_and_signal(signal: Signal, code: i32) {
+fn signal_in_tool(signal: Signal) {
     let Some(run) = run_of("tool-sleep") else { return };
-    let started = run.scene.start();
-    let tool = tool(&run.model);
-    assert!(is_alive(tool));
-    started.signal(signal);
-    let ended = started.finish();
-    ended.assert(wanted("cancelled", "Cancelled", code, true));
-    assert_within_the_bill(&run, &ended);
-    // The CLI leaves it alive; the runner does not.
-    assert!(!is_alive(tool), "{ended}");
+    cancelled::in_tool(&run, signal);
 }
 
 #[test]
 fn sigterm_while_the_model_is_asked_cancels_the_run() {
-    ask_and_signal(Signal::SIGTERM, "silence", 143);
+    signal_in_question(Signal::SIGTERM, "silence");
 }
 
 #[test]
 fn sigint_in_the_middle_of_an_answer_cancels_the_run_with_its_own_code() {
-    ask_and_signal(Signal::SIGINT, "silence-mid-stream", 130);
+    signal_in_question(Signal::SIGINT, "silence-mid-stream");
 }
 
 #[test]
 fn sigterm_while_a_tool_runs_ends_the_tool_too() {
-    run_tool_and_signal(Signal::SIGTERM, 143);
+    signal_in_tool(Signal::SIGTERM);
     saw("opencode", Ability::Signals, Support::Yes);
     saw("opencode", Ability::PartialUsage, Support::Partly("without the answer whose tools are running".into()));
 }
 
 #[test]
 fn sigint_while_a_tool_runs_ends_the_tool_too() {
-    run_tool_and_signal(Signal::SIGINT, 130);
+    signal_in_tool(Signal::SIGINT);
+}
+
+#[test]
+fn older_versions_are_cancelled_too() {
+    cancelled::with_older("opencode", |cli, scenario| matrix::cell(cli, scenario).with("AGENT_MODEL", MODEL));
 }
 
 /// Runs into a limit.
@@ -89,7 +67,7 @@ fn limit(
     let ended = started.finish();
     ended.assert(wanted);
     assert_eq!(ended.message["origin"], "runner", "{ended}");
-    assert_within_the_bill(&run, &ended);
+    run.assert_within_the_bill(&ended);
     (run, ended)
 }
 
@@ -120,9 +98,7 @@ fn a_rate_limit_of_an_hour_ends_by_the_limit_of_silence_and_is_a_rate_limit() {
 
 #[test]
 fn a_connection_that_is_refused_ends_by_the_limit_of_retries() {
-    let Some(mut run) = run_of("text-only") else { return };
-    // Nobody listens there.
-    run.scene = run.scene.with("AGENT_ENDPOINT", "http://127.0.0.1:9");
+    let Some(run) = run_of("text-only").map(|run| run.with("AGENT_ENDPOINT", nobody())) else { return };
     limit(run, "AGENT_MAX_RETRIES", "1", wanted("failed", "NetworkFailed", 75, true), |_, _| ());
 }
 
@@ -137,7 +113,7 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     let Some(run) = run_of("tool-sleep") else { return };
     let mut pid = None;
     // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
-    let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(tool(&run.model));
+    let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(cancelled::tool(run));
     let (_, ended) = limit(run, "AGENT_TIMEOUT", "40s", wanted("timed-out", "DeadlineExceeded", 124, true), wait);
     assert!(!is_alive(pid.unwrap()), "{ended}");
 }
