@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod native;
 pub mod opencode;
 mod plugins;
+mod reasons;
 
 use crate::agent::Agent;
 

@@ -4,6 +4,7 @@
 
 use super::wire::Final;
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, match_reason};
+use crate::agents::reasons::{in_vain, last_known, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: the result's subtype, the program's own word for the error (`error` of its made-up message or of a retry),
@@ -111,14 +112,10 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
             Finding { reason: end.reason.unwrap_or(Reason::AgentFailed), message }
         });
     }
-    // It was still trying when it ended: what it tried in vain is the reason, whoever ended it.
-    if let Some(error) = seen.stream.last_error.as_ref().filter(|_| seen.stream.retries > 0) {
-        let retries = seen.stream.retries;
-        let message = format!("still failing after {retries} {}: {}", if retries == 1 { "retry" } else { "retries" }, error.message);
-        return Some(Finding { reason: error.reason.unwrap_or(Reason::AgentFailed), message });
+    if let Some(finding) = in_vain(seen) {
+        return Some(finding);
     }
-    if let Some(line) = last_line(seen.stderr_tail, |line| match_reason(STDERR_TABLE, None, line).is_some()) {
-        let reason = match_reason(STDERR_TABLE, None, line).unwrap_or(Reason::AgentFailed);
+    if let Some((line, reason)) = last_known(STDERR_TABLE, seen.stderr_tail) {
         return Some(Finding { reason, message: line.to_owned() });
     }
     match seen.process {
@@ -141,48 +138,31 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
     }
 }
 
-/// The last line with anything in it that is wanted.
-fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::path::Path;
 
     use super::*;
     use crate::agent::{Detail, StreamReader};
     use crate::agents::claude::stream::Reader;
+    use crate::agents::reasons::tests::{assert_every_row_decides, recordings, stderr_lines};
 
     thread_local!(pub(super) static LOOKED_UP: RefCell<Vec<(Option<u16>, String)>> = const { RefCell::new(Vec::new()) });
 
-    /// A row that no recorded stream needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_recorded_stream() {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let versions = ["claude-2.1.197", "claude-2.1.330"].map(|version| std::fs::read_dir(fixtures.join(version)).unwrap());
         let mut stderr = Vec::new();
-        for entry in versions.into_iter().flatten() {
-            let path = entry.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
+        for path in recordings(&["claude-2.1.197", "claude-2.1.330"]) {
             match path.extension().and_then(|ending| ending.to_str()) {
                 Some("jsonl") => {
                     let mut reader = Reader::new(Detail::Verdict);
-                    bytes.split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
+                    std::fs::read(&path).unwrap().split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
                 }
-                Some("stderr") => stderr.extend(String::from_utf8(bytes).unwrap().lines().map(|line| (None, line.to_owned()))),
+                Some("stderr") => stderr.extend(stderr_lines(&path)),
                 _ => {}
             }
         }
-        let looked_up = LOOKED_UP.take();
-        for (table, lines) in [(TABLE, &looked_up), (STDERR_TABLE, &stderr)] {
-            for row in 0..table.len() {
-                let without: Vec<_> = table.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
-                let decides =
-                    lines.iter().any(|(status, line)| match_reason(table, *status, line) != match_reason(&without, *status, line));
-                assert!(decides, "no recorded stream needs {:?}", table[row]);
-            }
-        }
+        assert_every_row_decides(TABLE, &LOOKED_UP.take());
+        assert_every_row_decides(STDERR_TABLE, &stderr);
     }
 }

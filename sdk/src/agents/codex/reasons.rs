@@ -3,6 +3,7 @@
 //! Each row is there because a recorded stream needs it, and is held by it (the test below); where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamError, match_reason};
+use crate::agents::reasons::{in_vain, last_known, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: the message of an `error` or `turn.failed` event, in lower case, and the HTTP status in it.
@@ -81,14 +82,10 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         let otherwise = if end.succeeded { Reason::Completed } else { Reason::AgentFailed };
         return Some(Finding { reason: end.reason.unwrap_or(otherwise), message });
     }
-    // It was still trying when it ended: what it tried in vain is the reason, whoever ended it.
-    if let Some(error) = seen.stream.last_error.as_ref().filter(|_| seen.stream.retries > 0) {
-        let retries = seen.stream.retries;
-        let message = format!("still failing after {retries} {}: {}", if retries == 1 { "retry" } else { "retries" }, error.message);
-        return Some(Finding { reason: error.reason.unwrap_or(Reason::AgentFailed), message });
+    if let Some(finding) = in_vain(seen) {
+        return Some(finding);
     }
-    if let Some(line) = last_line(seen.stderr_tail, |line| match_reason(STDERR_TABLE, None, line).is_some()) {
-        let reason = match_reason(STDERR_TABLE, None, line).unwrap_or(Reason::AgentFailed);
+    if let Some((line, reason)) = last_known(STDERR_TABLE, seen.stderr_tail) {
         return Some(Finding { reason, message: line.to_owned() });
     }
     match seen.process {
@@ -111,48 +108,32 @@ fn is_word_of_its_own(line: &str) -> bool {
     !line.starts_with("Reading ") && !line.starts_with("warning: ") && !line.starts_with("WARNING: ")
 }
 
-/// The last line with anything in it that is wanted.
-fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::path::Path;
 
     use super::*;
     use crate::agent::{Detail, StreamReader};
     use crate::agents::codex::stream::Reader;
+    use crate::agents::reasons::tests::{assert_every_row_decides, recordings, stderr_lines};
 
     thread_local!(pub(super) static LOOKED_UP: RefCell<Vec<(Option<u16>, String)>> = const { RefCell::new(Vec::new()) });
 
-    /// A row that no recorded stream needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_recorded_stream() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/codex-0.169.0");
         let mut stderr = Vec::new();
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
+        for path in recordings(&["codex-0.169.0"]) {
             match path.extension().and_then(|ending| ending.to_str()) {
                 Some("jsonl") => {
                     let mut reader = Reader::new(Detail::Verdict);
-                    bytes.split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
+                    std::fs::read(&path).unwrap().split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
                 }
-                Some("stderr") => stderr.extend(String::from_utf8(bytes).unwrap().lines().map(|line| (None, line.to_owned()))),
+                Some("stderr") => stderr.extend(stderr_lines(&path)),
                 _ => {}
             }
         }
-        let looked_up = LOOKED_UP.take();
-        for (table, lines) in [(TABLE, &looked_up), (STDERR_TABLE, &stderr)] {
-            for row in 0..table.len() {
-                let without: Vec<_> = table.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
-                let decides =
-                    lines.iter().any(|(status, line)| match_reason(table, *status, line) != match_reason(&without, *status, line));
-                assert!(decides, "no recorded stream needs {:?}", table[row]);
-            }
-        }
+        assert_every_row_decides(TABLE, &LOOKED_UP.take());
+        assert_every_row_decides(STDERR_TABLE, &stderr);
     }
 
     #[test]

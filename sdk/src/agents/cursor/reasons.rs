@@ -4,6 +4,7 @@
 //! held by a stream in `tests/fixtures` whose words were recorded; where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
+use crate::agents::reasons::last_line;
 use crate::verdict::Reason;
 
 /// What is looked at: one line of plain text, or the text of a result that is an error, in lower case.
@@ -53,31 +54,15 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
     }
 }
 
-/// The last line with anything in it that is wanted.
-fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::agents::reasons::tests::{assert_every_row_decides, recordings, stderr_lines};
 
-    /// A row that no fixture needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_fixture() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cursor");
-        let texts = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| !path.to_string_lossy().ends_with(".meta.json"));
-        let lines: Vec<String> =
-            texts.flat_map(|path| std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-        for (row, pattern) in TABLE.iter().enumerate() {
-            let without: Vec<_> = TABLE.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, other)| *other).collect();
-            let decides = lines.iter().any(|line| match_reason(TABLE, None, line) != match_reason(&without, None, line));
-            assert!(decides, "no fixture needs {pattern:?}");
-        }
+        let texts = recordings(&["cursor"]).into_iter().filter(|path| !path.to_string_lossy().ends_with(".meta.json"));
+        let lines: Vec<_> = texts.flat_map(|path| stderr_lines(&path)).collect();
+        assert_every_row_decides(TABLE, &lines);
     }
 }

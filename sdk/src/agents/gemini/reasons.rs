@@ -3,6 +3,7 @@
 //! The tables are data. Each row of the first two is held by a recorded stream; where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, StreamError, match_reason};
+use crate::agents::reasons::{in_vain, last_known, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: the kind of the error and its message, joined with ` · `, in lower case.
@@ -121,14 +122,10 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         let reason = status.and_then(|_| of_status(status, &message)).or(end.reason);
         return Some(Finding { reason: reason.unwrap_or(Reason::AgentFailed), message });
     }
-    // It was still trying when it ended: what it tried in vain is the reason, whoever ended it.
-    if let Some(error) = seen.stream.last_error.as_ref().filter(|_| seen.stream.retries > 0) {
-        let retries = seen.stream.retries;
-        let message = format!("still failing after {retries} {}: {}", if retries == 1 { "retry" } else { "retries" }, error.message);
-        return Some(Finding { reason: error.reason.unwrap_or(Reason::AgentFailed), message });
+    if let Some(finding) = in_vain(seen) {
+        return Some(finding);
     }
-    if let Some(line) = last_line(seen.stderr_tail, |line| match_reason(STDERR_TABLE, None, line).is_some()) {
-        let reason = match_reason(STDERR_TABLE, None, line).unwrap_or(Reason::AgentFailed);
+    if let Some((line, reason)) = last_known(STDERR_TABLE, seen.stderr_tail) {
         return Some(Finding { reason, message: without_colours(line) });
     }
     match seen.process {
@@ -173,49 +170,33 @@ fn without_colours(line: &str) -> String {
     pieces.fold(first, |plain, piece| plain + piece.split_once('m').map_or(piece, |(_, rest)| rest))
 }
 
-/// The last line with anything in it that is wanted.
-fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::path::Path;
 
     use super::*;
     use crate::agent::{Detail, StreamReader};
     use crate::agents::gemini::stream::Reader;
+    use crate::agents::reasons::tests::{assert_every_row_decides, recordings, stderr_lines};
 
     thread_local!(pub(super) static LOOKED_UP: RefCell<Vec<(Option<u16>, String)>> = const { RefCell::new(Vec::new()) });
 
-    /// A row that no recorded stream needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_recorded_stream() {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let versions = ["gemini-0.61.0", "gemini-0.55.1"].map(|version| std::fs::read_dir(fixtures.join(version)).unwrap());
         let mut stderr = Vec::new();
-        for path in
-            versions.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.to_string_lossy().ends_with(".jsonl"))
+        for path in recordings(&["gemini-0.61.0", "gemini-0.55.1"]).iter().filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
         {
             let mut reader = Reader::new(Detail::Verdict);
-            std::fs::read(&path).unwrap().split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
+            std::fs::read(path).unwrap().split(|byte| *byte == b'\n').for_each(|line| reader.read_line(line, &mut |_| ()));
             let text = std::fs::read_to_string(path.with_extension("stderr")).unwrap();
             let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(path.with_extension("meta.json")).unwrap()).unwrap();
             let exit = meta["exit"].as_i64().unwrap();
             let process = u8::try_from(exit).map_or_else(|_| ProcessEnd::Signaled(i32::try_from(-exit).unwrap()), ProcessEnd::Exited);
             judge(&Seen { stream: reader.summary(), process, stderr_tail: &text });
-            stderr.extend(text.lines().map(|line| (None, line.to_owned())));
+            stderr.extend(stderr_lines(&path.with_extension("stderr")));
         }
-        let looked_up = LOOKED_UP.take();
-        for (table, lines) in [(TABLE, &looked_up), (STDERR_TABLE, &stderr)] {
-            for row in 0..table.len() {
-                let without: Vec<_> = table.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
-                let decides =
-                    lines.iter().any(|(status, line)| match_reason(table, *status, line) != match_reason(&without, *status, line));
-                assert!(decides, "no recorded stream needs {:?}", table[row]);
-            }
-        }
+        assert_every_row_decides(TABLE, &LOOKED_UP.take());
+        assert_every_row_decides(STDERR_TABLE, &stderr);
     }
 
     #[test]

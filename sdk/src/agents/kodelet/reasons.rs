@@ -72,26 +72,14 @@ fn http_status(error: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::agents::reasons::tests::{assert_every_row_decides, recordings, stderr_lines};
 
-    /// A row that no fixture needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_fixture() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kodelet");
-        let stderr = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|end| end == "stderr"));
-        let errors: Vec<String> =
-            stderr.flat_map(|path| std::fs::read_to_string(path).unwrap().lines().filter_map(fatal).collect::<Vec<_>>()).collect();
-        for (row, pattern) in TABLE.iter().enumerate() {
-            let without: Vec<_> = TABLE.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, other)| *other).collect();
-            let decides = errors
-                .iter()
-                .any(|error| match_reason(TABLE, http_status(error), error) != match_reason(&without, http_status(error), error));
-            assert!(decides, "no fixture needs {pattern:?}");
-        }
+        let stderr = recordings(&["kodelet"]).into_iter().filter(|path| path.extension().is_some_and(|end| end == "stderr"));
+        let errors = stderr.flat_map(|path| stderr_lines(&path)).filter_map(|(_, line)| fatal(&line));
+        let errors: Vec<_> = errors.map(|error| (http_status(&error), error)).collect();
+        assert_every_row_decides(TABLE, &errors);
     }
 }

@@ -4,6 +4,7 @@
 use super::rules;
 use super::schema::{Manifest, ReasonRow};
 use crate::agent::{Agent, Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
+use crate::agents::reasons::last_line;
 use crate::verdict::Reason;
 
 /// What HTTP statuses of model endpoints mean, whoever asks them. A manifest's rows come after these and win.
@@ -65,13 +66,8 @@ pub(super) fn judge(manifest: &Manifest, like: Option<&dyn Agent>, seen: &Seen<'
     let told = finding.filter(|_| !has_succeeded).map(|finding| finding.message).filter(|message| !message.is_empty());
     let wanted = row.text.as_deref().unwrap_or_default().to_lowercase();
     let quoted = || said.lines().rev().find(|line| line.to_lowercase().contains(&wanted)).map(|line| line.trim().to_owned());
-    let message = told.or_else(quoted).filter(|message| !message.is_empty()).or_else(|| last_line(&said));
+    let message = told.or_else(quoted).filter(|message| !message.is_empty()).or_else(|| last_line(&said, |_| true).map(str::to_owned));
     Some(Finding { reason: row.reason, message: message.unwrap_or_else(|| "the agent failed".to_owned()) })
-}
-
-/// The last line with anything in it.
-fn last_line(text: &str) -> Option<String> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// What the stream and the process say, without a table.
@@ -95,6 +91,6 @@ fn by_itself(manifest: &Manifest, seen: &Seen<'_>) -> Option<Finding> {
         (ProcessEnd::Exited(0), _) if !says_when_it_is_done && stream.retries == 0 => None,
         (_, Some(error)) => found(error.reason.unwrap_or(Reason::AgentFailed), error.message.clone()),
         (ProcessEnd::Exited(0), None) => None,
-        (ProcessEnd::Exited(_), None) => last_line(seen.stderr_tail).and_then(|line| found(Reason::AgentFailed, line)),
+        (ProcessEnd::Exited(_), None) => last_line(seen.stderr_tail, |_| true).and_then(|line| found(Reason::AgentFailed, line.to_owned())),
     }
 }

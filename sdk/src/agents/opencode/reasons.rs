@@ -3,6 +3,7 @@
 //! The table is data. Each row is held by a recorded stream; where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, StreamSummary, match_reason};
+use crate::agents::reasons::last_line;
 use crate::verdict::Reason;
 
 /// What is looked at, joined with ` · `, in lower case: of an error its name, its message and what the provider answered; of a step that is
@@ -108,11 +109,6 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
     }
 }
 
-/// The last line with anything in it that is wanted.
-fn last_line(text: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty() && wanted(line))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -121,17 +117,15 @@ mod tests {
     use super::*;
     use crate::agent::{Detail, LedgerEntry, StreamReader};
     use crate::agents::opencode::stream::Reader;
+    use crate::agents::reasons::tests::{assert_every_row_decides, recordings, stderr_lines};
 
     thread_local!(pub(super) static LOOKED_UP: RefCell<Vec<(Option<u16>, String)>> = const { RefCell::new(Vec::new()) });
 
-    /// A row that no recorded stream needs is a guess, or dead.
     #[test]
     fn every_row_decides_at_least_one_recorded_stream() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opencode-1.18.33");
         let mut stderr = Vec::new();
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let (name, bytes) = (path.to_string_lossy().into_owned(), std::fs::read(&path).unwrap());
+        for path in recordings(&["opencode-1.18.33"]) {
+            let (name, bytes) = (path.to_string_lossy(), std::fs::read(&path).unwrap());
             let mut reader = Reader::new(Detail::Verdict);
             let lines = bytes.split(|byte| *byte == b'\n');
             if name.ends_with(".ledger.jsonl") {
@@ -140,17 +134,10 @@ mod tests {
             } else if name.ends_with(".jsonl") {
                 lines.for_each(|line| reader.read_line(line, &mut |_| ()));
             } else if name.ends_with(".stderr") {
-                stderr.extend(String::from_utf8(bytes).unwrap().lines().map(|line| (None, line.to_owned())));
+                stderr.extend(stderr_lines(&path));
             }
         }
-        let looked_up = LOOKED_UP.take();
-        for (table, lines) in [(TABLE, &looked_up), (STDERR_TABLE, &stderr)] {
-            let decides = |row: usize| {
-                let without: Vec<_> = table.iter().enumerate().filter(|(other, _)| *other != row).map(|(_, pattern)| *pattern).collect();
-                lines.iter().any(|(status, line)| match_reason(table, *status, line) != match_reason(&without, *status, line))
-            };
-            let unneeded: Vec<_> = (0..table.len()).filter(|row| !decides(*row)).map(|row| table[row]).collect();
-            assert!(unneeded.is_empty(), "no recorded stream needs {unneeded:#?}");
-        }
+        assert_every_row_decides(TABLE, &LOOKED_UP.take());
+        assert_every_row_decides(STDERR_TABLE, &stderr);
     }
 }
