@@ -12,7 +12,8 @@ use std::time::Duration;
 use agent_conformance::model::{Bill, Kind, Record, Scenario, ScriptedModel, State, builtin};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::claude::{Claude, Ended, Reported};
+use support::claude::{Claude, Reported};
+use support::desk::Ended;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -113,7 +114,7 @@ fn play(wanted: &Wanted, change: impl FnOnce(Claude) -> Claude) -> Option<(Scrip
     let records = model.requests();
     assert_eq!(records.iter().filter(is_question).count(), wanted.questions, "{scenario}:\n{seen}");
     assert!(records.iter().all(|record| record.kind != Kind::Unknown), "{scenario}:\n{seen}");
-    assert_eq!(ended.reported(), billed(&model.bill()), "{scenario}: its tokens are not the bill's\n{seen}");
+    assert_eq!(Reported::of(&ended), billed(&model.bill()), "{scenario}: its tokens are not the bill's\n{seen}");
     Some((model, claude, ended))
 }
 
@@ -152,7 +153,7 @@ fn the_commit_that_the_scenario_asks_for_is_made() {
     let Some((model, claude, ended)) = play(the("success"), |claude| claude) else {
         return;
     };
-    assert_eq!(claude.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
+    assert_eq!(claude.desk.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
     assert_eq!(ended.result()["result"], "Done: the change is committed.");
     let records = model.requests();
     assert_eq!(records[0].kind, Kind::Probe);
@@ -169,7 +170,7 @@ fn a_command_of_the_tests_own_runs_in_the_tool() {
         return;
     };
     assert!(claude.run(|_| {}).status.success());
-    assert_eq!(std::fs::read_to_string(claude.repository().join("answer")).unwrap(), "42\n");
+    assert_eq!(std::fs::read_to_string(claude.desk.repository().join("answer")).unwrap(), "42\n");
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn an_unfinished_answer_is_on_the_bill_and_not_in_the_cli_s_total() {
         };
         let bill = model.bill();
         assert!(bill.unfinished > 0, "{}", shown(&model));
-        let reported = ended.reported();
+        let reported = Reported::of(&ended);
         let reported_input = reported.input + reported.cache_read + reported.cache_write;
         assert!(bill.total.input_tokens > reported_input, "{scenario}: {}", shown(&model));
     }
@@ -289,5 +290,5 @@ fn a_resumed_session_plays_its_run_s_script_from_the_start() {
     assert_eq!(ended.result()["result"], "The command failed.", "{}", shown(&model));
     let rounds: Vec<usize> = model.requests_of("second").iter().filter(is_question).map(|record| record.round).collect();
     assert_eq!(rounds, [0, 1]);
-    assert_eq!(ended.reported(), billed(&model.bill_of("second")));
+    assert_eq!(Reported::of(&ended), billed(&model.bill_of("second")));
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use agent_conformance::model::{Bill, Kind, Record, Scenario, ScriptedModel, State, builtin};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::codex::{Codex, Ended, Reported};
+use support::codex::{Codex, Reported, answer};
+use support::desk::Ended;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A model whose tools are offered one by one, as functions.
@@ -121,7 +122,7 @@ fn play(scenario: &str, asked: &str) -> Option<(ScriptedModel, Codex, Ended)> {
     let records = model.requests();
     assert_eq!(records.iter().filter(is_question).count(), wanted.questions, "{seen}");
     assert!(records.iter().all(|record| record.kind != Kind::Unknown && record.note.is_none()), "{seen}");
-    match ended.reported() {
+    match Reported::of(&ended) {
         Some(reported) => assert_eq!(reported, billed(&model.bill()), "its tokens are not the bill's: {seen}"),
         None => assert_eq!(ended.last()["type"], "turn.failed", "{seen}"),
     }
@@ -134,8 +135,8 @@ fn the_commit_that_the_scenario_asks_for_is_made_in_either_kind_of_tool() {
         let Some((model, codex, ended)) = play("success", asked) else {
             return;
         };
-        assert_eq!(codex.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model", "{asked}");
-        assert_eq!(ended.answer(), "Done: the change is committed.");
+        assert_eq!(codex.desk.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model", "{asked}");
+        assert_eq!(answer(&ended), "Done: the change is committed.");
         let records = model.requests();
         assert!(records[0].saw_key("sk-of-the-test"));
         assert_eq!(records[0].credentials[0].carrier, "authorization");
@@ -157,7 +158,7 @@ fn an_mcp_tool_is_found_called_and_answered_in_either_kind_of_tool() {
         let records = model.requests();
         assert!(records.iter().all(|record| record.note.is_none()), "{seen}");
         assert!(records.last().unwrap().mentions("echo: hello from the scripted model"), "{seen}");
-        assert_eq!(ended.reported(), Some(billed(&model.bill())), "{seen}");
+        assert_eq!(Reported::of(&ended), Some(billed(&model.bill())), "{seen}");
     }
 }
 
@@ -272,8 +273,8 @@ fn a_resumed_session_plays_its_run_s_script_from_the_start_and_reports_the_threa
     first.configure(&model.run_url("tool-fails", "second"), "");
     let second = first.argument("resume").argument(&thread).argument("-");
     let ended = second.run(|_| {});
-    assert_eq!(ended.answer(), "The command failed.", "{}", shown(&model));
+    assert_eq!(answer(&ended), "The command failed.", "{}", shown(&model));
     let rounds: Vec<usize> = model.requests_of("second").iter().filter(is_question).map(|record| record.round).collect();
     assert_eq!(rounds, [0, 1]);
-    assert_eq!(ended.reported(), Some(billed(&model.bill())), "both runs' tokens");
+    assert_eq!(Reported::of(&ended), Some(billed(&model.bill())), "both runs' tokens");
 }

@@ -13,7 +13,8 @@ use agent_conformance::model::{Bill, Kind, Record, Scenario, ScriptedModel, Stat
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use support::gemini::{Ended, Gemini, Reported};
+use support::desk::Ended;
+use support::gemini::{Gemini, Reported, answer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -85,7 +86,7 @@ fn play(scenario: &str, exit: i32, questions: usize) -> Option<(ScriptedModel, G
     assert_eq!(records.iter().filter(|record| record.is_question()).count(), questions, "{scenario}:\n{seen}");
     assert!(records.iter().all(|record| record.kind != Kind::Unknown), "{scenario}:\n{seen}");
     if scenario != "overloaded-mid-stream" {
-        assert_eq!(ended.reported(), billed(&model.bill()), "{scenario}: its tokens are not the bill's\n{seen}");
+        assert_eq!(Reported::of(&ended), billed(&model.bill()), "{scenario}: its tokens are not the bill's\n{seen}");
     }
     Some((model, gemini, ended))
 }
@@ -96,15 +97,15 @@ fn the_commit_is_made_and_the_call_that_chooses_the_model_is_billed() {
     let Some(gemini) = Gemini::new(&model.base_url()) else { return };
     let ended = gemini.run(|_| {});
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert_eq!(gemini.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
-    assert_eq!(ended.answer(), "Done: the change is committed.");
+    assert_eq!(gemini.desk.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
+    assert_eq!(answer(&ended), "Done: the change is committed.");
     let records = model.requests();
     let kinds: Vec<&Kind> = records.iter().map(|record| &record.kind).collect();
     assert_eq!(kinds, [&Kind::Auxiliary, &Kind::Main, &Kind::Main], "{}", shown(&model));
     assert!(records.iter().all(|record| record.saw_key("sk-of-the-test")));
     assert_eq!(records[1].credentials[0].carrier, "x-goog-api-key");
     assert!(records[2].mentions("scripted change"), "the tool's output is in the next question");
-    assert_eq!(ended.reported(), billed(&model.bill()));
+    assert_eq!(Reported::of(&ended), billed(&model.bill()));
     assert_eq!(model.bill().by_model.len(), 2);
 }
 

@@ -9,7 +9,8 @@
 mod support;
 
 use agent_conformance::model::{Kind, Record, Scenario, ScriptedModel};
-use support::opencode::{Ended, OpenCode, Reported};
+use support::desk::Ended;
+use support::opencode::{OpenCode, Reported};
 
 macro_rules! scenarios_that_end {
     ($($test:ident: $scenario:literal, $exit:literal, $questions:literal;)*) => {
@@ -53,14 +54,14 @@ fn play(scenario: &str, exit: i32, questions: usize) -> Option<(ScriptedModel, O
         output: tokens.output_tokens - tokens.reasoning_tokens,
         reasoning: tokens.reasoning_tokens,
     };
-    assert_eq!(ended.reported(), billed, "{scenario}: its tokens are not the bill's\n{seen}");
+    assert_eq!(Reported::of(&ended), billed, "{scenario}: its tokens are not the bill's\n{seen}");
     Some((model, opencode, ended))
 }
 
 #[test]
 fn the_commit_that_the_scenario_asks_for_is_made() {
     let Some((model, opencode, _)) = play("success", 0, 2) else { return };
-    assert_eq!(opencode.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
+    assert_eq!(opencode.desk.git(&["log", "-1", "--format=%s by %an"]), "scripted change by Scripted Model");
     let records = model.requests();
     assert!(records[0].saw_key("sk-of-the-test"));
     assert_eq!(records[0].path, "/v1/chat/completions");

@@ -2,7 +2,9 @@
 
 pub mod claude;
 pub mod codex;
+pub mod desk;
 pub mod gemini;
 pub mod http;
 pub mod opencode;
 pub mod pins;
+pub mod skip;

@@ -8,13 +8,30 @@ use serde_json::Value;
 /// `agent`; the package is empty where that is the pinned one itself. `None`, said on stderr, if it is not installed; with
 /// AGENT_TESTS_NO_SKIP set that is a failure.
 pub fn newest(agent: &str, package: &str, path: &str) -> Option<PathBuf> {
-    let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/agents");
-    let manifest: Value = serde_json::from_slice(&std::fs::read(pins.join("package.json")).unwrap()).unwrap();
+    find(agent, versions(agent).last().unwrap(), package, path)
+}
+
+/// The same of the oldest pinned version.
+pub fn oldest(agent: &str, package: &str, path: &str) -> Option<PathBuf> {
+    find(agent, versions(agent).first().unwrap(), package, path)
+}
+
+fn pins() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/agents")
+}
+
+/// The pinned versions, oldest first.
+fn versions(agent: &str) -> Vec<String> {
+    let manifest: Value = serde_json::from_slice(&std::fs::read(pins().join("package.json")).unwrap()).unwrap();
     let aliases = manifest["dependencies"].as_object().unwrap().keys();
-    let versions = aliases.filter_map(|alias| alias.strip_prefix(agent)?.strip_prefix('-'));
-    let numbers = |version: &&str| -> Vec<u64> { version.split('.').map(|part| part.parse().unwrap()).collect() };
-    let version = versions.max_by_key(numbers).unwrap_or_else(|| panic!("no version of {agent} is pinned"));
-    let modules = std::env::var_os("AGENT_TESTS_NODE_MODULES").map_or_else(|| pins.join("node_modules"), PathBuf::from);
+    let mut versions: Vec<_> = aliases.filter_map(|alias| Some(alias.strip_prefix(agent)?.strip_prefix('-')?.to_owned())).collect();
+    versions.sort_by_key(|version| version.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u64>>());
+    assert!(!versions.is_empty(), "no version of {agent} is pinned");
+    versions
+}
+
+fn find(agent: &str, version: &str, package: &str, path: &str) -> Option<PathBuf> {
+    let modules = std::env::var_os("AGENT_TESTS_NODE_MODULES").map_or_else(|| pins().join("node_modules"), PathBuf::from);
     // npm lifts one version's package to the top, and leaves the others' where they are needed.
     let alias = modules.join(format!("{agent}-{version}"));
     let homes = if package.is_empty() { vec![alias] } else { vec![alias.join("node_modules").join(package), modules.join(package)] };
@@ -22,7 +39,7 @@ pub fn newest(agent: &str, package: &str, path: &str) -> Option<PathBuf> {
     if found.is_none() {
         let why = format!("{agent} {version} is not in `{}`; `tests/setup` installs it", modules.display());
         assert!(std::env::var_os("AGENT_TESTS_NO_SKIP").is_none(), "{why}");
-        super::claude::skip(&why);
+        super::skip::skip(&why);
     }
     found
 }
