@@ -8,15 +8,20 @@ use agent_tests::kelos::{KINDS, Kind, Pod};
 use agent_tests::probe;
 use agent_tests::runs::{Counted, KEY, PATIENCE};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A pod of each agent with a built-in scenario, and its model.
 fn each(scenario: &str, change: impl Fn(Scenario) -> Scenario, test: impl Fn(&Kind, Pod, &ScriptedModel)) {
     for kind in KINDS {
-        let model = ScriptedModel::start(change(Scenario::builtin(scenario).unwrap())).unwrap();
-        if let Some(pod) = Pod::newest(kind, &model) {
-            test(kind, pod, &model);
-        }
+        one(kind, change(Scenario::builtin(scenario).unwrap()), &test);
+    }
+}
+
+/// A pod of one agent.
+fn one(kind: &Kind, scenario: Scenario, test: impl Fn(&Kind, Pod, &ScriptedModel)) {
+    let model = ScriptedModel::start(scenario).unwrap();
+    if let Some(pod) = Pod::newest(kind, &model) {
+        test(kind, pod, &model);
     }
 }
 
@@ -66,57 +71,49 @@ fn sigterm_leaves_the_block_of_what_was_done_until_then() {
     );
 }
 
+/// Each with a failure of which its CLI, or Kelos' own script, makes the exit code 0; that all the others end right is in the agents' own tests.
 #[test]
 fn a_failed_turn_is_no_success_whatever_the_cli_says_by_its_code() {
-    for (scenario, reason) in [("refusal", "Refused"), ("max-tokens", "OutputLimit"), ("http-403", "PermissionDenied")] {
-        let reason_for = |kind: &Kind| match (kind.agent, scenario) {
+    for kind in KINDS {
+        let (scenario, reason) = match kind.agent {
             // It drops a refusal, and says of it what it says of an empty answer.
-            ("codex", "refusal") => "Stalled",
-            _ => reason,
+            "codex" => ("refusal", "Stalled"),
+            "opencode" => ("max-tokens", "OutputLimit"),
+            _ => ("refusal", "Refused"),
         };
-        each(
-            scenario,
-            |scenario| scenario,
-            |kind, pod, _| {
-                let ended = pod.run();
-                assert_ne!(ended.code, 0, "{} {scenario}: {ended}", kind.kelos);
-                ended.assert(ended.code, reason_for(kind));
-            },
-        );
+        one(kind, Scenario::builtin(scenario).unwrap(), |kind, pod, _| {
+            let ended = pod.run();
+            assert_ne!(ended.code, 0, "{} {scenario}: {ended}", kind.kelos);
+            ended.assert(ended.code, reason);
+        });
     }
 }
 
 #[test]
 fn the_servers_of_the_task_are_called_with_their_variables_and_headers() {
-    each(
-        "mcp-call",
-        |scenario| scenario,
-        |kind, pod, model| {
-            let log = pod.path("home/mcp-log");
-            let servers =
-                json!({"mcpServers": {"probe": {"command": probe::program("echo-mcp"), "env": {"ECHO_MCP_LOG": log, "OF_THE_TASK": "x"}}}});
-            let ended = pod.with("KELOS_MCP_SERVERS", servers.to_string()).run();
+    let turn = |content: Value| json!({"reply": {"content": [content], "usage": {"input": 10, "output": 5}}});
+    let turns =
+        [json!({"mcp": {"tool": "echo", "input": {"text": "by stdio"}}}), json!({"mcp": {"tool": "weather"}}), json!({"text": "Done."})];
+    let scenario = json!({"name": "two-servers", "turns": turns.map(turn)}).to_string();
+    for kind in KINDS {
+        one(kind, Scenario::from_json(&scenario).unwrap(), |kind, pod, model| {
+            let (server, log) = (HttpMcp::start(), pod.path("home/mcp-log"));
+            let servers = json!({"mcpServers": {
+                "probe": {"command": probe::program("echo-mcp"), "env": {"ECHO_MCP_LOG": log, "OF_THE_TASK": "x"}},
+                "sky": {"type": "http", "url": server.url(), "headers": {"Authorization": "Bearer of-the-task"}},
+            }});
+            let pod = pod.with("KELOS_MCP_SERVERS", servers.to_string());
+            let ended = pod.run();
             ended.assert(0, "Completed");
-            assert!(
-                model.requests().iter().any(|request| request.mentions("echo: hello from the scripted model")),
-                "{}: {ended}",
-                kind.kelos
-            );
-        },
-    );
-    each(
-        "mcp-call",
-        |scenario| scenario.with("tool", "weather").unwrap(),
-        |kind, pod, model| {
-            let server = HttpMcp::start();
-            let servers =
-                json!({"mcpServers": {"sky": {"type": "http", "url": server.url(), "headers": {"Authorization": "Bearer of-the-task"}}}});
-            let ended = pod.with("KELOS_MCP_SERVERS", servers.to_string()).run();
-            ended.assert(0, "Completed");
-            assert!(model.requests().iter().any(|request| request.mentions("it rains by http")), "{}: {ended}", kind.kelos);
+            for answer in ["echo: by stdio", "it rains by http"] {
+                assert!(model.requests().iter().any(|request| request.mentions(answer)), "{} {answer}: {ended}", kind.kelos);
+            }
+            let log = std::fs::read_to_string(log).unwrap();
+            let started: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+            assert!(started["environment"].as_array().unwrap().contains(&json!("OF_THE_TASK")), "{}: {started}", kind.kelos);
             assert!(server.asked().iter().any(|asked| asked.headers.contains(&"authorization: Bearer of-the-task".to_owned())));
-        },
-    );
+        });
+    }
 }
 
 #[test]
@@ -154,19 +151,18 @@ fn a_forged_block_does_not_override_the_facts() {
     });
 }
 
+/// What looks like an option or a command of the runner is a prompt all the same; how each CLI takes any prompt is in the agents' own tests.
 #[test]
 fn any_prompt_is_one() {
-    for prompt in ["- fix the bug\n- and \"another\" one", "--help", "run", "/review it"] {
-        each(
-            "text-only",
-            |scenario| scenario,
-            |kind, pod, model| {
-                let ended = pod.prompt(Some(prompt)).run();
-                ended.assert(0, "Completed");
-                assert!(model.requests().iter().any(|request| request.mentions(prompt)), "{} {prompt}: {ended}", kind.kelos);
-            },
-        );
-    }
+    let arrives = |kind: &Kind, prompt: &str| {
+        one(kind, Scenario::builtin("text-only").unwrap(), |kind, pod, model| {
+            let ended = pod.prompt(Some(prompt)).run();
+            ended.assert(0, "Completed");
+            assert!(model.requests().iter().any(|request| request.mentions(prompt)), "{} {prompt}: {ended}", kind.kelos);
+        });
+    };
+    KINDS.iter().for_each(|kind| arrives(kind, "- fix the bug\n- and \"another\" one"));
+    ["--help", "run", "/review it"].iter().for_each(|prompt| arrives(&KINDS[0], prompt));
 }
 
 #[test]
@@ -182,18 +178,14 @@ fn the_longest_argument_starts_and_a_file_may_hold_more() {
             assert!(model.requests().iter().any(|request| request.mentions(&prompt)), "{}: {ended}", kind.kelos);
         },
     );
-    each(
-        "text-only",
-        |scenario| scenario,
-        |kind, pod, model| {
-            let prompt = format!("{}END-OF-IT", "y".repeat(300 << 10));
-            pod.file("prompt", &prompt);
-            let file = pod.path("prompt");
-            let ended = pod.prompt(None).with("AGENT_PROMPT_FILE", file).run();
-            ended.assert(0, "Completed");
-            assert!(model.requests().iter().any(|request| request.mentions(&prompt)), "{}: {ended}", kind.kelos);
-        },
-    );
+    one(&KINDS[0], Scenario::builtin("text-only").unwrap(), |_, pod, model| {
+        let prompt = format!("{}END-OF-IT", "y".repeat(300 << 10));
+        pod.file("prompt", &prompt);
+        let file = pod.path("prompt");
+        let ended = pod.prompt(None).with("AGENT_PROMPT_FILE", file).run();
+        ended.assert(0, "Completed");
+        assert!(model.requests().iter().any(|request| request.mentions(&prompt)), "{ended}");
+    });
 }
 
 #[test]
