@@ -1,5 +1,6 @@
 //! What runs in the suite's program when it was started again: one thread, that starts a process by its plan and watches it until its end.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -203,6 +204,9 @@ fn watch(pid: Pid, plan: &Plan, control: UnixStream) -> io::Result<()> {
                 let _ = Signal::try_from(i32::from(byte[0])).map(|signal| kill(pid, signal));
             }
             _ => {
+                if plan.namespace.is_none() {
+                    kill_all();
+                }
                 kill(pid, Signal::SIGKILL)?;
                 break;
             }
@@ -219,6 +223,42 @@ fn watch(pid: Pid, plan: &Plan, control: UnixStream) -> io::Result<()> {
         Some(_) => {}
     }
     say(&control, &Report::Ended(code))
+}
+
+/// On the host nothing dies with its PID 1. Where the kernel kills all, no process lives to see another die; so here all are stopped first, and killed then:
+/// what comes of a death, such as the signal that a child can ask for when its parent dies, finds nobody who could act on it.
+fn kill_all() {
+    let send = |pid: u32, signal| {
+        // it may have ended by now
+        let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+    };
+    let mut stopped = BTreeSet::new();
+    loop {
+        let all = below(std::process::id());
+        let new: Vec<u32> = all.difference(&stopped).copied().collect();
+        if new.is_empty() {
+            break;
+        }
+        for pid in new {
+            send(pid, Signal::SIGSTOP);
+            stopped.insert(pid);
+        }
+    }
+    // children before parents
+    stopped.into_iter().rev().for_each(|pid| send(pid, Signal::SIGKILL));
+}
+
+/// All processes that come of one, as far as they can be seen in one look.
+fn below(pid: u32) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut ahead = vec![pid];
+    while let Some(pid) = ahead.pop() {
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            ahead.extend(children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).filter(|child| found.insert(*child)));
+        }
+    }
+    found
 }
 
 /// On the host nobody kills what the process has left behind. It has become our child, or is below one that has.
