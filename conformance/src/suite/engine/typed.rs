@@ -1,6 +1,6 @@
 //! What a person would type to do what an engine does, word by word.
 
-/// See the [module](self).
+/// The commands by which a person starts an image as an engine does, and signals it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Typed {
     /// Commands that start it, one after the other; each is its words.
