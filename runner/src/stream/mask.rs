@@ -1,8 +1,7 @@
 //! Known secrets are replaced by `***` in everything that passes, across the borders of chunks.
 //!
-//! What is looked for: each secret as it is; as JSON writes it (the escapes that encoders differ in: quotes, `\/`, `\u00e9`, `\u003c`);
-//! in base64 at each of its three alignments, as in a basic `Authorization` header. A secret of several lines is looked for line by line, so that
-//! nothing is ever held back beyond a line's end. What is held back is only a tail that may be the beginning of a secret.
+//! What is looked for is each secret as it may be written (`forms` has the ways), line by line, so that nothing is ever held back beyond a line's
+//! end. What is held back is only a tail that may be the beginning of a secret.
 //!
 //! Someone who wants to get a secret past this can: any encoding of their own will do. This is against accidents.
 
@@ -12,17 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind, packed};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+use super::forms::written_forms;
 
 /// What stands in the place of a secret.
 pub const MASK: &[u8] = b"***";
 
 /// Shorter values are not masked: they would be found in ordinary words, and a real key is longer.
 pub const SECRET_MIN: usize = 8;
-
-/// Longer values are looked for in pieces of this size, which bounds what may be held back.
-const PATTERN_MAX: usize = 4 << 10;
 
 /// The secrets of a run, shared by everything that writes; more may be added while it runs (a token that was renewed).
 #[derive(Debug, Clone, Default)]
@@ -76,7 +72,7 @@ impl Secrets {
         // A poisoned lock only says that another thread panicked between two assignments of an `Arc`: what is there is whole.
         let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
         let mut forms: BTreeSet<Vec<u8>> = current.iter().flat_map(|patterns| patterns.forms.iter().cloned()).collect();
-        forms.extend(secret_forms(secret));
+        forms.extend(written_forms(secret));
         if forms.is_empty() {
             return Err(SecretError::TooShort(secret.len()));
         }
@@ -289,94 +285,11 @@ impl Patterns {
     }
 }
 
-/// Every way of writing a secret that is looked for: none shorter than [`SECRET_MIN`], none with a newline in it.
-fn secret_forms(secret: &[u8]) -> BTreeSet<Vec<u8>> {
-    let mut forms = BTreeSet::new();
-    for line in secret.split(|byte| *byte == b'\n').map(|line| line.trim_ascii()) {
-        // The frame of a PEM file is no secret and stands in ordinary text.
-        if line.len() >= SECRET_MIN && !line.starts_with(b"-----") {
-            forms.extend(written_forms(line));
-        }
-    }
-    if secret.contains(&b'\n') {
-        forms.extend(json_forms(secret));
-    }
-    let pieces = forms.iter().flat_map(|form| form.chunks(PATTERN_MAX));
-    pieces.filter(|piece| piece.len() >= SECRET_MIN && !piece.contains(&b'\n')).map(<[u8]>::to_vec).collect()
-}
-
-fn written_forms(line: &[u8]) -> BTreeSet<Vec<u8>> {
-    let mut forms = json_forms(line);
-    // JSON within a JSON string, as in a tool's arguments.
-    let twice: Vec<Vec<u8>> = forms.iter().flat_map(|form| json_forms(form)).collect();
-    forms.extend(twice);
-    forms.insert(line.to_vec());
-    forms.extend(base64_forms(line));
-    forms
-}
-
-/// The forms of a JSON string, by what encoders differ in.
-fn json_forms(secret: &[u8]) -> BTreeSet<Vec<u8>> {
-    let mut forms = BTreeSet::new();
-    let Ok(text) = std::str::from_utf8(secret) else { return forms };
-    for slash in [false, true] {
-        for markup in [false, true] {
-            for beyond_ascii in [None, Some(false), Some(true)] {
-                forms.insert(json_form(text, slash, markup, beyond_ascii).into_bytes());
-            }
-        }
-    }
-    forms
-}
-
-/// `slash`: `/` is escaped. `markup`: `<`, `>`, `&` and `'` are. `beyond_ascii`: all but ASCII is, with capital hex digits if `Some(true)`.
-fn json_form(text: &str, slash: bool, markup: bool, beyond_ascii: Option<bool>) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let unit = |out: &mut String, unit: u16| {
-        out.push_str(&if beyond_ascii == Some(true) { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") });
-    };
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '/' if slash => out.push_str("\\/"),
-            '<' | '>' | '&' | '\'' if markup => unit(&mut out, c as u16),
-            '\0'..='\x1f' => unit(&mut out, c as u16),
-            c if !c.is_ascii() && beyond_ascii.is_some() => {
-                for half in c.encode_utf16(&mut [0; 2]) {
-                    unit(&mut out, *half);
-                }
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// The part of a base64 text that a secret alone decides, at each alignment it can have in what was encoded.
-fn base64_forms(secret: &[u8]) -> BTreeSet<Vec<u8>> {
-    let mut forms = BTreeSet::new();
-    for before in 0..3 {
-        let padded = [&[0; 2][..before], secret].concat();
-        for engine in [&STANDARD, &URL_SAFE] {
-            let text = engine.encode(&padded);
-            // The first characters hold bits of what comes before, the last of what comes after.
-            let from = (before * 8).div_ceil(6);
-            let to = padded.len() * 8 / 6;
-            if let Some(own) = text.as_bytes().get(from..to).filter(|own| own.len() >= SECRET_MIN) {
-                forms.insert(own.to_vec());
-            }
-        }
-    }
-    forms
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
     fn secrets(values: &[&str]) -> Secrets {
@@ -406,7 +319,7 @@ mod tests {
     /// Secrets over few letters, so that they overlap, and a text made of their pieces.
     fn arb_case() -> impl Strategy<Value = (Vec<String>, Vec<u8>, Vec<usize>)> {
         prop::collection::vec("[ab\"/\\\\é]{8,14}", 1..5).prop_flat_map(|secrets| {
-            let pieces: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| secret_forms(secret.as_bytes())).collect();
+            let pieces: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| written_forms(secret.as_bytes())).collect();
             let piece = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..4).prop_map(move |(which, cut, kind)| {
                 let piece = which.get(&pieces);
                 match kind {
@@ -440,7 +353,7 @@ mod tests {
             }
             prop_assert_eq!(&run(&secrets, &chunks), &whole);
             prop_assert_eq!(&secrets.current().unwrap().mask_whole(&text).unwrap_or(text), &whole);
-            for form in values.iter().flat_map(|value| secret_forms(value.as_bytes())) {
+            for form in values.iter().flat_map(|value| written_forms(value.as_bytes())) {
                 prop_assert!(memchr::memmem::find(&whole, &form).is_none());
             }
         }

@@ -19,6 +19,7 @@ pub(crate) mod double;
 pub mod events;
 pub mod filter;
 pub mod follow;
+mod forms;
 pub mod mask;
 pub mod output;
 pub mod pretty;
