@@ -6,8 +6,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,17 +16,17 @@ use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKi
 use ureq::Agent;
 use ureq::http::Request;
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use super::connect::Trace;
 use super::credential::{self, is_same_origin};
 use super::error::{WorkspaceError, describe};
+use super::exchange::{Exchange, Headers, PostBody, ResponseBody};
 use super::proxy::find_proxy;
+use super::tcp::TcpConnector;
 use super::tls::TlsConnector;
 use super::url::{RepoUrl, encode, without_userinfo};
-use super::wire::{Cancel, Stopped, Watched, connect_tcp};
+use super::wire::{Cancel, Stopped};
 
 /// As curl, so as git.
 const MAX_REDIRECTS: u32 = 20;
@@ -177,7 +176,7 @@ impl Client {
     }
 
     /// Sends one request and follows what may be followed. A failure is noted as what it is; gix gets a copy to pass on.
-    fn send(
+    pub(super) fn send(
         &self,
         url: &str,
         base: &str,
@@ -284,6 +283,11 @@ impl Client {
         }
     }
 
+    /// Notes that an answer broke off.
+    pub(super) fn note_broken(&self, error: &io::Error) {
+        self.trace.note(from_io(&self.url, error));
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // The state is two independent values: what a panicking holder left is still good.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -333,212 +337,6 @@ impl Http for Client {
 
     fn redirected_base_url(&self) -> Option<String> {
         self.state().redirected.clone()
-    }
-}
-
-/// One request and its answer, shared by the three ends that gix holds.
-#[derive(Clone)]
-struct Exchange(Arc<Mutex<ExchangeState>>);
-
-struct ExchangeState {
-    client: Client,
-    url: String,
-    base: String,
-    headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
-    sent: bool,
-    answer_headers: Option<Vec<u8>>,
-    answer_body: Option<Box<dyn Read + Send + Sync>>,
-}
-
-impl Exchange {
-    fn new(client: Client, url: &str, base: &str, headers: impl IntoIterator<Item = impl AsRef<str>>, body: Option<Vec<u8>>) -> Self {
-        let headers = headers.into_iter().filter_map(|line| {
-            let (name, value) = line.as_ref().split_once(':')?;
-            // gix names itself; the runner does.
-            (!name.eq_ignore_ascii_case("user-agent")).then(|| (name.trim().to_owned(), value.trim().to_owned()))
-        });
-        Self(Arc::new(Mutex::new(ExchangeState {
-            headers: headers.collect(),
-            client,
-            url: url.to_owned(),
-            base: base.to_owned(),
-            body,
-            sent: false,
-            answer_headers: None,
-            answer_body: None,
-        })))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, ExchangeState> {
-        // A panic while sending leaves `sent` set and no answer: the reader then sees an end of file, not half an answer.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn send(&self) -> io::Result<()> {
-        let mut state = self.lock();
-        if !state.sent {
-            state.sent = true;
-            let (headers, body) = state.client.send(&state.url, &state.base, &state.headers, state.body.as_deref())?;
-            state.answer_headers = Some(headers);
-            state.answer_body = Some(body);
-        }
-        Ok(())
-    }
-
-    fn split(self) -> (Headers, ResponseBody, PostBody) {
-        (Headers { exchange: self.clone(), lines: None }, ResponseBody { exchange: self.clone(), reader: None }, PostBody(self))
-    }
-}
-
-/// The answer's headers, a line each.
-pub(crate) struct Headers {
-    exchange: Exchange,
-    lines: Option<Cursor<Vec<u8>>>,
-}
-
-impl Headers {
-    fn lines(&mut self) -> io::Result<&mut Cursor<Vec<u8>>> {
-        if self.lines.is_none() {
-            self.exchange.send()?;
-        }
-        Ok(self.lines.get_or_insert_with(|| Cursor::new(self.exchange.lock().answer_headers.take().unwrap_or_default())))
-    }
-}
-
-impl Read for Headers {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.lines()?.read(buffer)
-    }
-}
-
-impl BufRead for Headers {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.lines()?.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if let Some(lines) = &mut self.lines {
-            lines.consume(amount);
-        }
-    }
-}
-
-/// The answer's body.
-pub(crate) struct ResponseBody {
-    exchange: Exchange,
-    reader: Option<BufReader<Box<dyn Read + Send + Sync>>>,
-}
-
-impl ResponseBody {
-    fn reader(&mut self) -> io::Result<&mut BufReader<Box<dyn Read + Send + Sync>>> {
-        if self.reader.is_none() {
-            self.exchange.send()?;
-        }
-        Ok(self.reader.get_or_insert_with(|| {
-            let body = self.exchange.lock().answer_body.take().unwrap_or_else(|| Box::new(io::empty()));
-            BufReader::with_capacity(64 * 1024, body)
-        }))
-    }
-
-    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.inspect_err(|error| {
-            let state = self.exchange.lock();
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).unwrap_or(error);
-            state.client.trace.note(from_io(&state.client.url, inner));
-        })
-    }
-}
-
-impl Read for ResponseBody {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader()?.read(buffer);
-        self.noted(result)
-    }
-}
-
-impl BufRead for ResponseBody {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let result = self.reader()?.fill_buf().map(|_| ());
-        self.noted(result)?;
-        self.reader()?.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if let Some(reader) = &mut self.reader {
-            reader.consume(amount);
-        }
-    }
-}
-
-/// Where gix writes the request's body.
-pub(crate) struct PostBody(Exchange);
-
-impl Write for PostBody {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.lock().body.get_or_insert_default().extend_from_slice(buffer);
-        Ok(buffer.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Opens sockets that the flag stops.
-#[derive(Debug)]
-struct TcpConnector {
-    cancel: Cancel,
-}
-
-impl<In: Transport> Connector<In> for TcpConnector {
-    type Out = Either<In, TcpTransport>;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
-        if let Some(tunnel) = chained {
-            return Ok(Some(Either::A(tunnel)));
-        }
-        let addresses: Vec<SocketAddr> = details.addrs.iter().copied().collect();
-        let socket = connect_tcp(&addresses, &self.cancel)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(TcpTransport { socket, buffers })))
-    }
-}
-
-/// A socket that the flag stops. Its own limit on silence stands in for ureq's timeouts.
-struct TcpTransport {
-    socket: Watched<std::net::TcpStream>,
-    buffers: LazyBuffers,
-}
-
-impl fmt::Debug for TcpTransport {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("TcpTransport").field(&self.socket.get_ref().peer_addr().ok()).finish()
-    }
-}
-
-impl Transport for TcpTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, _timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.socket.write_all(&self.buffers.output()[..amount])?;
-        Ok(())
-    }
-
-    fn await_input(&mut self, _timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let amount = self.socket.read(self.buffers.input_append_buf())?;
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        // A pooled socket that the server has closed is readable (end of file); anything else unread is garbage. Both: not open.
-        let socket = self.socket.get_ref();
-        let idle = socket.set_nonblocking(true).is_ok()
-            && matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        idle && socket.set_nonblocking(false).is_ok()
     }
 }
 
