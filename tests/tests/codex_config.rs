@@ -11,7 +11,7 @@ use agent_tests::clis;
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
-use agent_tests::stage::{KEY, Stage, described, questions};
+use agent_tests::stage::{KEY, Stage, described, offers, questions};
 use agent_tests::told::Everything;
 use serde_json::{Value, json};
 
@@ -135,6 +135,12 @@ fn model_and_effort_are_asked_for() {
     saw("codex", Ability::Effort, Support::Yes);
 }
 
+/// Whether the tool of an MCP server is listed: to a model that looks for tools once it has looked, to one that writes code only in the code's
+/// own world, where calling it is the proof.
+fn is_listed(questions: &[Record], asked: &str, tool: &str) -> bool {
+    asked == TEAM_MODEL || questions.iter().any(|question| offers(question, tool))
+}
+
 #[test]
 fn a_stdio_mcp_tool_is_found_and_called_with_its_arguments_and_variables() {
     for asked in [PLAIN_MODEL, TEAM_MODEL] {
@@ -147,6 +153,7 @@ fn a_stdio_mcp_tool_is_found_and_called_with_its_arguments_and_variables() {
         }}});
         let codex = codex.variable("AGENT_MCP_SERVERS", servers.to_string()).variable("AGENT_MODEL", asked);
         codex.run().expect_success();
+        assert!(is_listed(&questions(&model), asked, "mcp__probe.echo"), "{asked}");
         assert!(questions(&model).last().unwrap().mentions("echo: hello from the scripted model"), "{asked}");
         let log = std::fs::read_to_string(log).unwrap();
         let started: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
@@ -165,6 +172,7 @@ fn an_http_mcp_tool_is_found_and_called_with_its_headers() {
         let server = HttpMcp::start();
         let servers = json!({"mcpServers": {"sky": {"type": "http", "url": server.url(), "headers": {"X-Of-The-Task": "a value"}}}});
         codex.variable("AGENT_MCP_SERVERS", servers.to_string()).variable("AGENT_MODEL", asked).run().expect_success();
+        assert!(is_listed(&questions(&model), asked, "mcp__sky.weather"), "{asked}");
         assert!(questions(&model).last().unwrap().mentions("it rains by http"), "{asked}");
         let asked = server.asked();
         let called = asked.iter().find(|asked| asked.message["method"] == "tools/call").unwrap();
@@ -253,5 +261,8 @@ fn older_versions_are_told_everything_too() {
     for cli in clis::older("codex") {
         let questions = Everything::of(&cli, "AGENTS.md", TEAM_MODEL, "high").run();
         assert_eq!(questions[0].json()["reasoning"]["effort"], "high", "{}", cli.version);
+        for tool in ["mcp__probe.echo", "mcp__sky.weather"] {
+            assert!(offers(&questions[0], tool), "{} {tool}: {:?}", cli.version, questions[0].tools);
+        }
     }
 }
