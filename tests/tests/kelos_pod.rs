@@ -74,6 +74,20 @@ fn a_sessions_setup_needs_neither_prompt_nor_node_nor_a_shell() {
     assert!(pod.files("home").values().any(|(_, content)| content == b"Be kind."), "{:?}", pod.files("home").keys());
 }
 
+/// Where skills of all plugins go to one directory; Gemini has an extension for each plugin.
+#[test]
+fn two_plugins_that_come_to_the_same_place_are_an_error_that_names_both() {
+    for kelos in ["claude-code", "codex", "opencode"] {
+        let Some(pod) = Pod::new(kelos) else { return };
+        let sources = ["plugins/alpha/skills/bravo:charlie", "plugins/alpha:bravo/skills/charlie"];
+        sources.iter().for_each(|source| pod.file(&format!("{source}/SKILL.md"), "---\nname: charlie\ndescription: x\n---\nDo it.\n"));
+        let plugins = pod.path("plugins");
+        let ended = pod.prompt(None).with("KELOS_PLUGIN_DIR", plugins).with("KELOS_SESSION_SETUP_ONLY", "1").run();
+        assert!(ended.code != 0 && ended.message["status"] == "failed", "{kelos}: {ended}");
+        assert!(sources.iter().all(|source| ended.log.contains(source)), "{kelos}: {ended}");
+    }
+}
+
 #[test]
 fn a_tag_or_a_commit_may_be_what_the_work_is_measured_against() {
     let Some(pod) = Pod::new("claude-code") else { return };
