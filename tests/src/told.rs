@@ -12,14 +12,15 @@ use crate::http_mcp::HttpMcp;
 use crate::probe;
 use crate::stage::{KEY, Stage, described, questions};
 
-/// A task with instructions, a plugin's skill and sub-agent, a model, an effort, and an MCP server of each kind, on a repository that has
-/// instructions of its own.
+/// A task with a prompt of 200 KiB that begins like an option, instructions, a plugin's skill and sub-agent, a model, an effort, and an
+/// MCP server of each kind, on a repository that has instructions of its own.
 #[derive(Debug)]
 pub struct Everything {
     cli: Cli,
     scripted: ScriptedModel,
     stage: Stage,
     server: HttpMcp,
+    prompt: String,
     model: String,
 }
 
@@ -46,14 +47,19 @@ impl Everything {
             },
             "sky": {"type": "http", "url": server.url(), "headers": {"X-Of-The-Task": "a value"}},
         }});
-        let plugins = stage.path("plugins");
+        let lines = (0..).flat_map(|number: u32| format!("line {number}\n").into_bytes()).map(char::from);
+        let prompt: String = "- fix the \"bug\"\n- and 'another' one\n".chars().chain(lines).take(200 << 10).collect();
+        stage.other_file("prompt.txt", &prompt);
+        let (plugins, file) = (stage.path("plugins"), stage.path("prompt.txt"));
         let stage = stage
+            .without("AGENT_PROMPT")
+            .variable("AGENT_PROMPT_FILE", file)
             .variable("AGENT_INSTRUCTIONS", "TASK-SAYS")
             .variable("AGENT_PLUGIN_DIR", plugins)
             .variable("AGENT_MCP_SERVERS", servers.to_string())
             .variable("AGENT_MODEL", model)
             .variable("AGENT_EFFORT", effort);
-        Self { cli: cli.clone(), scripted, stage, server, model: model.to_owned() }
+        Self { cli: cli.clone(), scripted, stage, server, prompt, model: model.to_owned() }
     }
 
     /// Runs it, holds what every CLI passes on, and gives the model's questions.
@@ -67,6 +73,7 @@ impl Everything {
         for told in ["REPOSITORY-SAYS", "TASK-SAYS", "PLUGIN-SKILL", "PLUGIN-AGENT"] {
             assert!(questions[0].mentions(told), "{version}: {told}");
         }
+        assert!(questions[0].mentions(self.prompt.trim_end()), "{version}: the prompt is not whole");
         // One CLI serves many providers, and has the provider's name before the model's.
         let asked = questions[0].model.as_deref().unwrap();
         assert_eq!(self.model.rsplit('/').next(), Some(asked), "{version}");
