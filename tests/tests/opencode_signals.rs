@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use agent_conformance::model::Scenario;
 use agent_tests::agent_run::AgentRun;
 use agent_tests::cancelled;
 use agent_tests::coverage::{Ability, Support, saw};
@@ -9,6 +10,7 @@ use agent_tests::matrix;
 use agent_tests::runs::{Ended, Started, Wanted, nobody, wait_until, wanted};
 use agent_tests::sandbox::is_alive;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 const MODEL: &str = "anthropic/claude-sonnet-4-5";
 
@@ -116,4 +118,14 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(cancelled::tool(run));
     let (_, ended) = limit(run, "AGENT_TIMEOUT", "40s", wanted("timed-out", "DeadlineExceeded", 124, true), wait);
     assert!(!is_alive(pid.unwrap()), "{ended}");
+}
+
+/// By itself it would ask for ever: it takes what is cut there for a step without an end.
+#[test]
+fn answers_that_are_cut_before_their_first_block_end_by_the_limit_of_retries() {
+    let reply = json!({"content": [{"text": "Never."}], "usage": {"input": 10, "output": 5}});
+    let turn = json!({"reply": reply, "forever": true, "delivery": {"interrupt": {"at": "headers", "by": "cut"}}});
+    let scenario = Scenario::from_json(&json!({"name": "cut-at-once", "turns": [turn]}).to_string()).unwrap();
+    let Some(run) = AgentRun::playing("opencode", scenario).map(|run| run.with("AGENT_MODEL", MODEL)) else { return };
+    limit(run, "AGENT_MAX_RETRIES", "1", wanted("failed", "NetworkFailed", 75, true), |_, _| ());
 }
