@@ -100,13 +100,28 @@ pub fn image(name: &str) -> Option<String> {
         Some(short) => ("images/stand-ins", short, format!("localhost/{name}")),
         None => ("images/build", name, format!("localhost/agent-runner-tests/{}", name.rsplit('/').next().unwrap())),
     };
+    made(script, name_there, "localhost/agent-runner-tests", "");
+    built.insert(name.to_owned(), image.clone());
+    Some(image)
+}
+
+/// The image of a Dockerfile once more, under a tag of its own, with nothing taken from the build before.
+#[must_use]
+pub fn rebuilt(name: &str, tag: &str) -> String {
+    made("images/build", name, tag, "--no-cache");
+    format!("{tag}/{name}")
+}
+
+/// Runs one of the scripts that make images.
+fn made(script: &str, name: &str, tag: &str, build_args: &str) {
     let mut build = Command::new(root().join(script));
     // What a commit changes is not built anew: a time of no commit.
     build
-        .arg(name_there)
+        .arg(name)
         .env("SOURCE_DATE_EPOCH", "1700000000")
         .env("CONTAINERS_CONF", root().join("tests/containers.conf"))
-        .env("TAG", "localhost/agent-runner-tests");
+        .env("TAG", tag)
+        .env("BUILD_ARGS", build_args);
     // The static binary of a developer's build does the same as the released one, and is there sooner.
     build.env("PROFILE", std::env::var_os("AGENT_TESTS_PROFILE").unwrap_or_else(|| "dev".into()));
     // What cargo tells this test about its package would make build scripts run again, each time.
@@ -115,9 +130,7 @@ pub fn image(name: &str) -> Option<String> {
         build.env_remove(name);
     }
     let output = build.output().unwrap();
-    assert!(output.status.success(), "{script} {name_there}:\n{}", String::from_utf8_lossy(&output.stderr));
-    built.insert(name.to_owned(), image.clone());
-    Some(image)
+    assert!(output.status.success(), "{script} {name}:\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A container that is not started yet, in a directory of its own.

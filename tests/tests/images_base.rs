@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use agent_tests::containers::{Container, Ended, HARDENED, RANDOM_UID, UID, image, podman};
+use agent_tests::containers::{Container, Ended, HARDENED, RANDOM_UID, UID, image, podman, podman_ok, rebuilt};
 use agent_tests::probe;
 use agent_tests::runs::{Origin, wait_until};
 use agent_tests::skip::skip;
@@ -37,6 +37,31 @@ fn nothing_of_the_hardened_root_can_be_written_and_no_capability_is_left() {
     let capabilities = ended.log.lines().filter(|line| line.starts_with("Cap"));
     assert!(capabilities.clone().count() == 5 && capabilities.into_iter().all(|line| line.ends_with("0000000000000000")), "{ended}");
     assert!(ended.log.contains("NoNewPrivs:\t1") && ended.log.contains("Read-only file system"), "{ended}");
+}
+
+#[test]
+fn no_program_becomes_another_user_and_every_name_of_the_runner_is_the_runner() {
+    let Some(image) = image("base") else { return };
+    let script = r"
+        find / -xdev -perm /6000 -print
+        for name in /kelos_entrypoint.sh /kelos/kelos-capture /kubeopencode; do test $(readlink -f $name) = /usr/local/bin/agent-runner; done
+        echo looked";
+    let ended = shell(&image, script).run();
+    ended.assert("succeeded", "Completed", 0);
+    assert_eq!(ended.log.lines().filter(|line| line.starts_with('/')).collect::<Vec<_>>(), Vec::<&str>::new(), "{ended}");
+    assert!(ended.log.contains("looked"), "{ended}");
+}
+
+/// Nothing that is built differs from one build to the next. Where Debian has moved on since the image at hand was made, that one is made anew too.
+#[test]
+fn the_same_sources_give_the_same_layers() {
+    let Some(image) = image("base") else { return };
+    let layers = |image: &str| podman_ok(&["image", "inspect", "--format", "{{.RootFS.Layers}}", image]);
+    let packages = |image: &str| podman_ok(&["run", "--rm", "--entrypoint", "dpkg-query", image, "--show"]);
+    let anew = rebuilt("base", "localhost/agent-runner-tests-anew");
+    let first = if packages(&image) == packages(&anew) { image } else { rebuilt("base", "localhost/agent-runner-tests-anew-2") };
+    assert_eq!(layers(&first), layers(&anew));
+    podman_ok(&["rmi", &anew]);
 }
 
 /// Git was taken out of its package without perl: what an agent does with it still works, by https too.
