@@ -38,30 +38,36 @@ impl clap::FromArgMatches for SettingFlags {
 
 impl clap::Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        let task_file = Arg::new(TASK_FILE)
-            .long("task-file")
-            .visible_alias("task")
-            .value_name("FILE")
-            .value_parser(clap::value_parser!(PathBuf))
-            .help(format!("Task document, YAML or JSON; the settings below win over it [env: {TASK_FILE}]"))
-            .help_heading("Task");
-        SETTINGS.iter().fold(command.arg(task_file), |command, setting| {
-            let arg = Arg::new(setting.variable)
-                .long(setting.flag())
-                .value_name(setting.value_name)
-                .help(format!("{} [env: {}]", setting.help, setting.variable))
-                .help_heading(setting.group)
-                .action(ArgAction::Set)
-                // A prompt or an argument may begin with a dash.
-                .allow_hyphen_values(true);
-            command.arg(match setting.kind {
-                Kind::Switch => arg.num_args(0..=1).default_missing_value("true").require_equals(true).allow_hyphen_values(false),
-                _ => arg,
-            })
-        })
+        // Seven commands have them, and one of these is called: the others' are not made.
+        command.defer(with_flags)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+/// The command with a flag for each setting.
+fn with_flags(command: Command) -> Command {
+    let task_file = Arg::new(TASK_FILE)
+        .long("task-file")
+        .visible_alias("task")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help(format!("Task document, YAML or JSON; the settings below win over it [env: {TASK_FILE}]"))
+        .help_heading("Task");
+    SETTINGS.iter().fold(command.arg(task_file), |command, setting| {
+        let arg = Arg::new(setting.variable)
+            .long(setting.flag())
+            .value_name(setting.value_name)
+            .help(format!("{} [env: {}]", setting.help, setting.variable))
+            .help_heading(setting.group)
+            .action(ArgAction::Set)
+            // A prompt or an argument may begin with a dash.
+            .allow_hyphen_values(true);
+        command.arg(match setting.kind {
+            Kind::Switch => arg.num_args(0..=1).default_missing_value("true").require_equals(true).allow_hyphen_values(false),
+            _ => arg,
+        })
+    })
 }
