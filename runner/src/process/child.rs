@@ -1,12 +1,11 @@
-//! One started program: fork, exec, its pipes, and the news of it.
+//! One started program: what it is apart from us in, its pipes, and the news of it.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::OpenOptions,
     io,
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::process::CommandExt,
-    },
-    process::{Command, Stdio},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use nix::{
@@ -26,6 +25,7 @@ use tokio::{
 use super::{
     input,
     launch::{Input, Launch, LaunchError, Output, Placement},
+    spawn::{Image, spawn},
     status::ExitStatus,
     sys::{self, Change, Waited},
     terminal::Terminal,
@@ -59,44 +59,32 @@ impl Child {
         let no_pipes = |source| LaunchError::Pipes { program: launch.program.clone(), source };
         // before the fork, so that no news is lost
         let news = signal(SignalKind::child()).map_err(no_pipes)?;
-        let mut command = Command::new(&launch.program);
-        command.args(&launch.args).env_clear().envs(launch.env.iter().map(|(name, value)| (name, value)));
-        if let Some(directory) = &launch.cwd {
-            command.current_dir(directory);
-        }
+        let mut env: BTreeMap<_, _> = launch.env.iter().map(|(name, value)| (name.as_os_str(), value.clone())).collect();
         let mut descriptors = Vec::new();
         for (variable, secret) in &launch.descriptors {
             let descriptor = input::from_secret(secret).map_err(no_pipes)?;
-            command.env(variable, descriptor.as_raw_fd().to_string());
+            env.insert(variable, OsString::from(descriptor.as_raw_fd().to_string()));
             descriptors.push(descriptor);
         }
         let kept: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        command.stdin(match &launch.stdin {
-            Input::Null => Stdio::null(),
-            Input::Inherit => Stdio::inherit(),
-            Input::Bytes(bytes) => Stdio::from(input::from_bytes(bytes).map_err(no_pipes)?),
-        });
+        let stdin = match &launch.stdin {
+            Input::Null => Some(nowhere().map_err(no_pipes)?),
+            Input::Inherit => None,
+            Input::Bytes(bytes) => Some(input::from_bytes(bytes).map_err(no_pipes)?),
+        };
         let (stdout, to_stdout) = output(launch.stdout).map_err(no_pipes)?;
         let (stderr, to_stderr) = output(launch.stderr).map_err(no_pipes)?;
-        command.stdout(to_stdout).stderr(to_stderr);
 
         let placement = launch.placement;
         let runner = getpid();
         // a session of its own has no terminal to take
         let terminal = terminal.filter(|_| placement == Placement::Group).and_then(Terminal::to_be_taken);
-        // SAFETY: the closure runs in the forked child and makes system calls only; it allocates nothing and takes no lock.
-        unsafe {
-            command.pre_exec(move || prepare(placement, terminal, runner, &kept));
-        }
-        let child = command.spawn().map_err(|source| LaunchError::diagnose(launch, source))?;
-        Ok(Self {
-            // pids are positive ints; the standard library says u32
-            pid: Pid::from_raw(child.id() as libc::pid_t),
-            placement,
-            news,
-            stdout,
-            stderr,
-        })
+        let stdio = [&stdin, &to_stdout, &to_stderr].map(|end| end.as_ref().map(AsFd::as_fd));
+        let image = Image { program: &launch.program, args: &launch.args, env, cwd: launch.cwd.as_deref(), stdio };
+        // SAFETY: `prepare` makes system calls only; it allocates nothing and takes no lock.
+        let pid = unsafe { spawn(&image, &mut || prepare(placement, terminal, runner, &kept)) };
+        let pid = pid.map_err(|source| LaunchError::diagnose(launch, source))?;
+        Ok(Self { pid, placement, news, stdout, stderr })
     }
 
     /// Its process id, which is the id of its group too.
@@ -156,21 +144,26 @@ impl Child {
     }
 }
 
-fn output(wanted: Output) -> io::Result<(Option<Receiver>, Stdio)> {
+/// Our end and the child's, where the child's is not ours already.
+fn output(wanted: Output) -> io::Result<(Option<Receiver>, Option<OwnedFd>)> {
     match wanted {
-        Output::Inherit => Ok((None, Stdio::inherit())),
-        Output::Null => Ok((None, Stdio::null())),
+        Output::Inherit => Ok((None, None)),
+        Output::Null => Ok((None, Some(nowhere()?))),
         Output::Pipe => {
             let (reader, writer): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC)?;
             sys::enlarge_pipe(writer.as_fd());
-            Ok((Some(Receiver::from_owned_fd(reader)?), Stdio::from(writer)))
+            Ok((Some(Receiver::from_owned_fd(reader)?), Some(writer)))
         }
     }
 }
 
-/// In the child, after the standard library has set stdio and directory, before exec.
+fn nowhere() -> io::Result<OwnedFd> {
+    OpenOptions::new().read(true).write(true).open("/dev/null").map(Into::into)
+}
+
+/// In the child, after stdio and directory are set, before exec.
 fn prepare(placement: Placement, terminal: Option<i32>, runner: Pid, kept: &[i32]) -> io::Result<()> {
-    // the standard library has emptied the mask already; nothing of what follows may be interrupted or stopped
+    // nothing of what follows may be interrupted or stopped
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     match placement {
         Placement::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0))?,

@@ -4,6 +4,7 @@
 //! - `sys`: the few system calls that `nix` lacks,
 //! - [`descendants`]: who descends from whom,
 //! - [`terminal`], [`input`], [`launch`]: what a program is started with, and why it could not be,
+//! - [`spawn`]: fork and exec,
 //! - [`child`]: one started program,
 //! - [`signals`]: what reaches the runner, and what it means,
 //! - [`tree`]: the order of the end,
@@ -17,6 +18,7 @@ pub mod exec;
 pub mod input;
 pub mod launch;
 pub mod signals;
+pub(crate) mod spawn;
 pub mod status;
 pub(crate) mod sys;
 pub mod terminal;
