@@ -1,6 +1,6 @@
 //! Why a run of Claude Code ended: what its stream says first, how its process ended second.
 //!
-//! The table is data. Each row is held by a recorded stream (`tests/claude_reasons.rs`); where several match, the last wins.
+//! The table is data. Each row is held by a recorded stream (below); where several match, the last wins.
 
 use super::wire::Final;
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, match_reason};
@@ -33,6 +33,8 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "request timed out", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "billing_error", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "prompt_too_long", reason: Reason::ContextWindowExceeded },
+    // The program counts by itself what is longer than the model's window, and then does not ask it.
+    ReasonPattern { http_status: None, text: "· blocking_limit ·", reason: Reason::ContextWindowExceeded },
     ReasonPattern { http_status: None, text: "max_output_tokens ·", reason: Reason::OutputLimit },
     ReasonPattern { http_status: None, text: "· refusal ·", reason: Reason::Refused },
     ReasonPattern { http_status: None, text: "error_max_turns", reason: Reason::TurnLimit },
