@@ -4,7 +4,7 @@
 //! - `sys`: the few system calls that `nix` lacks,
 //! - [`descendants`]: who descends from whom,
 //! - [`terminal`], [`input`], [`launch`]: what a program is started with, and why it could not be,
-//! - [`spawn`]: fork and exec,
+//! - `spawn`: fork and exec,
 //! - [`child`]: one started program,
 //! - [`signals`]: what reaches the runner, and what it means,
 //! - [`tree`]: the order of the end,
