@@ -9,9 +9,15 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
-    os::unix::process::{CommandExt, ExitStatusExt},
-    path::Path,
+    fs::{self, File},
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::PermissionsExt,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::{Path, PathBuf},
     process::{Command, exit},
 };
 
@@ -99,8 +105,13 @@ fn prepare(wishes: &Wishes) -> nix::Result<()> {
         Some(root) => {
             let root = Path::new(root);
             mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::empty(), none)?;
-            let programs = env::current_exe().unwrap();
-            for inside in [Path::new("/lib"), Path::new("/lib64"), Path::new("/usr/lib"), programs.parent().unwrap()] {
+            for (from, to) in &wishes.binds {
+                let place = root.join(to.trim_start_matches('/'));
+                fs::create_dir_all(&place).unwrap();
+                mount(Some(from.as_str()), &place, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
+            }
+            // After what was asked for: the checkout may be below a directory that something else is mounted over.
+            for inside in [Path::new("/lib"), Path::new("/lib64"), Path::new("/usr/lib"), &programs()] {
                 if !inside.exists() {
                     continue;
                 }
@@ -108,15 +119,15 @@ fn prepare(wishes: &Wishes) -> nix::Result<()> {
                 fs::create_dir_all(&place).unwrap();
                 mount(Some(inside), &place, none, MsFlags::MS_BIND, none)?;
             }
-            for (from, to) in &wishes.binds {
-                let place = root.join(to.trim_start_matches('/'));
-                fs::create_dir_all(&place).unwrap();
-                mount(Some(from.as_str()), &place, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
-            }
             fs::create_dir(root.join("proc")).unwrap();
             root
         }
-        None => Path::new("/"),
+        None => {
+            if wishes.user.is_some() {
+                open_to_everybody(&programs())?;
+            }
+            Path::new("/")
+        }
     };
     mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), none)?;
     if wishes.read_only {
@@ -141,4 +152,24 @@ fn prepare(wishes: &Wishes) -> nix::Result<()> {
         setrlimit(Resource::RLIMIT_NPROC, processes, processes)?;
     }
     Ok(())
+}
+
+/// Where the tests' programs are.
+fn programs() -> PathBuf {
+    env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+/// Lets every user of the sandbox reach a directory, also one below somebody's private directory: in the place of that is an empty one, in
+/// which only the way to the directory stands.
+fn open_to_everybody(directory: &Path) -> nix::Result<()> {
+    let is_private = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o001 == 0;
+    // From the inside outwards, each with what is in it on this way.
+    let way = directory.ancestors().skip(1).zip(directory.ancestors());
+    let private: Vec<(&Path, &Path)> = way.filter(|(path, _)| is_private(path)).collect();
+    let (Some((_, inside)), Some((outermost, _))) = (private.first(), private.last()) else { return Ok(()) };
+    let kept = File::open(inside).unwrap();
+    mount(Some("tmpfs"), *outermost, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    fs::create_dir_all(inside).unwrap();
+    let kept = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    mount(Some(kept.as_str()), *inside, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
 }
