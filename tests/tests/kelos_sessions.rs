@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use agent_conformance::model::{Record, Scenario, ScriptedModel};
 use agent_tests::clis;
 use agent_tests::kelos::{KINDS, Kind, Pod, UID};
 use agent_tests::probe;
 use agent_tests::runs::KEY;
+use agent_tests::sandbox::sandbox;
 use serde_json::json;
 
 /// How a person starts it, and what Gemini has no file for.
@@ -50,7 +50,7 @@ fn an_agent_that_is_started_by_hand_asks_the_endpoint_with_all_that_the_task_con
         assert!(model.requests().is_empty(), "{}: only set up, and yet it asked", kind.kelos);
 
         let (args, more) = by_hand(kind, &model);
-        let output = Command::new(&cli.program)
+        let output = sandbox(&["--user", &UID.to_string()], &cli.program)
             .args(args)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -61,8 +61,6 @@ fn an_agent_that_is_started_by_hand_asks_the_endpoint_with_all_that_the_task_con
             .envs(more)
             .current_dir(pod.path("repo"))
             .stdin(Stdio::null())
-            .uid(UID)
-            .gid(UID)
             .output()
             .unwrap();
         let said = format!("{}\n{output:?}", kind.kelos);
