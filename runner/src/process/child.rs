@@ -25,7 +25,7 @@ use tokio::{
 use super::{
     input,
     launch::{Input, Launch, LaunchError, Output, Placement},
-    spawn::{Image, spawn},
+    spawn::spawn,
     status::ExitStatus,
     sys::{self, Change, Waited},
     terminal::Terminal,
@@ -68,7 +68,7 @@ impl Child {
         }
         let kept: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let stdin = match &launch.stdin {
-            Input::Null => Some(nowhere().map_err(no_pipes)?),
+            Input::Null => Some(nowhere(OpenOptions::new().read(true)).map_err(no_pipes)?),
             Input::Inherit => None,
             Input::Bytes(bytes) => Some(input::from_bytes(bytes).map_err(no_pipes)?),
         };
@@ -80,9 +80,8 @@ impl Child {
         // a session of its own has no terminal to take
         let terminal = terminal.filter(|_| placement == Placement::Group).and_then(Terminal::to_be_taken);
         let stdio = [&stdin, &to_stdout, &to_stderr].map(|end| end.as_ref().map(AsFd::as_fd));
-        let image = Image { program: &launch.program, args: &launch.args, env, cwd: launch.cwd.as_deref(), stdio };
         // SAFETY: `prepare` makes system calls only; it allocates nothing and takes no lock.
-        let pid = unsafe { spawn(&image, &mut || prepare(placement, terminal, runner, &kept)) };
+        let pid = unsafe { spawn(launch, &env, stdio, &mut || prepare(placement, terminal, runner, &kept)) };
         let pid = pid.map_err(|source| LaunchError::diagnose(launch, source))?;
         Ok(Self { pid, placement, news, stdout, stderr })
     }
@@ -148,7 +147,7 @@ impl Child {
 fn output(wanted: Output) -> io::Result<(Option<Receiver>, Option<OwnedFd>)> {
     match wanted {
         Output::Inherit => Ok((None, None)),
-        Output::Null => Ok((None, Some(nowhere()?))),
+        Output::Null => Ok((None, Some(nowhere(OpenOptions::new().write(true))?))),
         Output::Pipe => {
             let (reader, writer): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC)?;
             sys::enlarge_pipe(writer.as_fd());
@@ -157,8 +156,8 @@ fn output(wanted: Output) -> io::Result<(Option<Receiver>, Option<OwnedFd>)> {
     }
 }
 
-fn nowhere() -> io::Result<OwnedFd> {
-    OpenOptions::new().read(true).write(true).open("/dev/null").map(Into::into)
+fn nowhere(options: &OpenOptions) -> io::Result<OwnedFd> {
+    options.open("/dev/null").map(Into::into)
 }
 
 /// In the child, after stdio and directory are set, before exec.

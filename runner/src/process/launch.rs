@@ -83,6 +83,29 @@ impl Launch {
             descriptors: Vec::new(),
         }
     }
+
+    /// `PATH` of the child, if the program is looked for there.
+    fn search_path(&self) -> Option<&OsStr> {
+        if self.program.as_bytes().contains(&b'/') {
+            return None;
+        }
+        let path = self.env.iter().rev().find(|(name, _)| name == "PATH");
+        // what the C library takes when there is none
+        Some(path.map_or_else(|| OsStr::new("/bin:/usr/bin"), |(_, value)| value))
+    }
+
+    /// The paths to try, in order, from where it starts: as `execvp(3)` does it. Each has a slash.
+    pub(super) fn candidates(&self) -> Vec<PathBuf> {
+        match self.search_path() {
+            None => vec![self.program.clone().into()],
+            Some(_) if self.program.is_empty() => Vec::new(),
+            Some(path) => env::split_paths(path)
+                // an empty one is the directory at hand
+                .map(|directory| if directory.as_os_str().is_empty() { ".".into() } else { directory })
+                .map(|directory: PathBuf| directory.join(&self.program))
+                .collect(),
+        }
+    }
 }
 
 /// Why a program did not start.
@@ -223,40 +246,24 @@ impl LaunchError {
             Some(libc::EAGAIN | libc::ENOMEM) => Self::NoProcess { program, source },
             Some(libc::EMFILE | libc::ENFILE) => Self::Pipes { program, source },
             None if source.kind() == io::ErrorKind::InvalidInput => Self::NulByte { program },
-            _ => {
-                let path = search_path(launch);
-                match (find(launch, path.as_deref()), source.raw_os_error()) {
-                    (Some(file), Some(libc::ENOENT)) => match interpreter(&file) {
-                        Some(interpreter) => Self::InterpreterNotFound { program, interpreter },
-                        None => Self::NotExecutable { program, source },
-                    },
-                    (None, Some(libc::ENOENT | libc::ENOTDIR)) => Self::NotFound { program, path },
-                    _ => Self::NotExecutable { program, source },
-                }
-            }
+            _ => match (find(launch), source.raw_os_error()) {
+                (Some(file), Some(libc::ENOENT)) => match interpreter(&file) {
+                    Some(interpreter) => Self::InterpreterNotFound { program, interpreter },
+                    None => Self::NotExecutable { program, source },
+                },
+                (None, Some(libc::ENOENT | libc::ENOTDIR)) => Self::NotFound { program, path: launch.search_path().map(OsStr::to_owned) },
+                _ => Self::NotExecutable { program, source },
+            },
         }
     }
 }
 
-/// `PATH` of the child, if the program is looked for there.
-fn search_path(launch: &Launch) -> Option<OsString> {
-    if launch.program.as_bytes().contains(&b'/') {
-        return None;
-    }
-    let path = launch.env.iter().rev().find(|(name, _)| name == "PATH");
-    // what the C library takes when there is none
-    Some(path.map_or_else(|| "/bin:/usr/bin".into(), |(_, value)| value.clone()))
-}
-
-fn find(launch: &Launch, path: Option<&OsStr>) -> Option<PathBuf> {
+/// The program's file: the one that is named, or the first of the path that can be executed.
+fn find(launch: &Launch) -> Option<PathBuf> {
     let start = launch.cwd.as_deref().unwrap_or(Path::new(""));
-    match path {
-        None => Some(start.join(&launch.program)).filter(|file| file.exists()),
-        Some(_) if launch.program.is_empty() => None,
-        Some(path) => env::split_paths(path)
-            .map(|directory| start.join(directory).join(&launch.program))
-            .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)),
-    }
+    let is_named = launch.search_path().is_none();
+    let is_program = |file: &PathBuf| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    launch.candidates().iter().map(|file| start.join(file)).find(|file| if is_named { file.exists() } else { is_program(file) })
 }
 
 /// What the file's first line names (`#!`), or its ELF program header: the part of it within the first page, where linkers

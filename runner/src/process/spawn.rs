@@ -11,7 +11,6 @@ use std::{
         fd::{AsRawFd, BorrowedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
     ptr,
 };
 
@@ -21,51 +20,44 @@ use nix::{
     unistd::Pid,
 };
 
+use super::launch::Launch;
+
 /// What the child's few calls need; the pages that are not touched cost nothing. The C library's own searching of interpreters needs a pointer for
 /// each argument besides.
 const STACK: usize = 64 * 1024;
 
-/// What exec is called with.
-pub struct Image<'a> {
-    /// A path, or a name that is looked for in `PATH` of `env`.
-    pub program: &'a OsStr,
-    /// What follows the name in `argv`.
-    pub args: &'a [OsString],
-    /// The whole environment; of two with one name the last counts.
-    pub env: BTreeMap<&'a OsStr, OsString>,
-    /// Where it starts; ours if not said.
-    pub cwd: Option<&'a Path>,
-    /// Its 0, 1 and 2; ours where there is none.
-    pub stdio: [Option<BorrowedFd<'a>>; 3],
-}
-
-/// Starts a program; when this returns, exec has succeeded. `prepare` runs in the child, with its descriptors and its directory in place.
+/// Starts a program with `env` as its whole environment and `stdio` as its 0, 1 and 2, ours where there is none; when this returns, exec has succeeded.
+/// `prepare` runs in the child, with its descriptors and its directory in place.
 ///
 /// # Errors
 /// What clone, `prepare`, or exec answered; `InvalidInput` for a NUL byte.
 ///
 /// # Safety
 /// `prepare` makes system calls only: it must neither allocate nor take a lock nor write to memory that anybody else looks at.
-pub unsafe fn spawn(image: &Image<'_>, prepare: &mut dyn FnMut() -> io::Result<()>) -> io::Result<Pid> {
+pub unsafe fn spawn(
+    launch: &Launch,
+    env: &BTreeMap<&OsStr, OsString>,
+    stdio: [Option<BorrowedFd<'_>>; 3],
+    prepare: &mut dyn FnMut() -> io::Result<()>,
+) -> io::Result<Pid> {
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
-    let candidates = candidates(image).iter().map(|path| text(path)).collect::<io::Result<Vec<_>>>()?;
-    let args =
-        std::iter::once(image.program).chain(image.args.iter().map(OsString::as_os_str)).map(text).collect::<io::Result<Vec<_>>>()?;
-    let env = image.env.iter().map(|(name, value)| {
+    let candidates = launch.candidates().iter().map(|path| text(path.as_os_str())).collect::<io::Result<Vec<_>>>()?;
+    let args = std::iter::once(&launch.program).chain(&launch.args).map(|arg| text(arg)).collect::<io::Result<Vec<_>>>()?;
+    let env = env.iter().map(|(name, value)| {
         let mut line = (*name).to_owned();
         line.push("=");
         line.push(value);
         text(&line)
     });
     let env = env.collect::<io::Result<Vec<_>>>()?;
-    let cwd = image.cwd.map(|directory| text(directory.as_os_str())).transpose()?;
+    let cwd = launch.cwd.as_ref().map(|directory| text(directory.as_os_str())).transpose()?;
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
     let mut child = Child {
         candidates: &candidates,
         argv: &pointers(&args),
         envp: &pointers(&env),
         cwd: cwd.as_ref(),
-        stdio: image.stdio.map(|source| source.map(|source| source.as_raw_fd())),
+        stdio: stdio.map(|source| source.map(|source| source.as_raw_fd())),
         prepare,
         error: 0,
     };
@@ -85,22 +77,6 @@ pub unsafe fn spawn(image: &Image<'_>, prepare: &mut dyn FnMut() -> io::Result<(
     // It ends right after it has said why; a reaper that was quicker is as good.
     let _ = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
     Err(io::Error::from_raw_os_error(error))
-}
-
-/// The paths to try, in order: as `execvp(3)` does it, with the child's own `PATH`.
-fn candidates(image: &Image<'_>) -> Vec<OsString> {
-    let program = image.program;
-    if program.is_empty() {
-        return Vec::new();
-    }
-    if program.as_bytes().contains(&b'/') {
-        return vec![program.to_owned()];
-    }
-    let path = image.env.get(OsStr::new("PATH")).map_or_else(|| OsStr::new("/bin:/usr/bin"), OsString::as_os_str);
-    let directories = path.as_bytes().split(|&byte| byte == b':');
-    // An empty one is the directory at hand, and what is called by name only would be looked for once more.
-    let directories = directories.map(|directory| if directory.is_empty() { b"." } else { directory });
-    directories.map(|directory| Path::new(OsStr::from_bytes(directory)).join(program).into_os_string()).collect()
 }
 
 /// All that the child needs, made before it begins.
@@ -195,33 +171,33 @@ impl Drop for Stack {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::BTreeMap,
-        ffi::{OsStr, OsString},
-        fs,
-        os::unix::fs::PermissionsExt,
-    };
+    use std::{collections::BTreeMap, fs, io, os::unix::fs::PermissionsExt, path::Path};
 
     use nix::{
         libc,
         sys::wait::{WaitStatus, waitpid},
     };
 
-    use super::{Image, spawn};
+    use super::{Launch, spawn};
 
-    fn code(program: &OsStr, args: &[&str], path: &str) -> Result<i32, Option<i32>> {
-        let args: Vec<OsString> = args.iter().map(Into::into).collect();
-        let env = BTreeMap::from([(OsStr::new("PATH"), OsString::from(path))]);
-        let image = Image { program, args: &args, env, cwd: None, stdio: [None; 3] };
-        // SAFETY: it does nothing.
-        let pid = unsafe { spawn(&image, &mut || Ok(())) }.map_err(|error| error.raw_os_error())?;
+    /// The program's code, or the errno with which it did not start.
+    fn code(launch: &Launch, prepare: &mut dyn FnMut() -> io::Result<()>) -> Result<i32, Option<i32>> {
+        let env: BTreeMap<_, _> = launch.env.iter().map(|(name, value)| (name.as_os_str(), value.clone())).collect();
+        // SAFETY: what the tests prepare is nothing, or makes an error of a number.
+        let pid = unsafe { spawn(launch, &env, [None; 3], prepare) }.map_err(|error| error.raw_os_error())?;
         match waitpid(pid, None) {
             Ok(WaitStatus::Exited(_, code)) => Ok(code),
             other => panic!("{other:?}"),
         }
     }
 
-    fn script(path: &std::path::Path, text: &str, mode: u32) {
+    fn run(program: impl AsRef<Path>, args: &[&str], path: &str) -> Result<i32, Option<i32>> {
+        let mut launch = Launch::new(program.as_ref(), args.iter().map(Into::into));
+        launch.env = vec![("PATH".into(), path.into())];
+        code(&launch, &mut || Ok(()))
+    }
+
+    fn script(path: &Path, text: &str, mode: u32) {
         fs::write(path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -231,12 +207,11 @@ mod tests {
         let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         script(&first.path().join("prog"), "#!/bin/sh\nexit 1", 0o644);
         script(&second.path().join("prog"), "#!/bin/sh\nexit $1", 0o755);
-        let path = |directories: &[&str]| directories.join(":");
         let [one, two] = [&first, &second].map(|directory| directory.path().to_str().unwrap());
-        assert_eq!(code(OsStr::new("prog"), &["7"], &path(&["/no/such/directory", one, two])), Ok(7));
-        assert_eq!(code(OsStr::new("prog"), &[], one), Err(Some(libc::EACCES)));
-        assert_eq!(code(OsStr::new("prog"), &[], "/no/such/directory"), Err(Some(libc::ENOENT)));
-        assert_eq!(code(OsStr::new(""), &[], two), Err(Some(libc::ENOENT)));
+        assert_eq!(run("prog", &["7"], &["/no/such/directory", one, two].join(":")), Ok(7));
+        assert_eq!(run("prog", &[], one), Err(Some(libc::EACCES)));
+        assert_eq!(run("prog", &[], "/no/such/directory"), Err(Some(libc::ENOENT)));
+        assert_eq!(run("", &[], two), Err(Some(libc::ENOENT)));
     }
 
     #[test]
@@ -244,16 +219,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("prog");
         script(&path, "exit $#", 0o755);
-        let many = vec!["x"; 200];
-        assert_eq!(code(path.as_os_str(), &many, "/bin"), Ok(200));
+        assert_eq!(run(&path, &["x"; 200], "/bin"), Ok(200));
     }
 
     #[test]
     fn what_cannot_be_started_says_why() {
-        assert_eq!(code(OsStr::new("/no/such/program"), &[], "/bin"), Err(Some(libc::ENOENT)));
-        let image = Image { program: OsStr::new("/bin/true"), args: &[], env: BTreeMap::new(), cwd: None, stdio: [None; 3] };
-        // SAFETY: makes an error of a number.
-        let refused = unsafe { spawn(&image, &mut || Err(std::io::Error::from_raw_os_error(libc::EPERM))) };
-        assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(run("/no/such/program", &[], "/bin"), Err(Some(libc::ENOENT)));
+        let refused = code(&Launch::new("/bin/true", []), &mut || Err(io::Error::from_raw_os_error(libc::EPERM)));
+        assert_eq!(refused, Err(Some(libc::EPERM)));
     }
 }
