@@ -113,6 +113,7 @@ fn read_ask(request: &Value) -> Call {
         stream_usage: true,
         tools: tools.iter().map(|tool| OfferedTool { name: text_of(&tool["name"]), schema: tool["input_schema"].clone() }).collect(),
         rounds: user_messages().filter(|message| has_tool_result(message)).count(),
+        started: None,
         first_prompt: user_messages().next().map(message_text).unwrap_or_default(),
         max_output: request["max_tokens"].as_u64(),
         schema: None,

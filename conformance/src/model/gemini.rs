@@ -117,6 +117,7 @@ fn read_ask(model: &str, stream: bool, request: &Value) -> Call {
         stream_usage: true,
         tools: declarations.map(|tool| OfferedTool { name: text_of(&tool["name"]), schema: schema_of(tool) }).collect(),
         rounds: contents.iter().filter(is_users).filter(|content| has_tool_result(content)).count(),
+        started: None,
         // Gemini CLI says where it runs before it says what is wanted, in a message of its own or in the same one.
         first_prompt: contents.iter().take_while(is_users).map(content_text).collect::<Vec<_>>().join("\n"),
         max_output: request["generationConfig"]["maxOutputTokens"].as_u64(),

@@ -101,6 +101,7 @@ fn read_body(body: &[u8]) -> Call {
         stream_usage: request["stream_options"]["include_usage"] == true,
         tools: tools.iter().map(offered).collect(),
         rounds: rounds(messages),
+        started: None,
         first_prompt: messages.iter().find(|message| message["role"] == "user").map(message_text).unwrap_or_default(),
         max_output: request["max_completion_tokens"].as_u64().or_else(|| request["max_tokens"].as_u64()),
         schema: request["response_format"]["json_schema"].get("schema").cloned(),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::openai;
 use super::protocol::{Answer, Ask, Call, Piece, Protocol, Said, Told, part_size, text_parts};
 use super::scenario::{Fault, Stop, Usage};
-use super::tools::OfferedTool;
+use super::tools::{OfferedTool, START_AND_WAIT};
 
 /// The namespace of tools that have none.
 const PLAIN_NAMESPACE: &str = "functions";
@@ -129,12 +129,14 @@ fn read_ask(request: &Value) -> Call {
     for item in items.iter().filter(|item| item["type"] == "additional_tools" || item["type"] == "tool_search_output") {
         add_tools(&item["tools"], None, &mut tools);
     }
+    let starts = starts(items, &tools);
     Call::Ask(Ask {
         model: text_of(&request["model"]),
         stream: request["stream"] == true,
         stream_usage: true,
         tools,
-        rounds: rounds(items),
+        rounds: rounds(items, &starts),
+        started: started(items, &starts),
         first_prompt,
         max_output: request["max_output_tokens"].as_u64(),
         schema: request["text"]["format"].get("schema").cloned(),
@@ -156,11 +158,29 @@ fn add_tools(list: &Value, namespace: Option<&str>, tools: &mut Vec<OfferedTool>
     }
 }
 
+/// The ids of the calls that started a sub-agent which must then be waited for by its name.
+fn starts<'a>(items: &'a [Value], tools: &[OfferedTool]) -> BTreeSet<&'a str> {
+    let (start, wait) = START_AND_WAIT;
+    if tools.iter().all(|tool| tool.name != wait) {
+        return BTreeSet::new();
+    }
+    let is_start = |item: &&Value| start.split_once('.').is_some_and(|(space, name)| item["namespace"] == space && item["name"] == name);
+    items.iter().filter(is_start).filter_map(|item| item["call_id"].as_str()).collect()
+}
+
+/// The sub-agent whose start is the last that happened.
+fn started(items: &[Value], starts: &BTreeSet<&str>) -> Option<String> {
+    let result = items.last().filter(|item| item["call_id"].as_str().is_some_and(|id| starts.contains(id)))?;
+    let result: Value = serde_json::from_str(result["output"].as_str()?).ok()?;
+    result["agent_id"].as_str().map(str::to_owned)
+}
+
 /// The answers whose calls have results. Which answer a call was in stands in the ids that are given here; an answer that only
-/// searched for a tool is no round, since the agent asks again with what it found.
-fn rounds(items: &[Value]) -> usize {
+/// searched for a tool is no round, since the agent asks again with what it found, and neither is one that only started what
+/// is then waited for.
+fn rounds(items: &[Value], starts: &BTreeSet<&str>) -> usize {
     let results = items.iter().filter(|item| item["type"] == "function_call_output" || item["type"] == "custom_tool_call_output");
-    let ids = results.filter_map(|item| item["call_id"].as_str());
+    let ids = results.filter_map(|item| item["call_id"].as_str()).filter(|id| !starts.contains(id));
     ids.map(|id| id.rsplit_once('_').map_or(id, |(answer, _)| answer)).collect::<BTreeSet<_>>().len()
 }
 
@@ -483,6 +503,22 @@ mod tests {
         ]});
         let Call::Ask(ask) = read_ask(&request) else { panic!("not an ask") };
         assert_eq!((ask.rounds, ask.first_prompt.as_str(), ask.max_output), (2, "about this place\ndo it", Some(9)));
+    }
+
+    #[test]
+    fn a_sub_agent_that_must_be_waited_for_is_told_and_its_start_is_no_round() {
+        let tools = json!([{"type": "namespace", "name": "multi_agent_v1", "tools": [{"name": "spawn_agent"}, {"name": "wait_agent"}]}]);
+        let call = |id: &str, name: &str| json!({"type": "function_call", "call_id": id, "namespace": "multi_agent_v1", "name": name});
+        let output = |id: &str, output: &str| json!({"type": "function_call_output", "call_id": id, "output": output});
+        let start = [call("call_a_0_0", "spawn_agent"), output("call_a_0_0", r#"{"agent_id":"it","nickname":"Hooke"}"#)];
+        let wait = [call("call_a_1_0", "wait_agent"), output("call_a_1_0", r#"{"status":{}}"#)];
+        let read = |tools: &Value, input: &[Value]| {
+            let Call::Ask(ask) = read_ask(&json!({"model": "m", "tools": tools, "input": input})) else { panic!("not an ask") };
+            (ask.rounds, ask.started)
+        };
+        assert_eq!(read(&tools, &start), (0, Some("it".into())));
+        assert_eq!(read(&tools, &[start.clone(), wait].concat()), (1, None));
+        assert_eq!(read(&json!([]), &start), (1, None), "where nothing can wait");
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct Ask {
     pub tools: Vec<OfferedTool>,
     /// How many rounds of tool calls it carries the results of.
     pub rounds: usize,
+    /// The id of the sub-agent that was just started, where the agent goes on beside it unless it waits for that id.
+    pub started: Option<String>,
     /// The text of the conversation's first user message.
     pub first_prompt: String,
     /// The output limit that it sets.

@@ -201,7 +201,7 @@ fn say(block: &Block, ask: &Ask, values: &BTreeMap<String, String>) -> Result<Ve
         Block::Text(text) => return Ok(vec![Said::Text(filled(text))]),
         Block::Thinking(text) => return Ok(vec![Said::Thinking(filled(text))]),
         Block::Shell(command) => (tools::shell_call(&ask.tools, &filled(command)).into_iter().collect(), "for shell commands".into()),
-        Block::Subagent(prompt) => (tools::subagent_call(&ask.tools, &filled(prompt)), "for sub-agents".into()),
+        Block::Subagent(prompt) => (tools::subagent_call(&ask.tools, ask.started.as_deref(), &filled(prompt)), "for sub-agents".into()),
         Block::Tool(call) => {
             let name = filled(&call.name);
             let input = template::fill_value(&call.input, values);

@@ -42,7 +42,10 @@ const SHELLS: &[(&str, ShellInput)] = &[
 ];
 
 /// Tools that start a sub-agent: Claude Code (two names), OpenCode, Gemini CLI, Codex (two names).
-const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent", "collaboration.spawn_agent", "multi_agent_v1.spawn_agent"];
+const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent", "collaboration.spawn_agent", START_AND_WAIT.0];
+
+/// How some versions of Codex start a sub-agent, and how they wait for it, by the id that the start has told.
+pub const START_AND_WAIT: (&str, &str) = ("multi_agent_v1.spawn_agent", "multi_agent_v1.wait_agent");
 
 /// Codex' tool of newer models: JavaScript, in which all other tools are functions of `tools`. It takes text, so it has no schema.
 const CODE: &str = "exec";
@@ -75,8 +78,12 @@ pub fn shell_call(offered: &[OfferedTool], command: &str) -> Option<Chosen> {
     })
 }
 
-/// The calls that give `prompt` to a sub-agent and wait for it; none if no tool for it is offered.
-pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Vec<Chosen> {
+/// The calls that give `prompt` to a sub-agent and wait for it; none if no tool for it is offered. What is already `started` is
+/// waited for.
+pub fn subagent_call(offered: &[OfferedTool], started: Option<&str>, prompt: &str) -> Vec<Chosen> {
+    if let Some(id) = started {
+        return vec![Chosen { name: START_AND_WAIT.1.into(), input: json!({"targets": [id]}) }];
+    }
     let Some(name) = SUBAGENTS.iter().find(|name| offered.iter().any(|tool| tool.name == **name)) else {
         return Vec::new();
     };
@@ -87,7 +94,7 @@ pub fn subagent_call(offered: &[OfferedTool], prompt: &str) -> Vec<Chosen> {
             calls.push(Chosen { name: "collaboration.wait_agent".into(), input: json!({}) });
             json!({"task_name": "scripted_task", "message": prompt, "fork_turns": "none"})
         }
-        "multi_agent_v1.spawn_agent" => json!({"message": prompt}),
+        name if name == START_AND_WAIT.0 => json!({"message": prompt}),
         "invoke_agent" => json!({"agent_name": "generalist", "prompt": prompt}),
         "task" => {
             json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general"})
