@@ -1,9 +1,11 @@
 //! What `check` and `reproduce` have in common: running scenarios, with progress.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
+use tempfile::TempDir;
 
 use super::error::CommandError;
 use super::interrupt::{self, Interruptible};
@@ -37,6 +39,21 @@ pub fn can_start_the_suite(subject: &Subject) -> Result<(), CommandError> {
     }
 }
 
+/// A directory for what the scenarios need, which is gone with the first, and how they are run there.
+pub fn workplace(at_once: usize, patience: Duration) -> Result<(TempDir, GatherOptions), CommandError> {
+    let work = tempfile::Builder::new().prefix("agent-conformance-").tempdir();
+    let work = work.map_err(no_directory)?;
+    let program = std::env::current_exe();
+    let program = program.map_err(|source| CommandError::File { what: "find", path: "/proc/self/exe".into(), source, given: false })?;
+    let options = GatherOptions { work: work.path().to_owned(), program, at_once, patience };
+    Ok((work, options))
+}
+
+/// That the directory for temporary files is no good.
+pub fn no_directory(source: io::Error) -> CommandError {
+    CommandError::File { what: "make a directory in", path: std::env::temp_dir(), source, given: false }
+}
+
 /// Runs scenarios with an image.
 pub fn gather(
     arguments: &GatheringArguments,
@@ -47,18 +64,9 @@ pub fn gather(
     if !scenarios.is_empty() {
         can_start_the_suite(subject)?;
     }
-    let work = tempfile::Builder::new().prefix("agent-conformance-").tempdir();
-    let work =
-        work.map_err(|source| CommandError::File { what: "make a directory in", path: std::env::temp_dir(), source, given: false })?;
-    let program = std::env::current_exe();
-    let program = program.map_err(|source| CommandError::File { what: "find", path: "/proc/self/exe".into(), source, given: false })?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let options = GatherOptions {
-        work: work.path().to_owned(),
-        program,
-        at_once: arguments.jobs.map_or(processors.min(MOST_AT_ONCE), usize::from),
-        patience: arguments.timeout,
-    };
+    let at_once = arguments.jobs.map_or(processors.min(MOST_AT_ONCE), usize::from);
+    let (_work, options) = workplace(at_once, arguments.timeout)?;
     let progress = ProgressLine::new();
     interrupt::watch();
     let engine = Interruptible(engine);

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::error::CommandError;
-use super::gathering::can_start_the_suite;
+use super::gathering::{can_start_the_suite, no_directory, workplace};
 use super::{interrupt, output};
 use crate::suite::engine::{Engine, Typed};
 use crate::suite::fake::RECORDS;
 use crate::suite::report::text::{shell_word, tame};
 use crate::suite::scenario::stage::TERMINATION;
-use crate::suite::scenario::{self, Act, GatherOptions, Scenario, Stage, Unfit};
+use crate::suite::scenario::{self, Act, Scenario, Stage, Unfit};
 
 /// How often it is looked whether a signal has come.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -21,14 +21,10 @@ pub fn hold(engine: &dyn Engine, scenarios: &[&str]) -> Result<(), CommandError>
     if !scenarios.is_empty() {
         can_start_the_suite(&subject)?;
     }
-    let in_directory = |source| CommandError::File { what: "make a directory in", path: std::env::temp_dir(), source, given: false };
-    let work = tempfile::Builder::new().prefix("agent-conformance-").tempdir().map_err(in_directory)?;
+    let (work, options) = workplace(1, Duration::MAX)?;
     // The image may run as another user, who has to come through.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(work.path(), open).map_err(in_directory)?;
-    let program = std::env::current_exe();
-    let program = program.map_err(|source| CommandError::File { what: "find", path: "/proc/self/exe".into(), source, given: false })?;
-    let options = GatherOptions { work: work.path().to_owned(), program, at_once: 1, patience: Duration::MAX };
+    std::fs::set_permissions(work.path(), open).map_err(no_directory)?;
     interrupt::watch();
     let mut stages: Vec<Stage> = Vec::new();
     for scenario in scenarios.iter().filter_map(|name| scenario::find(name)) {
@@ -37,7 +33,7 @@ pub fn hold(engine: &dyn Engine, scenarios: &[&str]) -> Result<(), CommandError>
             Ok(stage) => {
                 let name = format!("agent-conformance-{}", scenario.name);
                 let place = stage.dir.join("engine");
-                std::fs::create_dir_all(&place).map_err(in_directory)?;
+                std::fs::create_dir_all(&place).map_err(no_directory)?;
                 text += &match engine.typed(&stage.start, &name, &place)? {
                     Some(typed) => commands(scenario, &stage, &typed),
                     None => format!("  The engine `{}` has no command line; `--run` plays it.\n", engine.name()),

@@ -143,8 +143,15 @@ impl Case {
             stdout.extend_from_slice(&buffer[..length]);
         }
         let whom = if self.as_pid_1.get() { only_child(child.id()) } else { child.id() };
+        // Without a namespace nobody ends the agent of a runner that was killed.
+        let is_orphaned = signal == Signal::SIGKILL && !self.as_pid_1.get();
+        let orphan = is_orphaned.then(|| only_child(whom));
         kill(Pid::from_raw(whom.cast_signed()), signal).unwrap();
-        self.end(child, stdout)
+        let ended = self.end(child, stdout);
+        if let Some(orphan) = orphan {
+            kill(Pid::from_raw(orphan.cast_signed()), Signal::SIGKILL).unwrap();
+        }
+        ended
     }
 
     fn end(&self, child: Child, mut stdout: Vec<u8>) -> Ended {
@@ -160,7 +167,7 @@ impl Case {
     }
 }
 
-/// What `unshare` has started: PID 1 of the namespace.
+/// What a process has started: of `unshare`, PID 1 of the namespace; of the runner, the agent.
 fn only_child(parent: u32) -> u32 {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
     children.trim().parse().unwrap()

@@ -88,6 +88,8 @@ impl Exec {
         if let (Ok(path), false) = (env::var("PATH"), start.env.contains_key("PATH")) {
             process.env.insert("PATH".to_owned(), path);
         }
+        // A killed runner leaves what it had there.
+        process.env.entry("TMPDIR".to_owned()).or_insert_with(|| home.clone());
         // an image's directories are seldom there on the host
         let cwd = Path::new(&self.subject.config.working_dir);
         let cwd = if cwd.is_absolute() && cwd.is_dir() { cwd.to_owned() } else { PathBuf::from(home) };
