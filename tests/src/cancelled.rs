@@ -45,13 +45,13 @@ pub fn in_tool(run: &AgentRun, signal: Signal) -> Ended {
     let started = run.scene.start();
     let tool = tool(run);
     // In a namespace the number is another one; there as here nobody with the run's environment is left.
-    let is_running = || run.scene.place() == Place::Plain && is_alive(tool);
-    assert_eq!(is_running(), run.scene.place() == Place::Plain);
+    let tool = (run.scene.place() == Place::Plain).then_some(tool);
+    assert!(tool.is_none_or(is_alive));
     started.signal(signal);
     let ended = started.finish();
     assert_cancelled(run, &ended, signal);
     // The CLIs leave it alive; the runner does not.
-    assert!(!is_running(), "{ended}");
+    assert!(!tool.is_some_and(is_alive), "{ended}");
     ended
 }
 

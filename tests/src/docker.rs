@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::containers::podman;
+use crate::runs::wait_until;
 use crate::skip::skip;
 
 /// The service. It ends when this is dropped.
@@ -27,22 +29,25 @@ impl Service {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let socket = format!("unix://{}", directory.path().join("engine.sock").display());
-        let mut service = podman(&["system", "service", "--time", "0", &socket]);
+        let mut service = podman(&["system", "service", "--time", "0", &format!("unix://{}", socket(&directory).display())]);
         let process = service.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut service = Self { directory, process };
-        while UnixStream::connect(service.directory.path().join("engine.sock")).is_err() {
+        wait_until("the service to listen", || {
             assert_eq!(service.process.try_wait().unwrap(), None, "the service has ended");
-            std::thread::yield_now();
-        }
+            UnixStream::connect(socket(&service.directory)).is_ok()
+        });
         Some(service)
     }
 
     /// The value of `DOCKER_HOST` for whoever is to find it.
     #[must_use]
     pub fn host(&self) -> String {
-        format!("unix://{}", self.directory.path().join("engine.sock").display())
+        format!("unix://{}", socket(&self.directory).display())
     }
+}
+
+fn socket(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("engine.sock")
 }
 
 impl Drop for Service {

@@ -12,6 +12,19 @@ use crate::http_mcp::HttpMcp;
 use crate::probe;
 use crate::stage::{KEY, Stage, described, questions};
 
+/// The model calls a tool of a stdio server and one of an HTTP server, and then what is asked `besides`.
+///
+/// # Panics
+/// `besides` is not what a scenario's answers consist of.
+#[must_use]
+pub fn two_servers(besides: &[Value]) -> Scenario {
+    let servers =
+        [json!({"mcp": {"tool": "echo", "input": {"text": "by stdio"}}}), json!({"mcp": {"tool": "weather", "input": {"text": "here"}}})];
+    let contents = servers.iter().chain(besides).cloned().chain([json!({"text": "Done."})]);
+    let turns: Vec<Value> = contents.map(|content| json!({"reply": {"content": [content], "usage": {"input": 10, "output": 5}}})).collect();
+    Scenario::from_json(&json!({"name": "two-servers", "turns": turns}).to_string()).unwrap()
+}
+
 /// A task with a prompt of 200 KiB that begins like an option, instructions, a plugin's skill and sub-agent, a model, an effort, and an
 /// MCP server of each kind, on a repository that has instructions of its own.
 #[derive(Debug)]
@@ -28,13 +41,7 @@ impl Everything {
     /// For a CLI of any version, which finds the repository's instructions in this file.
     #[must_use]
     pub fn of(cli: &Cli, instructions: &str, model: &str, effort: &str) -> Self {
-        let turn = |content: Value| json!({"reply": {"content": [content], "usage": {"input": 10, "output": 5}}});
-        let scenario = json!({"name": "two-servers", "turns": [
-            turn(json!({"mcp": {"tool": "echo", "input": {"text": "by stdio"}}})),
-            turn(json!({"mcp": {"tool": "weather", "input": {"text": "here"}}})),
-            turn(json!({"text": "Done."})),
-        ]});
-        let scripted = ScriptedModel::start(Scenario::from_json(&scenario.to_string()).unwrap()).unwrap();
+        let scripted = ScriptedModel::start(two_servers(&[])).unwrap();
         let (stage, server) = (Stage::of(cli, &scripted), HttpMcp::start());
         stage.file(instructions, "REPOSITORY-SAYS\n");
         stage.other_file("plugins/kit/skills/sew/SKILL.md", &described("sew", "PLUGIN-SKILL"));

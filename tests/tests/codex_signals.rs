@@ -55,12 +55,12 @@ fn sigint_while_a_tool_runs_ends_the_tool_too() {
     signal_in_tool(Place::Plain, Signal::SIGINT);
 }
 
-/// Runs into a limit.
 #[test]
 fn older_versions_are_cancelled_too() {
     cancelled::with_older("codex", matrix::cell);
 }
 
+/// Runs into a limit.
 fn limit(scenario: &str, variable: &str, value: &str) -> Option<(AgentRun, Ended)> {
     let run = AgentRun::of("codex", scenario)?.with(variable, value);
     let ended = run.scene.run();

@@ -60,9 +60,12 @@ fn the_same_sources_give_the_same_layers() {
     let layers = |image: &str| podman_ok(&["image", "inspect", "--format", "{{.RootFS.Layers}}", image]);
     let packages = |image: &str| podman_ok(&["run", "--rm", "--entrypoint", "dpkg-query", image, "--show"]);
     let anew = rebuilt("base", "localhost/agent-runner-tests-anew");
-    let first = if packages(&image) == packages(&anew) { image } else { rebuilt("base", "localhost/agent-runner-tests-anew-2") };
-    assert_eq!(layers(&first), layers(&anew));
-    podman_ok(&["rmi", &anew]);
+    // What Debian has brought since the tests' image was built is no fault of the sources.
+    let again = (packages(&image) != packages(&anew)).then(|| rebuilt("base", "localhost/agent-runner-tests-anew-2"));
+    assert_eq!(layers(again.as_deref().unwrap_or(&image)), layers(&anew));
+    for made in again.iter().chain([&anew]) {
+        podman_ok(&["rmi", made]);
+    }
 }
 
 /// Git was taken out of its package without perl: what an agent does with it still works, by https too.

@@ -1,7 +1,5 @@
 //! Where a runner must work: as any user, on a root file system that is read-only, and in an image with nothing in it.
 
-use std::fs;
-
 use agent_tests::{
     probe,
     sandbox::{namespaces_work, sandbox},
@@ -16,13 +14,7 @@ fn as_any_user_on_a_read_only_root_without_a_shell() {
     }
     let root = tempfile::tempdir_in("/var/tmp").unwrap();
     let root = root.path().to_str().unwrap();
-    let passable = probe::runner().ancestors().all(|directory| {
-        fs::metadata(directory).is_ok_and(|found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o005 == 0o005)
-    });
     for user in ["0", "1000", "1879048191"] {
-        if user != "0" && !passable {
-            return skip("the build directory is closed to other users, so only root was tried");
-        }
         let mut command = sandbox(&["--user", user, "--read-only", "--bare", root], probe::runner());
         let output = probe::output(command.args(["exec", "--"]).arg(probe::program("init_probe")).arg("state").current_dir("/"));
         let text = String::from_utf8_lossy(&output.stdout);

@@ -7,6 +7,7 @@ use agent_tests::http_mcp::HttpMcp;
 use agent_tests::kelos::{KINDS, Kind, Pod};
 use agent_tests::probe;
 use agent_tests::runs::{Counted, KEY, PATIENCE};
+use agent_tests::told::two_servers;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -91,12 +92,8 @@ fn a_failed_turn_is_no_success_whatever_the_cli_says_by_its_code() {
 
 #[test]
 fn the_servers_of_the_task_are_called_with_their_variables_and_headers() {
-    let turn = |content: Value| json!({"reply": {"content": [content], "usage": {"input": 10, "output": 5}}});
-    let turns =
-        [json!({"mcp": {"tool": "echo", "input": {"text": "by stdio"}}}), json!({"mcp": {"tool": "weather"}}), json!({"text": "Done."})];
-    let scenario = json!({"name": "two-servers", "turns": turns.map(turn)}).to_string();
     for kind in KINDS {
-        one(kind, Scenario::from_json(&scenario).unwrap(), |kind, pod, model| {
+        one(kind, two_servers(&[]), |kind, pod, model| {
             let (server, log) = (HttpMcp::start(), pod.path("home/mcp-log"));
             let servers = json!({"mcpServers": {
                 "probe": {"command": probe::program("echo-mcp"), "env": {"ECHO_MCP_LOG": log, "OF_THE_TASK": "x"}},

@@ -9,7 +9,7 @@ use agent_tests::http_mcp::HttpMcp;
 use agent_tests::probe;
 use agent_tests::runs::Counted;
 use agent_tests::stage::{KEY, Stage, described, offers, questions, spy};
-use agent_tests::told::Everything;
+use agent_tests::told::{Everything, two_servers};
 use serde_json::{Value, json};
 
 fn model(scenario: &str) -> ScriptedModel {
@@ -79,14 +79,7 @@ fn instructions_skills_and_sub_agents_of_task_and_repository_are_in_the_first_qu
 
 #[test]
 fn mcp_tools_are_listed_and_called_with_their_variables_and_headers_and_without_the_key() {
-    let usage = json!({"input": 10, "output": 5});
-    let scenario = json!({"name": "two-servers", "turns": [
-        {"reply": {"content": [{"mcp": {"tool": "echo", "input": {"text": "hello"}}}], "usage": usage}},
-        {"reply": {"content": [{"mcp": {"tool": "weather", "input": {"text": "here"}}}], "usage": usage}},
-        {"reply": {"content": [{"shell": spy("shell")}], "usage": usage}},
-        {"reply": {"content": [{"text": "Done."}], "usage": usage}},
-    ]});
-    let model = ScriptedModel::start(Scenario::from_json(&scenario.to_string()).unwrap()).unwrap();
+    let model = ScriptedModel::start(two_servers(&[json!({"shell": spy("shell")})])).unwrap();
     let Some(stage) = stage(&model) else { return };
     let (server, log) = (HttpMcp::start(), stage.path("home/mcp-log"));
     let servers = json!({"mcpServers": {
@@ -99,7 +92,7 @@ fn mcp_tools_are_listed_and_called_with_their_variables_and_headers_and_without_
     for tool in ["probe_echo", "sky_weather"] {
         assert!(offers(&questions[0], tool), "{:?}", questions[0].tools);
     }
-    assert!(questions[1].mentions("echo: hello") && questions[2].mentions("it rains by http"));
+    assert!(questions[1].mentions("echo: by stdio") && questions[2].mentions("it rains by http"));
     assert!(questions.iter().all(|question| question.saw_key(KEY)));
     let log = std::fs::read_to_string(log).unwrap();
     let environment: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
