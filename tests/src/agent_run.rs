@@ -45,6 +45,8 @@ impl AgentRun {
         let scene = Scene::of(origin.clone(), cli.agent, &cli.program, &model.base_url());
         // The CLIs themselves repeat for minutes.
         let scene = scene.with(clis::key_variable(cli.agent), KEY).with("AGENT_MAX_RETRIES", "1");
+        // On a busy machine some take seconds to end after their last word; what they end with is looked at.
+        let scene = scene.with("AGENT_LINGER", "60s");
         let scene = clis::shortcuts(cli.agent).into_iter().fold(scene, |scene, (name, file)| scene.with(name, file));
         Self { model, scene }
     }

@@ -38,6 +38,8 @@ pub fn judge(ended: &Ended, stream: &Stream, stopped_before_end: bool) -> Verdic
         (Some(false), _, 0) if broken("stream-speaks-first") => Verdict::new(Reason::Completed, "the agent exited with code 0"),
         (Some(true), ..) if broken("success") => Verdict { own_code: 1, message: own_words("the agent is done"), ..code },
         (Some(true), ..) => Verdict::new(Reason::Completed, own_words("the agent is done")),
+        // Whoever was stopped after it had said so has a code that tells of that.
+        (Some(false), ..) if ended.stop.is_some() => Verdict::new(Reason::AgentFailed, own_words("the agent says that it failed")),
         (Some(false), ..) => Verdict { message: own_words("the agent says that it failed"), ..code },
         (None, Some(signal), _) => {
             let reason = if broken("agent-killed") { Reason::AgentFailed } else { Reason::Killed };

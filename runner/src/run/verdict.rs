@@ -37,19 +37,35 @@ pub struct Verdict {
     pub origin: Origin,
     /// The signal, if one decided it.
     pub signal: Option<i32>,
-    /// Whether the process's own code is the runner's, whatever the reason says.
-    pub own_code: bool,
+    /// What the process's own code counts for.
+    pub own_code: OwnCode,
+}
+
+/// What the process's own code counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnCode {
+    /// What the reason says.
+    ByReason,
+    /// It is the runner's, whatever the reason says.
+    Always,
+    /// Nothing: the process was ended when it had said everything, so its code tells of that.
+    Never,
 }
 
 impl Verdict {
     fn new(reason: Reason, origin: Origin, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), origin, signal: None, own_code: false }
+        Self { reason, message: message.into(), origin, signal: None, own_code: OwnCode::ByReason }
     }
 
     /// The runner's exit code.
     #[must_use]
     pub fn exit_code(&self, process: ProcessEnd) -> u8 {
-        if self.own_code { process.code() } else { self.reason.code_rule().exit_code(Some(process.code()), self.signal) }
+        let by_reason = |code| self.reason.code_rule().exit_code(code, self.signal);
+        match self.own_code {
+            OwnCode::ByReason => by_reason(Some(process.code())),
+            OwnCode::Always => process.code(),
+            OwnCode::Never => by_reason(None),
+        }
     }
 }
 
@@ -75,7 +91,8 @@ pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limit
         Stop::Signal(signal) => {
             let name = nix::sys::signal::Signal::try_from(signal).map_or("a signal", nix::sys::signal::Signal::as_str);
             let cancelled = Verdict::new(Reason::Cancelled, Origin::Signal, format!("ended by {name}"));
-            Verdict { signal: Some(signal), own_code: evidence.by_hand, ..cancelled }
+            let own_code = if evidence.by_hand { OwnCode::Always } else { OwnCode::ByReason };
+            Verdict { signal: Some(signal), own_code, ..cancelled }
         }
         Stop::Deadline => {
             let limit = limits.timeout.unwrap_or_default();
@@ -108,11 +125,15 @@ fn on_its_own(finding: Finding, evidence: &Evidence<'_>) -> Verdict {
     if evidence.out_of_memory && unexplained {
         return Verdict::new(Reason::OutOfMemory, Origin::Agent, "the kernel ended a process of the agent because memory ran out");
     }
+    let verdict = Verdict::new(finding.reason, Origin::Agent, finding.message);
+    if evidence.stop.is_some() {
+        return Verdict { own_code: OwnCode::Never, ..verdict };
+    }
     let signal = match (finding.reason, evidence.process) {
         (Reason::Killed | Reason::AgentFailed, ProcessEnd::Signaled(signal)) => Some(signal),
         _ => None,
     };
-    Verdict { signal, ..Verdict::new(finding.reason, Origin::Agent, finding.message) }
+    Verdict { signal, ..verdict }
 }
 
 fn by_exit_code(evidence: &Evidence<'_>) -> Verdict {
@@ -144,6 +165,7 @@ fn with_last_error(message: String, stream: &StreamSummary) -> String {
 #[cfg(test)]
 mod tests {
     use agent_sdk::agent::{StreamEnd, StreamError};
+    use agent_sdk::agents::native::Native;
 
     use super::*;
 
@@ -183,6 +205,23 @@ mod tests {
         assert_eq!(verdict.reason, Reason::Completed);
         let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(15)), ..evidence(&StreamSummary::default()) }, &Limits::default());
         assert_eq!((verdict.reason, verdict.exit_code(ProcessEnd::Signaled(15))), (Reason::Cancelled, 143));
+    }
+
+    #[test]
+    fn the_code_of_an_agent_that_was_helped_out_of_the_door_tells_nothing() {
+        for reason in [Reason::RequestRejected, Reason::AgentFailed] {
+            let end = StreamEnd { succeeded: false, reason: Some(reason), message: None };
+            let failed = StreamSummary { end: Some(end), ..StreamSummary::default() };
+            let code = |stop, process| {
+                let verdict = decide(Some(&Native), &Evidence { stop, process, ..evidence(&failed) }, &Limits::default());
+                assert_eq!(verdict.reason, reason);
+                (verdict.exit_code(process), verdict.signal)
+            };
+            assert_eq!(code(None, ProcessEnd::Exited(3)), (3, None));
+            for stop in [Stop::Linger, Stop::Signal(15)] {
+                assert_eq!(code(Some(stop), ProcessEnd::Signaled(15)), (1, None), "143 would be read as: try again");
+            }
+        }
     }
 
     #[test]
