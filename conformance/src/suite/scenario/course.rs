@@ -32,16 +32,19 @@ const LIST_LIMIT: usize = 100;
 pub(super) fn play(scenario: &Scenario, mut stage: Stage, engine: &dyn Engine, patience: Duration) -> Run {
     let mut facts = RunFacts { env: stage.start.env.clone(), known: std::mem::take(&mut stage.known), ..RunFacts::default() };
     let begun = Instant::now();
+    let mut told = None;
     match run(scenario, &stage, engine, begun + patience) {
-        Ok((ended, signalled)) => {
-            facts.ended = ended;
-            facts.after_signal_ms = signalled.map(|at| milliseconds(at.elapsed()));
+        Ok(course) => {
+            facts.ended = course.ended;
+            facts.after_signal_ms = course.signalled.map(|at| milliseconds(at.elapsed()));
+            told = course.told;
         }
         Err(error) => facts.fault = Some(chain(&error)),
     }
     facts.duration_ms = milliseconds(begun.elapsed());
     let agent =
         stage.start.mounts.iter().find(|mount| mount.host.ends_with(fake::AGENT)).map(|mount| mount.container.display().to_string());
+    facts.records = told.unwrap_or_else(|| records(&stage.dir));
     let mut run = gather(stage, facts);
     if let Some(why) = agent.and_then(|agent| too_new_for_the_image(&run.stderr, &agent)) {
         run.facts.fault = Some(why);
@@ -76,14 +79,40 @@ enum CourseError {
     Stage(#[from] io::Error),
 }
 
-/// How the image ended, and when the last signal was sent.
-fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, mut until: Instant) -> Result<(Ended, Option<Instant>), CourseError> {
+/// How an image went through its scenario.
+struct Course {
+    ended: Ended,
+    /// When the last signal was sent.
+    signalled: Option<Instant>,
+    /// What the suite's programs had written down when the suite's patience was over. What comes after is told by a container that is being
+    /// killed: its first process is gone and has closed the agent's stdin, and the agent is still there to see that.
+    told: Option<Vec<AgentRecord>>,
+}
+
+/// Starts the image, follows the course, and kills what does not end.
+fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, until: Instant) -> Result<Course, CourseError> {
     stage.finish()?;
     for path in [&stage.start.stdout, &stage.start.stderr] {
         File::create(path)?;
     }
     let mut container = engine.start(&stage.start)?;
     let mut signalled = None;
+    let ended = follow(scenario, stage, container.as_mut(), until, &mut signalled)?;
+    let told = (ended == Ended::OutOfPatience).then(|| records(&stage.dir));
+    if told.is_some() {
+        container.kill()?;
+    }
+    Ok(Course { ended, signalled, told })
+}
+
+/// Does what the course says, and waits for the end; who is [`Ended::OutOfPatience`] is still there.
+fn follow(
+    scenario: &Scenario,
+    stage: &Stage,
+    container: &mut dyn Container,
+    mut until: Instant,
+    signalled: &mut Option<Instant>,
+) -> Result<Ended, CourseError> {
     for act in scenario.course {
         let ready: &dyn Fn() -> bool = match act {
             Act::AwaitMark(name) => &|| records(&stage.dir).iter().any(|record| is_mark(record, name)),
@@ -92,27 +121,21 @@ fn run(scenario: &Scenario, stage: &Stage, engine: &dyn Engine, mut until: Insta
             Act::Send(signal) => {
                 container.signal(*signal)?;
                 let now = Instant::now();
-                signalled = Some(now);
+                *signalled = Some(now);
                 until = until.min(now + SIGNAL_PATIENCE);
                 continue;
             }
             Act::Kill => {
                 container.kill()?;
                 let _ = container.wait(until.saturating_duration_since(Instant::now()))?;
-                return Ok((Ended::Killed, signalled));
+                return Ok(Ended::Killed);
             }
         };
-        if let Some(ended) = await_ready(container.as_mut(), ready, until)? {
-            return Ok((ended, signalled));
+        if let Some(ended) = await_ready(container, ready, until)? {
+            return Ok(ended);
         }
     }
-    match container.wait(until.saturating_duration_since(Instant::now()))? {
-        Some(ended) => Ok((ended, signalled)),
-        None => {
-            container.kill()?;
-            Ok((Ended::OutOfPatience, signalled))
-        }
-    }
+    Ok(container.wait(until.saturating_duration_since(Instant::now()))?.unwrap_or(Ended::OutOfPatience))
 }
 
 fn is_mark(record: &AgentRecord, wanted: &str) -> bool {
@@ -126,7 +149,6 @@ fn await_ready(container: &mut dyn Container, ready: &dyn Fn() -> bool, until: I
             return Ok(Some(ended));
         }
         if Instant::now() >= until {
-            container.kill()?;
             return Ok(Some(Ended::OutOfPatience));
         }
     }
@@ -136,7 +158,6 @@ fn await_ready(container: &mut dyn Container, ready: &dyn Fn() -> bool, until: I
 /// Gathers what is left.
 fn gather(stage: Stage, mut facts: RunFacts) -> Run {
     let dir = &stage.dir;
-    facts.records = records(dir);
     facts.git = stage.git.as_ref().map(|server| server.requests()).unwrap_or_default();
     facts.mcp = stage.mcp.as_ref().map(|server| server.requests()).unwrap_or_default();
     if let Some(model) = &stage.model {
@@ -252,7 +273,82 @@ fn entries(dir: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::too_new_for_the_image;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use nix::sys::signal::Signal;
+
+    use super::{play, too_new_for_the_image};
+    use crate::suite::engine::{Container, Engine, EngineError, Start};
+    use crate::suite::evidence::{Ability, AgentEvent, Ended};
+    use crate::suite::fake::RECORDS;
+    use crate::suite::scenario::stage::Stage;
+    use crate::suite::scenario::{Act, Scenario};
+    use crate::suite::subject::Subject;
+
+    /// A container that never ends, and whose agent sees a mark at its start and the end of its stdin when it is killed.
+    #[derive(Debug)]
+    struct Endless(PathBuf);
+
+    impl Endless {
+        fn write_down(&self, event: &str) {
+            let mut file = OpenOptions::new().append(true).open(&self.0).unwrap();
+            file.write_all(format!("{{\"role\":\"agent\",\"pid\":1,\"atMs\":1,{event}}}\n").as_bytes()).unwrap();
+        }
+    }
+
+    impl Engine for Endless {
+        fn name(&self) -> &'static str {
+            "endless"
+        }
+        fn abilities(&self) -> BTreeSet<Ability> {
+            BTreeSet::new()
+        }
+        fn inspect(&self) -> Result<Subject, EngineError> {
+            Ok(Subject::default())
+        }
+        fn start(&self, _: &Start) -> Result<Box<dyn Container>, EngineError> {
+            self.write_down(r#""event":"mark","name":"here""#);
+            Ok(Box::new(Self(self.0.clone())))
+        }
+    }
+
+    impl Container for Endless {
+        fn signal(&mut self, _: Signal) -> Result<(), EngineError> {
+            Ok(())
+        }
+        fn kill(&mut self) -> Result<(), EngineError> {
+            self.write_down(r#""event":"stdin-ended","bytes":8"#);
+            Ok(())
+        }
+        fn wait(&mut self, _: Duration) -> Result<Option<Ended>, EngineError> {
+            Ok(None)
+        }
+    }
+
+    /// What the agent saw of a scenario with this course.
+    fn seen(course: &'static [Act]) -> (Ended, Vec<AgentEvent>) {
+        let work = tempfile::tempdir().unwrap();
+        let engine = Endless(work.path().join(RECORDS));
+        let stage = Stage::new(work.path(), &std::env::current_exe().unwrap(), &engine, &Subject::default(), &BTreeMap::new());
+        let scenario = Scenario { name: "endless", about: "it never ends", needs: &[], prepare: |_| Ok(()), course };
+        let run = play(&scenario, stage.unwrap(), &engine, Duration::ZERO);
+        assert_eq!(run.facts.fault, None);
+        (run.facts.ended, run.facts.records.into_iter().map(|record| record.event).collect())
+    }
+
+    #[test]
+    fn what_a_container_tells_while_patience_kills_it_does_not_count() {
+        let mark = || AgentEvent::Mark { name: "here".into() };
+        for course in [&[][..], &[Act::AwaitMark("here")], &[Act::AwaitMark("never")]] {
+            assert_eq!(seen(course), (Ended::OutOfPatience, vec![mark()]), "{course:?}");
+        }
+        let stdin_ended = AgentEvent::StdinEnded { bytes: 8, prompt: None };
+        assert_eq!(seen(&[Act::Kill]), (Ended::Killed, vec![mark(), stdin_ended]), "a scenario's own kill is a part of it");
+    }
 
     #[test]
     fn only_the_suites_own_program_is_the_suites_fault() {
