@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::openai;
 use super::protocol::{Answer, Ask, Call, Piece, Protocol, Said, Told, part_size, text_parts};
 use super::scenario::{Fault, Stop, Usage};
-use super::tools::{OfferedTool, START_AND_WAIT};
+use super::tools::{OfferedTool, START_BESIDE, WAIT_FOR};
 
 /// The namespace of tools that have none.
 const PLAIN_NAMESPACE: &str = "functions";
@@ -160,11 +160,10 @@ fn add_tools(list: &Value, namespace: Option<&str>, tools: &mut Vec<OfferedTool>
 
 /// The ids of the calls that started a sub-agent which must then be waited for by its name.
 fn starts<'a>(items: &'a [Value], tools: &[OfferedTool]) -> BTreeSet<&'a str> {
-    let (start, wait) = START_AND_WAIT;
-    if tools.iter().all(|tool| tool.name != wait) {
+    if tools.iter().all(|tool| tool.name != WAIT_FOR) {
         return BTreeSet::new();
     }
-    let is_start = |item: &&Value| start.split_once('.').is_some_and(|(space, name)| item["namespace"] == space && item["name"] == name);
+    let is_start = |item: &&Value| format!("{}.{}", text_of(&item["namespace"]), text_of(&item["name"])) == START_BESIDE;
     items.iter().filter(is_start).filter_map(|item| item["call_id"].as_str()).collect()
 }
 

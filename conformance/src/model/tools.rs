@@ -42,10 +42,12 @@ const SHELLS: &[(&str, ShellInput)] = &[
 ];
 
 /// Tools that start a sub-agent: Claude Code (two names), OpenCode, Gemini CLI, Codex (two names).
-const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent", "collaboration.spawn_agent", START_AND_WAIT.0];
+const SUBAGENTS: &[&str] = &["Agent", "Task", "task", "invoke_agent", "collaboration.spawn_agent", START_BESIDE];
 
-/// How some versions of Codex start a sub-agent, and how they wait for it, by the id that the start has told.
-pub const START_AND_WAIT: (&str, &str) = ("multi_agent_v1.spawn_agent", "multi_agent_v1.wait_agent");
+/// How some versions of Codex start a sub-agent: it goes on beside the one that started it, and tells its id.
+pub const START_BESIDE: &str = "multi_agent_v1.spawn_agent";
+/// How they wait for it, by that id.
+pub const WAIT_FOR: &str = "multi_agent_v1.wait_agent";
 
 /// Codex' tool of newer models: JavaScript, in which all other tools are functions of `tools`. It takes text, so it has no schema.
 const CODE: &str = "exec";
@@ -82,7 +84,7 @@ pub fn shell_call(offered: &[OfferedTool], command: &str) -> Option<Chosen> {
 /// waited for.
 pub fn subagent_call(offered: &[OfferedTool], started: Option<&str>, prompt: &str) -> Vec<Chosen> {
     if let Some(id) = started {
-        return vec![Chosen { name: START_AND_WAIT.1.into(), input: json!({"targets": [id]}) }];
+        return vec![Chosen { name: WAIT_FOR.into(), input: json!({"targets": [id]}) }];
     }
     let Some(name) = SUBAGENTS.iter().find(|name| offered.iter().any(|tool| tool.name == **name)) else {
         return Vec::new();
@@ -94,7 +96,7 @@ pub fn subagent_call(offered: &[OfferedTool], started: Option<&str>, prompt: &st
             calls.push(Chosen { name: "collaboration.wait_agent".into(), input: json!({}) });
             json!({"task_name": "scripted_task", "message": prompt, "fork_turns": "none"})
         }
-        name if name == START_AND_WAIT.0 => json!({"message": prompt}),
+        START_BESIDE => json!({"message": prompt}),
         "invoke_agent" => json!({"agent_name": "generalist", "prompt": prompt}),
         "task" => {
             json!({"description": "scripted task", "prompt": prompt, "subagent_type": "general"})
