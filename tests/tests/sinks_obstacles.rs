@@ -52,11 +52,8 @@ impl Targets {
         // Root may write what is not writable; and nobody else reaches a private build directory, but in a sandbox.
         let mut command = if is_nobody { sandbox(&["--user", "65534"], WRITER) } else { Command::new(WRITER) };
         let output = command.arg(mode).args(ALL.iter().map(|sink| self.path(sink))).output().unwrap();
-        if is_nobody && output.status.code() == Some(125) {
-            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-            return None;
-        }
-        if output.status.code() == Some(77) {
+        // 125 is the sandbox's own.
+        if output.status.code() == Some(77) || is_nobody && output.status.code() == Some(125) {
             eprintln!("{}", String::from_utf8_lossy(&output.stderr));
             return None;
         }

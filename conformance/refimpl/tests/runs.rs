@@ -135,6 +135,13 @@ fn an_agent_that_lingers_is_ended_and_has_succeeded() {
 }
 
 #[test]
+fn the_code_of_an_agent_that_failed_and_lingers_tells_of_its_end_only() {
+    let case = Case::new();
+    let ended = case.agent(&["failed:no luck", "stay"]).set("AGENT_LINGER", "100ms").run();
+    assert_eq!((ended.code, &ended.message()["reason"]), (1, &json!("AgentFailed")));
+}
+
+#[test]
 fn the_setup_command_gets_its_words_and_its_failure_is_the_runs() {
     let case = Case::new();
     let marker = case.path("set up");
