@@ -99,6 +99,8 @@ pub fn children(parent: Pid) -> Vec<Pid> {
 /// Whether a process is there and not only a zombie.
 #[must_use]
 pub fn is_alive(pid: Pid) -> bool {
-    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    status.is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+    let Ok(stat) = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) else { return false };
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    // A zombie by its state may have threads that live on (field 20 of `proc_pid_stat(5)`, the 18th behind the name).
+    fields.first() != Some(&"Z") || fields.get(17).is_some_and(|threads| *threads != "1")
 }

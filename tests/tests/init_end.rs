@@ -71,7 +71,7 @@ fn whoever_is_left_by_a_program_that_leaves_cleans_up_too() {
 #[test]
 fn a_grandchild_that_holds_the_pipe_and_ignores_term_is_ended() {
     for place in Place::all() {
-        for how in ["group", "session"] {
+        for how in ["group", "session", "leaderless"] {
             let mut command = place.exec(probe_program());
             let running = Running::start(command.env("AGENT_GRACE", SHORT).args(["holder", how]));
             let (code, seen) = running.finish();

@@ -5,7 +5,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
     str::FromStr,
 };
 
@@ -22,13 +24,16 @@ pub struct Process {
     pub group: Pid,
     /// One letter, as `ps` shows it: R, S, D, T, Z …
     pub state: u8,
+    /// How many threads it has; one that is dead counts until it is buried.
+    pub threads: u32,
 }
 
 impl Process {
-    /// Dead, and only waiting for its parent to take note of it.
+    /// Dead, and only waiting for its parent to take note of it. Where its first thread alone has ended the state says the same, and the others live
+    /// on.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 
     /// Stopped by a signal; it will not act on a TERM until it is continued.
@@ -36,6 +41,18 @@ impl Process {
     pub fn is_stopped(&self) -> bool {
         self.state == b'T'
     }
+}
+
+/// Whether nothing descends from `root` but `only`, its child, and from that nothing but `dead`, its child, that has ended.
+///
+/// One look is enough for that, unlike for a list. A program has left its children to `root` (who takes in orphans) before its own end can be
+/// seen, so whoever is alive then is below a child of `root`'s; and of these there is one.
+pub fn nobody_but(root: Pid, only: Pid, dead: Pid) -> bool {
+    let has_none_but = |parent: Pid, child: Pid| {
+        children(parent, parent).is_ok_and(|found| found == [child])
+            && other_threads(parent).into_iter().all(|thread| children(parent, thread).is_ok_and(|found| found.is_empty()))
+    };
+    has_none_but(root, only) && has_none_but(only, dead)
 }
 
 /// Everything alive that descends from `root`, except `spared`, whose children count all the same.
@@ -54,33 +71,63 @@ pub fn descendants(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
 fn by_children_files(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     let mut seen = HashSet::from([root]);
-    let mut open = vec![root];
     // without the root's own file nothing is known, so that error counts; a process below that has gone meanwhile does not
-    fs::metadata(format!("/proc/{root}/task/{root}/children"))?;
-    while let Some(parent) = open.pop() {
-        // a child hangs on the thread that forked it, so every thread is asked
-        let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else {
-            continue;
-        };
-        for thread in threads.flatten() {
-            let Ok(children) = fs::read_to_string(thread.path().join("children")) else {
+    let mut open = vec![(root, children(root, root)?)];
+    while let Some((parent, mut its_children)) = open.pop() {
+        for thread in other_threads(parent) {
+            its_children.extend(children(parent, thread).unwrap_or_default());
+        }
+        for child in its_children {
+            if !seen.insert(child) {
                 continue;
-            };
-            for child in children.split_ascii_whitespace().filter_map(parse_pid) {
-                if !seen.insert(child) {
-                    continue;
-                }
-                open.push(child);
-                if child != spared
-                    && let Some(process) = read_process(child)
-                    && !process.is_dead()
-                {
-                    found.push(process);
+            }
+            if child != spared {
+                match read_process(child) {
+                    // the dead have no children: these have gone to somebody whom we look at too
+                    Some(process) if process.is_dead() => continue,
+                    Some(process) => found.push(process),
+                    None => {}
                 }
             }
+            open.push((child, children(child, child).unwrap_or_default()));
         }
     }
     Ok(found)
+}
+
+/// The threads of a process beside its first: a child hangs on the thread that forked it, so every one is asked.
+fn other_threads(process: Pid) -> Vec<Pid> {
+    let directory = format!("/proc/{process}/task");
+    // `.` and `..` of it, and one link a thread: most have one, and then there is nothing to list
+    if fs::metadata(&directory).is_ok_and(|directory| directory.nlink() == 3) {
+        return Vec::new();
+    }
+    let threads = fs::read_dir(directory).into_iter().flatten().flatten();
+    threads.filter_map(|thread| parse_pid(thread.file_name().to_str()?)).filter(|thread| *thread != process).collect()
+}
+
+/// The children that this thread forked.
+fn children(process: Pid, thread: Pid) -> io::Result<Vec<Pid>> {
+    let text = read(&format!("/proc/{process}/task/{thread}/children"))?;
+    Ok(text.split(u8::is_ascii_whitespace).filter_map(|number| parse_pid(str::from_utf8(number).ok()?)).collect())
+}
+
+/// A file of `/proc`, whose length nobody knows before.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; 1024];
+    let mut length = 0;
+    loop {
+        match file.read(&mut bytes[length..])? {
+            0 => break,
+            more => length += more,
+        }
+        if length == bytes.len() {
+            bytes.resize(2 * length, 0);
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// Reads the whole table and follows the parents.
@@ -132,11 +179,12 @@ fn descends(pid: Pid, root: Pid, table: &HashMap<Pid, Process>) -> bool {
 /// The process as it is now; `None` when it is gone.
 #[must_use]
 pub fn read_process(pid: Pid) -> Option<Process> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read(&format!("/proc/{pid}/stat")).ok()?;
     parse_stat(pid, &stat)
 }
 
-/// `pid (name) state ppid pgrp …`; the name may hold blanks and brackets, so what counts starts after the last `)`.
+/// `pid (name) state ppid pgrp …`, and the number of threads as the 20th (`proc_pid_stat(5)`); the name may hold blanks and brackets, so what counts
+/// starts after the last `)`.
 fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
     let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
@@ -144,7 +192,9 @@ fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = i32::from_str(fields.next()?).ok()?;
     let group = i32::from_str(fields.next()?).ok()?;
-    Some(Process { pid, parent: Pid::from_raw(parent), group: Pid::from_raw(group), state })
+    // from the 5th, the group, on
+    let threads = u32::from_str(fields.nth(14)?).ok()?;
+    Some(Process { pid, parent: Pid::from_raw(parent), group: Pid::from_raw(group), state, threads })
 }
 
 fn parse_pid(text: &str) -> Option<Pid> {
@@ -159,13 +209,14 @@ mod tests {
 
     #[test]
     fn reads_a_name_with_blanks_and_brackets() {
-        let process = parse_stat(Pid::from_raw(7), b"7 (a) b (c)) T 3 5 1 0 -1");
-        assert_eq!(process, Some(Process { pid: Pid::from_raw(7), parent: Pid::from_raw(3), group: Pid::from_raw(5), state: b'T' }));
+        let process = parse_stat(Pid::from_raw(7), b"7 (a) b (c)) T 3 5 1 0 -1 4227084 135 0 0 0 0 0 0 0 20 0 2 0 175638");
+        let expected = Process { pid: Pid::from_raw(7), parent: Pid::from_raw(3), group: Pid::from_raw(5), state: b'T', threads: 2 };
+        assert_eq!(process, Some(expected));
     }
 
     #[test]
     fn cut_lines_are_no_process() {
-        for line in ["", "7", "7 (x", "7 (x)", "7 (x) S", "7 (x) S 1", "7 (x) S a b"] {
+        for line in ["", "7", "7 (x", "7 (x)", "7 (x) S", "7 (x) S 1", "7 (x) S a b", "7 (x) S 1 2 3 4 5"] {
             assert_eq!(parse_stat(Pid::from_raw(7), line.as_bytes()), None, "{line}");
         }
     }

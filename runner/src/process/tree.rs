@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     child::Child,
-    descendants::{Process, descendants},
+    descendants::{Process, descendants, nobody_but},
     ending::Ending,
     status::ExitStatus,
     sys,
@@ -126,6 +126,11 @@ impl Tree {
         }
         if told.is_none() {
             child.signal_group(libc::SIGTERM);
+        }
+        if child.ended().is_some() && !self.init_is_gone() && nobody_but(self.init, self.runner, child.pid()) {
+            // As most programs end.
+            *stragglers = Some(0);
+            return;
         }
         let mut empty = 0;
         while empty < EMPTY_LOOKS {

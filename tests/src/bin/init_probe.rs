@@ -216,22 +216,42 @@ fn pair() -> (fs::File, OwnedFd) {
 fn leave_holder(how: &str) {
     let (mut ready, tell) = pair();
     if is_child() {
-        if how == "session" {
+        if how != "group" {
             setsid().unwrap();
         }
         for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             // SAFETY: ignoring runs no code of ours.
             unsafe { signal(ignored, SigHandler::SigIgn) }.unwrap();
         }
-        say(format!("holder {}", getpid()));
-        drop(tell);
-        loop {
-            pause();
+        if how == "leaderless" {
+            live_without_a_leader(tell);
         }
+        hold(tell);
     }
     drop(tell);
     ready.read_to_end(&mut Vec::new()).unwrap();
     exit(6);
+}
+
+fn hold(tell: OwnedFd) -> ! {
+    say(format!("holder {}", getpid()));
+    drop(tell);
+    loop {
+        pause();
+    }
+}
+
+/// Goes on in a thread when the first one has ended: the process table then shows the state of a zombie.
+fn live_without_a_leader(tell: OwnedFd) -> ! {
+    thread::spawn(move || {
+        while !fs::read_to_string(format!("/proc/{}/stat", getpid())).unwrap().contains(") Z ") {
+            thread::yield_now();
+        }
+        hold(tell);
+    });
+    // SAFETY: ends this thread alone, by the raw call; nothing of its stack is used any more, since what the other one needs was moved there.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("this thread has ended");
 }
 
 /// Forks for ever, each in a session of its own and deaf to TERM, and dies to be an orphan's parent.
