@@ -251,7 +251,6 @@ impl ProcessFollower for RunFollower<'_> {
         }
         self.last_byte = buffer.last().copied().or(self.last_byte);
         if let Some(output) = &mut self.stdout {
-            // What cannot be sent is lost to the log only: the output broke, which its own error says.
             output.send(buffer);
         }
         self.look();
@@ -340,9 +339,9 @@ async fn close(output: &mut Option<Output>, bytes: Vec<u8>, deadline: tokio::tim
     output.flush(deadline).await;
 }
 
-/// One of our own outputs; `None` if it is closed, or no thread can be had: then the agent goes on without a log.
-fn output(name: &str, descriptor: BorrowedFd<'_>) -> Option<Output> {
-    Output::spawn(name, descriptor.try_clone_to_owned().ok()?).ok()
+/// One of our own outputs; `None` if it is closed: then the agent goes on without a log.
+fn output(name: &'static str, descriptor: BorrowedFd<'_>) -> Option<Output> {
+    Some(Output::new(name, descriptor.try_clone_to_owned().ok()?))
 }
 
 fn counts(stream: &Follower) -> StreamCounts {

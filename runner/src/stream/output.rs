@@ -1,6 +1,8 @@
 //! Our own stdout and stderr, written without ever holding up the supervising loop.
 //!
-//! A thread per descriptor makes blocking writes. Not `O_NONBLOCK`: that flag sits on the open file description, which our stdout shares
+//! What the other side takes at once is written at once, by `pwritev2(2)` with `RWF_NOWAIT`. The rest, and everything where the kernel cannot
+//! promise not to wait (a terminal, a file on most disks, a pipe before Linux 6.4), goes to a thread that makes blocking writes, which is started
+//! when it is first needed. Not `O_NONBLOCK`: that flag sits on the open file description, which our stdout shares
 //! with the shell or container runtime that gave it to us and with everyone else who inherited it; setting it would make *their*
 //! writes fail with EAGAIN. And not `poll(2)` before each write: a pipe that polls as writable promises no more than PIPE_BUF
 //! bytes, so a larger blocking write may still stop the loop. The thread sleeps on a channel while there is nothing to write (no wake-ups),
@@ -11,17 +13,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::io::{IoSlice, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
-/// The size of a buffer: twice a pipe's usual capacity, and small enough to stay in the processor's cache between reading, scanning and writing.
+/// How much is read at once, and so the usual size of a buffer: twice a pipe's usual capacity, and small enough to stay in the processor's cache
+/// between reading, scanning and writing.
 pub const BUFFER: usize = 128 << 10;
 
 /// Buffers in flight: one is filled while one is written and one waits.
@@ -30,20 +34,27 @@ const BUFFERS: usize = 3;
 /// The thread only calls write(2).
 const STACK: usize = 64 << 10;
 
-/// A descriptor that is written by a thread of its own.
+/// The position that means: where the descriptor is, as write(2) has it (`pwritev2(2)`).
+const HERE: u64 = u64::MAX;
+
+/// A descriptor that is written without waiting for it.
 #[derive(Debug)]
 pub struct Output {
-    to_writer: SyncSender<Vec<u8>>,
-    from_writer: UnboundedReceiver<Vec<u8>>,
-    allocated: usize,
+    name: &'static str,
+    to: Arc<OwnedFd>,
+    /// Whether the kernel writes to it without waiting.
+    at_once: bool,
+    spare: Vec<Vec<u8>>,
+    writer: Option<Writer>,
     in_flight: usize,
-    shared: Arc<Shared>,
+    is_broken: Arc<AtomicBool>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    written: AtomicU64,
-    error: OnceLock<io::Error>,
+/// The thread that waits.
+#[derive(Debug)]
+struct Writer {
+    jobs: SyncSender<Vec<u8>>,
+    done: UnboundedReceiver<Vec<u8>>,
 }
 
 /// What became of what was to be written.
@@ -56,105 +67,118 @@ pub enum Flushed {
 }
 
 impl Output {
-    /// Starts the writing thread. The caller gives a duplicate of the descriptor, so that closing it here closes nothing of anybody's.
-    ///
-    /// # Errors
-    /// If no thread can be started.
-    pub fn spawn(name: &str, to: OwnedFd) -> io::Result<Self> {
-        let (to_writer, jobs) = sync_channel(BUFFERS + 1);
-        let (back, from_writer) = unbounded_channel();
-        let shared = Arc::new(Shared::default());
-        let theirs = shared.clone();
-        // Not joined: it ends when `to_writer` is dropped, or is left behind in a write that never returns.
-        thread::Builder::new().name(format!("write-{name}")).stack_size(STACK).spawn(move || write_jobs(&to, &jobs, &back, &theirs))?;
-        Ok(Self { to_writer, from_writer, allocated: 0, in_flight: 0, shared })
-    }
-
-    /// An empty buffer, if one is free.
-    pub fn try_buffer(&mut self) -> Option<Vec<u8>> {
-        match self.from_writer.try_recv() {
-            Ok(buffer) => {
-                self.in_flight -= 1;
-                Some(buffer)
-            }
-            Err(_) if self.allocated < BUFFERS => {
-                self.allocated += 1;
-                Some(Vec::with_capacity(BUFFER))
-            }
-            Err(_) => None,
-        }
+    /// The caller gives a duplicate of the descriptor, so that closing it here closes nothing of anybody's.
+    #[must_use]
+    pub fn new(name: &'static str, to: OwnedFd) -> Self {
+        Self { name, to: Arc::new(to), at_once: true, spare: Vec::new(), writer: None, in_flight: 0, is_broken: Arc::default() }
     }
 
     /// An empty buffer, as soon as one is free: this is where a slow reader of our output slows the agent down. Safe to cancel.
     pub async fn buffer(&mut self) -> Vec<u8> {
-        if let Some(buffer) = self.try_buffer() {
-            return buffer;
+        self.take_back();
+        while self.in_flight >= BUFFERS {
+            self.wait_for_one().await;
         }
-        match self.from_writer.recv().await {
-            Some(buffer) => {
-                self.in_flight -= 1;
-                buffer
-            }
-            // The writer is gone (its thread cannot end by itself; this is for a bug there): go on without it.
-            None => Vec::with_capacity(BUFFER),
-        }
+        self.spare.pop().unwrap_or_default()
     }
 
-    /// Gives a filled buffer to the writer. It comes back empty by [`Self::buffer`].
-    ///
-    /// Returns false if too many are in flight, or the writer is gone, and the bytes are lost.
-    pub fn send(&mut self, filled: Vec<u8>) -> bool {
-        let sent = self.to_writer.try_send(filled).is_ok();
+    /// Writes a filled buffer, or gives it to the writer. What cannot be written is lost: the output is broken then.
+    pub fn send(&mut self, mut filled: Vec<u8>) {
+        self.take_back();
+        if self.in_flight == 0 && self.at_once && !self.is_broken() {
+            match pwritev2(&*self.to, &[IoSlice::new(&filled)], HERE, ReadWriteFlags::NOWAIT) {
+                Ok(written) => drop(filled.drain(..written)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                // It cannot promise that, or a sandbox does not know the call; should it be broken, the writer will see it too.
+                Err(_) => self.at_once = false,
+            }
+        }
+        if filled.is_empty() || self.is_broken() {
+            return self.keep(filled);
+        }
+        let Some(writer) = self.writer() else { return };
+        let sent = writer.jobs.try_send(filled).is_ok();
         self.in_flight += usize::from(sent);
-        sent
-    }
-
-    /// Waits until all that was sent is written. Safe to cancel.
-    pub async fn flushed(&mut self) {
-        while self.in_flight > 0 {
-            if self.from_writer.recv().await.is_none() {
-                return;
-            }
-            self.in_flight -= 1;
-            self.allocated = self.allocated.saturating_sub(1);
-        }
     }
 
     /// Waits until all that was sent is written, but no longer than the deadline.
     pub async fn flush(&mut self, deadline: Instant) -> Flushed {
-        match timeout_at(deadline, self.flushed()).await {
+        let flushed = async {
+            while self.in_flight > 0 {
+                self.wait_for_one().await;
+            }
+        };
+        match timeout_at(deadline, flushed).await {
             Ok(()) => Flushed::All,
             Err(_) => Flushed::Stuck,
         }
     }
 
-    /// Bytes written so far.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.shared.written.load(Ordering::Relaxed)
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
     }
 
-    /// The error that broke the output.
-    #[must_use]
-    pub fn error(&self) -> Option<&io::Error> {
-        self.shared.error.get()
+    /// The writer, started if it was not; without it nothing more is written.
+    fn writer(&mut self) -> Option<&Writer> {
+        if self.writer.is_none() {
+            match Writer::start(self.name, Arc::clone(&self.to), Arc::clone(&self.is_broken)) {
+                Ok(writer) => self.writer = Some(writer),
+                Err(_) => self.is_broken.store(true, Ordering::Relaxed),
+            }
+        }
+        self.writer.as_ref()
+    }
+
+    /// Takes back what the writer is done with.
+    fn take_back(&mut self) {
+        while let Some(buffer) = self.writer.as_mut().and_then(|writer| writer.done.try_recv().ok()) {
+            self.in_flight -= 1;
+            self.keep(buffer);
+        }
+    }
+
+    /// Waits until the writer is done with one buffer.
+    async fn wait_for_one(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        match writer.done.recv().await {
+            Some(buffer) => {
+                self.in_flight -= 1;
+                self.keep(buffer);
+            }
+            // It is gone (its thread cannot end by itself; this is for a bug there): go on without it.
+            None => {
+                self.in_flight = 0;
+                self.is_broken.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        // A burst of rendered text must not hold its memory for ever.
+        buffer.shrink_to(2 * BUFFER);
+        self.spare.push(buffer);
     }
 }
 
-fn write_jobs(to: &OwnedFd, jobs: &Receiver<Vec<u8>>, back: &UnboundedSender<Vec<u8>>, shared: &Shared) {
-    while let Ok(mut job) = jobs.recv() {
-        if shared.error.get().is_none() {
-            match write_all(to.as_fd(), &job) {
-                Ok(()) => {
-                    shared.written.fetch_add(job.len() as u64, Ordering::Relaxed);
-                }
-                // Only this thread sets it, so it is not set yet.
-                Err(error) => drop(shared.error.set(error)),
-            }
+impl Writer {
+    fn start(name: &str, to: Arc<OwnedFd>, is_broken: Arc<AtomicBool>) -> io::Result<Self> {
+        let (jobs, theirs) = sync_channel(BUFFERS + 1);
+        let (back, done) = unbounded_channel();
+        // Not joined: it ends when `jobs` is dropped, or is left behind in a write that never returns.
+        thread::Builder::new()
+            .name(format!("write-{name}"))
+            .stack_size(STACK)
+            .spawn(move || write_jobs(&to, &theirs, &back, &is_broken))?;
+        Ok(Self { jobs, done })
+    }
+}
+
+fn write_jobs(to: &OwnedFd, jobs: &Receiver<Vec<u8>>, back: &UnboundedSender<Vec<u8>>, is_broken: &AtomicBool) {
+    while let Ok(job) = jobs.recv() {
+        if !is_broken.load(Ordering::Relaxed) && write_all(to.as_fd(), &job).is_err() {
+            is_broken.store(true, Ordering::Relaxed);
         }
-        job.clear();
-        // A burst of rendered text must not hold its memory for ever.
-        job.shrink_to(2 * BUFFER);
         if back.send(job).is_err() {
             return;
         }
@@ -179,4 +203,115 @@ pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Seek};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    async fn put(output: &mut Output, bytes: &[u8]) {
+        let mut buffer = output.buffer().await;
+        assert!(buffer.is_empty());
+        buffer.extend_from_slice(bytes);
+        output.send(buffer);
+    }
+
+    /// Bytes of which no two neighbouring pieces are alike.
+    fn pieces() -> Vec<Vec<u8>> {
+        (0_u32..40).map(|number| number.to_le_bytes().repeat(5000 + number as usize)).collect()
+    }
+
+    #[test]
+    fn what_a_pipe_has_room_for_needs_no_thread() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        block_on(async {
+            let mut output = Output::new("test", writer.into());
+            put(&mut output, b"one ").await;
+            put(&mut output, b"two").await;
+            // On a kernel that promises nothing for pipes the thread has to do it.
+            assert!(output.writer.is_none() || !output.at_once);
+            assert_eq!(output.flush(soon()).await, Flushed::All);
+        });
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two");
+    }
+
+    #[test]
+    fn a_slow_reader_gets_every_byte_in_order() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let read = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let mut piece = [0; 777];
+            loop {
+                match reader.read(&mut piece).unwrap() {
+                    0 => return bytes,
+                    length => bytes.extend_from_slice(&piece[..length]),
+                }
+            }
+        });
+        block_on(async {
+            let mut output = Output::new("test", writer.into());
+            for piece in pieces() {
+                put(&mut output, &piece).await;
+                assert!(output.in_flight <= BUFFERS);
+            }
+            assert_eq!(output.flush(soon()).await, Flushed::All);
+        });
+        assert!(read.join().unwrap() == pieces().concat());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_does_not_read() {
+        let (reader, writer) = io::pipe().unwrap();
+        block_on(async {
+            let mut output = Output::new("test", writer.into());
+            output.send(vec![b'x'; 1 << 20]);
+            assert_eq!(output.flush(Instant::now()).await, Flushed::Stuck);
+        });
+        drop(reader);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_costs_the_bytes_and_nothing_else() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        block_on(async {
+            let mut output = Output::new("test", writer.into());
+            for _ in 0..2 * BUFFERS {
+                put(&mut output, b"lost").await;
+                assert_eq!(output.flush(soon()).await, Flushed::All);
+            }
+            assert!(output.is_broken());
+        });
+    }
+
+    #[test]
+    fn a_file_is_written_where_it_stands() {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, b"before ").unwrap();
+        block_on(async {
+            let mut output = Output::new("test", file.try_clone().unwrap().into());
+            for piece in pieces() {
+                put(&mut output, &piece).await;
+            }
+            assert_eq!(output.flush(soon()).await, Flushed::All);
+        });
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        File::read_to_end(&mut file, &mut bytes).unwrap();
+        assert!(bytes == [b"before ".to_vec(), pieces().concat()].concat());
+    }
 }
