@@ -2,7 +2,7 @@
 
 pub mod setting_flags;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -104,7 +104,7 @@ pub enum Command {
 }
 
 /// Arguments of `run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// What the agent is asked to do, if it is not given otherwise
     pub prompt: Option<String>,
@@ -332,22 +332,55 @@ pub struct GitCredentialArgs {
     pub action: String,
 }
 
+/// The words that name a command, or ask for help: so that a command line can be looked at without the whole definition being made, which takes
+/// longer than anything else before the fork.
+const NAMED: &[&str] = &[
+    "-h",
+    "--help",
+    "-V",
+    "--version",
+    "help",
+    "run",
+    "setup",
+    "clone",
+    "exec",
+    "capture",
+    "emit",
+    "replay",
+    "manifest",
+    "install",
+    "doctor",
+    "demo",
+    "schema",
+    "version",
+    "completions",
+    "kubeopencode",
+    "git-credential",
+    "demo-agent",
+];
+
 /// Puts `run` in front where no command is named, so that flags alone are enough.
 #[must_use]
 pub fn with_default_command(mut args: Vec<OsString>) -> Vec<OsString> {
-    use clap::CommandFactory;
-    let command = Cli::command();
-    let named = |word: &OsStr| {
-        matches!(word.to_str(), Some("-h" | "--help" | "-V" | "--version" | "help"))
-            || command.get_subcommands().any(|sub| sub.get_name() == word)
-    };
     if args.is_empty() {
         args.push("agent-runner".into());
     }
-    if !args.get(1).is_some_and(|word| named(word)) {
+    if !args.get(1).is_some_and(|word| NAMED.iter().any(|name| word == name)) {
         args.insert(1, "run".into());
     }
     args
+}
+
+/// Reads a command line.
+///
+/// # Errors
+/// As clap has it: what is wrong, or the help that was asked for.
+pub fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    match args.as_slice() {
+        // As a container has it: everything is said by variables, so there is nothing to read, and no definition to make.
+        [_, command] if command == "run" => Ok(Cli { command: Command::Run(RunArgs::default()) }),
+        _ => Cli::try_parse_from(args),
+    }
 }
 
 /// Whether a command line starts programs that init has to watch over. It must be known before anything else happens, so
@@ -371,6 +404,23 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_known_without_the_definition() {
+        let mut command = Cli::command();
+        command.build();
+        let mut defined: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let mut named: Vec<&str> = NAMED.iter().copied().filter(|name| !name.starts_with('-')).collect();
+        defined.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(named, defined);
+    }
+
+    #[test]
+    fn run_without_arguments_is_what_its_definition_makes_of_it() {
+        let [read, known] = [Cli::try_parse_from(args(&["run"])), parse(args(&["run"]))].map(|cli| format!("{:?}", cli.unwrap()));
+        assert_eq!(read, known);
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::setting_flags::SettingFlags;
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Command};
 use crate::init::RunnerSide;
 use crate::inputs::Inputs;
 use crate::run::{self, Extent, Order};
@@ -15,7 +14,7 @@ use crate::run::{self, Extent, Order};
 #[must_use]
 pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
     crate::log::start();
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match cli::parse(args) {
         Ok(cli) => cli,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             // A closed stdout is no reason to fail.
@@ -26,8 +25,13 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
     };
     let order = match cli.command {
         // A script in a platform's image calls us so also where the platform wants a setup only.
-        Command::Run(args) if only_prepares() => prepare(args.settings, Extent::Setup),
-        Command::Run(args) => Order { inputs: Inputs { prompt_argument: args.prompt, ..inputs(args.settings) }, extent: Extent::Agent },
+        Command::Run(args) => {
+            let inputs = Inputs { prompt_argument: args.prompt, ..inputs(args.settings) };
+            match inputs.dialect.only_prepares(&inputs.env) {
+                true => Order { inputs: Inputs { prompt_argument: None, needs_agent: false, ..inputs }, extent: Extent::Setup },
+                false => Order { inputs, extent: Extent::Agent },
+            }
+        }
         Command::Setup(settings) => prepare(settings, Extent::Setup),
         Command::Clone(settings) => prepare(settings, Extent::Clone),
         Command::Exec(args) => {
@@ -44,11 +48,6 @@ pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
         other => return run::refuse(side, &Inputs::read(), format!("{other:?} is not run below init")),
     };
     run::run(side, &order)
-}
-
-fn only_prepares() -> bool {
-    let given = Inputs::read();
-    given.dialect.only_prepares(&given.env)
 }
 
 /// What the platform gave, with the flags of this command line.

@@ -24,10 +24,14 @@ pub fn read_repository_files(
     let mut found = BTreeMap::new();
     let mut directory = PathBuf::new();
     let mut components = subdirectory.components();
+    // Most of an agent's files are in one directory, and most repositories have none.
+    let mut parents = BTreeMap::new();
     loop {
         for path in paths {
             let path = directory.join(path.path);
-            if let Some(file) = read_one(&root, &path) {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let parent = parents.entry(parent.to_owned()).or_insert_with(|| root.descend(parent));
+            if let Some(file) = read_one(parent, Path::new(name)) {
                 found.insert(path, file);
             }
         }
@@ -38,9 +42,8 @@ pub fn read_repository_files(
     }
 }
 
-fn read_one(root: &Directory, path: &Path) -> Option<RepositoryFile> {
-    let name = Path::new(path.file_name()?);
-    let parent = match root.descend(path.parent()?) {
+fn read_one(parent: &Result<Directory, FileError>, name: &Path) -> Option<RepositoryFile> {
+    let parent = match parent {
         Ok(parent) => parent,
         Err(error) if error.is_missing() => return None,
         // A directory that is a link, for instance: whatever is behind it counts as being there, and as not looked at.

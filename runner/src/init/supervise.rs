@@ -3,6 +3,7 @@
 
 use std::{
     io::{IsTerminal, stderr, stdin, stdout},
+    mem,
     time::Duration,
 };
 
@@ -29,6 +30,11 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
     // the runner is on its way already, so this costs it nothing
     let memory = OomCounter::start();
     let status = watch(runner);
+    if status.signal().is_none() && board.as_ref().is_some_and(LastWordsBoard::is_closed) && sweep::bury() {
+        // as most runs end: all has been said, and nobody is there; the board goes with this process
+        mem::forget(board);
+        return status.code();
+    }
     let last = board.as_ref().and_then(LastWordsBoard::read);
     let grace = last.as_ref().map_or(options.grace, |slot| slot.grace);
     let said = last.filter(|_| board.as_ref().is_some_and(|board| !board.is_closed()));

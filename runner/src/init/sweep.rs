@@ -56,7 +56,7 @@ pub(super) fn sweep(runner: Pid, home: Pid, grace: Duration) -> Found {
 }
 
 /// Buries whoever has died; true when no child is left at all, which with every orphan coming to us means: nobody.
-fn bury() -> bool {
+pub(super) fn bury() -> bool {
     loop {
         match sys::wait(Pid::from_raw(-1), 0) {
             Waited::Child(..) => {}

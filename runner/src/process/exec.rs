@@ -226,8 +226,7 @@ impl Pipes {
     async fn pump(&self, follower: &mut impl Follower) {
         let mut stdout = self.stdout.as_ref();
         let mut stderr = self.stderr.as_ref();
-        // zeroed lazily by the kernel: what is never read into costs nothing
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = Vec::with_capacity(CHUNK);
         while stdout.is_some() || stderr.is_some() {
             self.idle.set(true);
             tokio::select! {
@@ -235,14 +234,14 @@ impl Pipes {
                     self.idle.set(false);
                     match read(&mut stdout, &mut buffer) {
                         0 => {}
-                        length => follower.stdout(&buffer[..length]).await,
+                        _ => follower.stdout(&buffer).await,
                     }
                 }
                 () = readable(stderr) => {
                     self.idle.set(false);
                     match read(&mut stderr, &mut buffer) {
                         0 => {}
-                        length => follower.stderr(&buffer[..length]).await,
+                        _ => follower.stderr(&buffer).await,
                     }
                 }
             }
@@ -269,10 +268,11 @@ async fn readable(pipe: Option<&Receiver>) {
     }
 }
 
-/// Reads what is there; forgets the pipe at its end.
-fn read(pipe: &mut Option<&Receiver>, buffer: &mut [u8]) -> usize {
+/// Reads what is there, up to the buffer's capacity, in the place of what was in it; forgets the pipe at its end.
+fn read(pipe: &mut Option<&Receiver>, buffer: &mut Vec<u8>) -> usize {
     let Some(open) = pipe else { return 0 };
-    match open.try_read(buffer) {
+    buffer.clear();
+    match open.try_read_buf(buffer) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
         Ok(0) | Err(_) => {
             *pipe = None;

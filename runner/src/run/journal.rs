@@ -102,7 +102,7 @@ impl Journal {
         self.sinks.as_ref()
     }
 
-    /// From here on the termination message stands for the run.
+    /// From the next phase on the termination message stands for the run.
     ///
     /// `repository` is the work tree: nothing is written in it.
     pub fn open(&mut self, sinks: &Sinks, repository: Option<&Path>) {
@@ -114,7 +114,6 @@ impl Journal {
         self.sinks = Some(sinks.clone());
         self.writers = Some(writers.with_results_room(self.dialect.results_room(sinks.termination_budget)));
         warnings.into_iter().for_each(|warning| self.warn(warning));
-        self.touch();
     }
 
     /// Takes what the task says of the run.

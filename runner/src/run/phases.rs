@@ -1,6 +1,6 @@
 //! The phases of a run, in order: inputs, workspace beside configure, setup, agent, collect.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -40,7 +40,6 @@ use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust}
 /// What ended it before the agent could be judged.
 pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Result<Ending, Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::Fault(format!("no signals: {error}")))?;
-    let memory = OomCounter::start();
     if order.inputs.dialect != Dialect::Native {
         tracing::info!("the platform speaks {}", order.inputs.dialect.name());
     }
@@ -80,16 +79,7 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     journal.enter(Phase::Agent);
     let ran = run.agent(journal, &mut signals, plan, &prepared, &environment).await?;
     journal.enter(Phase::Collect);
-    let out_of_memory = memory.has_grown();
-    Ok(Ending::Agent(Box::new(AgentEnd {
-        agent,
-        task,
-        place,
-        work,
-        run: ran,
-        out_of_memory,
-        by_hand: matches!(order.extent, Extent::Command(_)),
-    })))
+    Ok(Ending::Agent(Box::new(AgentEnd { agent, task, place, work, run: ran, by_hand: matches!(order.extent, Extent::Command(_)) })))
 }
 
 /// What all phases look at.
@@ -106,15 +96,17 @@ impl Run<'_> {
     /// Clones, and meanwhile reads the plugins, which do not depend on it.
     async fn prepare(&self, signals: &mut Signals) -> Result<(Prepared, Vec<Plugin>), Failure> {
         let interrupt = Arc::new(AtomicBool::new(false));
+        if workspace::is_plain_directory(&self.task.workspace) {
+            // Nothing that a thread would have to wait for.
+            let prepared = clone(&self.task.workspace, &self.task.git, &self.utf8_env(), interrupt)?;
+            return Ok((prepared, self.read_plugins()?));
+        }
         let cloning = {
             let (spec, git) = (self.task.workspace.clone(), self.task.git.clone());
             let (env, interrupt) = (self.utf8_env(), Arc::clone(&interrupt));
             tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt))
         };
-        let plugins = match &self.task.plugin_dir {
-            Some(dir) if self.order.extent != Extent::Clone => configure::read_plugins(dir).map_err(Failure::from),
-            _ => Ok(Vec::new()),
-        };
+        let plugins = self.read_plugins();
         if plugins.is_err() {
             interrupt.store(true, Ordering::Relaxed);
         }
@@ -156,6 +148,13 @@ impl Run<'_> {
             }
             Some(Err(error)) => Err(Failure::Fault(format!("the clone panicked: {error}"))),
             None => Err(Failure::Fault("the clone did not stop".into())),
+        }
+    }
+
+    fn read_plugins(&self) -> Result<Vec<Plugin>, Failure> {
+        match &self.task.plugin_dir {
+            Some(dir) if self.order.extent != Extent::Clone => configure::read_plugins(dir).map_err(Failure::from),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -292,7 +291,10 @@ impl Run<'_> {
         let nonce = journal.nonce().clone();
         let journal = RefCell::new(journal);
         let mut follower = RunFollower::open(self.task, |detail| self.agent.reader(detail), ledgers, &journal, &watch, &switch, &nonce);
+        let memory = OnceCell::new();
         let watchdog = async {
+            // The agent is on its way already, so this costs it nothing.
+            memory.get_or_init(OomCounter::start);
             watch.stop(watch_over(self.task, &journal, &watch).await);
             switch.request();
             // The end has its own clock.
@@ -300,6 +302,7 @@ impl Run<'_> {
         };
         let begun = Instant::now();
         let finished = tokio::select! {
+            biased;
             finished = exec(self.side, signals, &launch, &options, &mut follower) => finished.map_err(|error| Failure::Launch { error, by_hand })?,
             never = watchdog => match never {},
         };
@@ -315,7 +318,8 @@ impl Run<'_> {
             Some(ExitStatus::Signalled(signal)) => ProcessEnd::Signaled(signal),
             None => ProcessEnd::Signaled(nix::libc::SIGKILL),
         };
-        Ok(AgentRun { process, stop: watch.stopped(), duration, followed: follower.finish().await })
+        let out_of_memory = memory.get().is_some_and(OomCounter::has_grown);
+        Ok(AgentRun { process, stop: watch.stopped(), duration, out_of_memory, followed: follower.finish().await })
     }
 
     fn launch(&self, plan: Plan, prepared: &Prepared, environment: &[(OsString, OsString)]) -> Result<Launch, Failure> {

@@ -57,6 +57,8 @@ pub struct AgentRun {
     pub stop: Option<Stop>,
     /// How long it ran.
     pub duration: Duration,
+    /// Whether the kernel killed for want of memory meanwhile.
+    pub out_of_memory: bool,
     /// What its stream held.
     pub followed: Followed,
 }
@@ -90,8 +92,6 @@ pub struct AgentEnd {
     pub work: Work,
     /// How it went.
     pub run: AgentRun,
-    /// Whether the kernel killed for want of memory meanwhile.
-    pub out_of_memory: bool,
     /// Whether it was a command named by hand.
     pub by_hand: bool,
 }
@@ -157,7 +157,7 @@ fn failed(journal: &Journal, failure: &Failure) -> Outcome {
 }
 
 fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
-    let AgentRun { process, stop, duration, followed } = &end.run;
+    let AgentRun { process, stop, duration, out_of_memory, followed } = &end.run;
     journal.note_stream(&followed.summary, followed.counts);
     journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
@@ -168,7 +168,7 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         process: *process,
         stop: *stop,
         stderr_tail: &followed.stderr_tail,
-        out_of_memory: end.out_of_memory,
+        out_of_memory: *out_of_memory,
         by_hand: end.by_hand,
         stopped_before_end: followed.stopped_before_end,
     };

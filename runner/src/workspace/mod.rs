@@ -163,6 +163,13 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
     Ok(prepared)
 }
 
+/// Whether there is neither anything to clone nor a repository to look at, so that [`prepare`] has nothing to wait for.
+#[must_use]
+pub fn is_plain_directory(workspace: &Workspace) -> bool {
+    let is_in_none = |dir: &Path| std::path::absolute(dir).is_ok_and(|dir| takeup::repository_root(&dir).is_none());
+    workspace.repo.is_none() && is_in_none(&workspace.dir)
+}
+
 /// Takes out of a clone's configuration what names files of credentials: for a clone that is handed on without them.
 ///
 /// # Errors

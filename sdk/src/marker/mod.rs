@@ -51,11 +51,8 @@ impl Nonce {
     /// Makes one of 16 random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+        Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }
 
     /// The word itself.
