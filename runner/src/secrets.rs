@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use agent_sdk::agent::Agent;
 use agent_sdk::task::{McpServer, Task};
 
-use crate::stream::mask::SECRET_MIN;
+use crate::stream::mask::{SECRET_MIN, Secrets};
+use crate::workspace::credential::read_token;
 
 /// Parts of a variable's name that say that its value is secret.
 const SECRET_WORDS: &[&str] = &["API_KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "AUTH_JSON"];
@@ -53,6 +56,43 @@ pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
     servers.chain(token.map(|token| token.trim_ascii().to_vec())).filter(|value| value.len() >= SECRET_MIN).collect()
 }
 
+/// The file with the git token: whoever renews the token while a run goes on makes another text secret.
+#[derive(Debug)]
+pub struct TokenFile {
+    path: Option<PathBuf>,
+    secrets: Secrets,
+    seen: Option<State>,
+}
+
+/// What changes when a file is written anew, or another one is put in its place.
+type State = (u64, u64, i64, i64);
+
+impl TokenFile {
+    /// A task's, not looked at yet, whose tokens go to these secrets.
+    #[must_use]
+    pub fn of(task: &Task, secrets: &Secrets) -> Self {
+        Self { path: task.git.token_file.clone(), secrets: secrets.clone(), seen: None }
+    }
+
+    /// Adds the token, if the file is not the one that was seen last. To be called before anything is written that was said after a renewal.
+    pub fn look(&mut self) {
+        let state = self.state();
+        if state == self.seen {
+            return;
+        }
+        self.seen = state;
+        // A file that is being written, or has no token any more, says so to who needs it; one that is too short to be masked was said at the start.
+        if let Some(token) = self.path.as_deref().and_then(|path| read_token(path).ok()) {
+            let _ = self.secrets.add(token.as_bytes());
+        }
+    }
+
+    fn state(&self) -> Option<State> {
+        let found = std::fs::metadata(self.path.as_deref()?).ok()?;
+        Some((found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +117,30 @@ mod tests {
         let secrets = of_task(&task, Some(b"ghs_tokentoken\n"));
         assert!(secrets.contains(b"sekret-value".as_slice()));
         assert!(secrets.contains(b"ghs_tokentoken".as_slice()));
+    }
+
+    #[test]
+    fn a_renewed_token_is_secret_too_in_whatever_way_it_was_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "first-token-1\n").unwrap();
+        let mut task = Task::from_value(&serde_json::json!({"agent": {"type": "native"}, "prompt": "x"})).unwrap();
+        task.git.token_file = Some(path.clone());
+        let secrets = Secrets::new();
+        secrets.add(b"first-token-1").unwrap();
+        let mut file = TokenFile::of(&task, &secrets);
+        file.look();
+        assert_eq!(secrets.mask_text("first-token-1 second-token-2"), "*** second-token-2");
+        std::fs::write(&path, "second-token-2\n").unwrap();
+        file.look();
+        assert_eq!(secrets.mask_text("first-token-1 second-token-2 third-token-3"), "*** *** third-token-3");
+        let other = dir.path().join("other");
+        std::fs::write(&other, "third-token-3\n").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        file.look();
+        assert_eq!(secrets.mask_text("third-token-3"), "***");
+        std::fs::remove_file(&path).unwrap();
+        file.look();
+        assert_eq!(secrets.mask_text("third-token-3"), "***");
     }
 }

@@ -17,6 +17,7 @@ use super::ledgers::Ledgers;
 use super::limits::{self, Stop};
 use super::report::Followed;
 use crate::process::{Ending as EndSwitch, Follower as ProcessFollower};
+use crate::secrets::TokenFile;
 use crate::sinks::events::EventsFile;
 use crate::stream::follow::{Follower, Forward, Log};
 use crate::stream::mask::Secrets;
@@ -102,6 +103,7 @@ pub struct RunFollower<'a> {
     stdout: Option<Output>,
     complaints: PlainFollower,
     stderr: Option<Output>,
+    token: TokenFile,
     journal: &'a RefCell<&'a mut Journal>,
     watch: &'a Watch,
     switch: &'a EndSwitch,
@@ -159,6 +161,7 @@ impl<'a> RunFollower<'a> {
             stdout: output("stdout", std::io::stdout().as_fd()),
             complaints: PlainFollower::new(&secrets),
             stderr: output("stderr", std::io::stderr().as_fd()),
+            token: TokenFile::of(task, &secrets),
             journal,
             watch,
             switch,
@@ -206,6 +209,7 @@ impl<'a> RunFollower<'a> {
 
     /// The stream is at its end: the rest is read and written, and everything that it held is handed out.
     pub async fn finish(mut self) -> Followed {
+        self.token.look();
         let mut rest = Vec::new();
         self.stream.finish(SystemTime::now(), &mut rest);
         self.read_ledgers(&mut rest);
@@ -233,6 +237,7 @@ impl<'a> RunFollower<'a> {
 impl ProcessFollower for RunFollower<'_> {
     async fn stdout(&mut self, chunk: &[u8]) {
         self.touched();
+        self.token.look();
         let mut buffer = match &mut self.stdout {
             Some(output) => {
                 self.watch.blocked.set(true);
@@ -259,6 +264,7 @@ impl ProcessFollower for RunFollower<'_> {
 
     async fn stderr(&mut self, chunk: &[u8]) {
         self.touched();
+        self.token.look();
         forward_plain(&mut self.complaints, &mut self.stderr, chunk).await;
         // An agent whose stream is silent while it repeats a question says so here, if anywhere.
         if self.ledgers.are_due() {
@@ -283,16 +289,18 @@ pub struct SetupFollower {
     stdout: PlainFollower,
     stderr: PlainFollower,
     output: Option<Output>,
+    token: TokenFile,
 }
 
 impl SetupFollower {
     /// For a command that starts now.
     #[must_use]
-    pub fn new(secrets: &Secrets) -> Self {
+    pub fn new(task: &Task, secrets: &Secrets) -> Self {
         Self {
             stdout: PlainFollower::new(secrets),
             stderr: PlainFollower::new(secrets),
             output: output("setup", std::io::stderr().as_fd()),
+            token: TokenFile::of(task, secrets),
         }
     }
 
@@ -307,10 +315,12 @@ impl SetupFollower {
 
 impl ProcessFollower for SetupFollower {
     async fn stdout(&mut self, chunk: &[u8]) {
+        self.token.look();
         forward_plain(&mut self.stdout, &mut self.output, chunk).await;
     }
 
     async fn stderr(&mut self, chunk: &[u8]) {
+        self.token.look();
         forward_plain(&mut self.stderr, &mut self.output, chunk).await;
     }
 }
