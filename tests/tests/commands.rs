@@ -232,7 +232,10 @@ fn completions_and_help_are_there_for_every_command() {
         "schema",
         "version",
         "completions",
+        "kubeopencode",
+        "manifest",
         "git-credential",
+        "gh",
     ] {
         let output = desk.run(&[command, "--help"]);
         assert!(output.status.success() && stdout(&output).contains("Example"), "{command}");

@@ -98,6 +98,11 @@ pub enum Command {
         after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com"
     )]
     GitCredential(GitCredentialArgs),
+    /// GitHub's CLI with the token that is in the file now: the agent finds it as `gh`, where the image has one and the task names a token file
+    #[command(
+        after_help = "Example, as an executable file `gh` that stands first in PATH (the runner makes one for each run):\n  #!/usr/local/bin/agent-runner gh\n  {\"tokenFile\":\"/run/secrets/git/token\",\"host\":\"github.com\"}"
+    )]
+    Gh(GhArgs),
     /// The scripted agent of `demo`
     #[command(name = "demo-agent", hide = true)]
     DemoAgent,
@@ -356,8 +361,19 @@ const NAMED: &[&str] = &[
     "completions",
     "kubeopencode",
     "git-credential",
+    "gh",
     "demo-agent",
 ];
+
+/// Arguments of `gh`.
+#[derive(Debug, Args)]
+pub struct GhArgs {
+    /// The script that names this command as its interpreter
+    pub script: PathBuf,
+    /// What is for GitHub's CLI
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<OsString>,
+}
 
 /// Puts `run` in front where no command is named, so that flags alone are enough.
 #[must_use]

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod demo_agent;
 pub mod doctor;
 pub mod emit;
+pub mod gh;
 pub mod git_credential;
 pub mod install;
 pub mod kubeopencode;

@@ -86,7 +86,7 @@ settings! {
     WORKSPACE: "AGENT_LFS" Switch "workspace.lfs" "BOOL" "Fetch LFS objects too (needs git and git-lfs in the image)";
     WORKSPACE: "AGENT_REMOTES" Json "workspace.remotes" "JSON" "More remotes, as a JSON object of URLs by name";
     WORKSPACE: "AGENT_FILES" Json "workspace.files" "JSON" "Files to put into the work tree, as a JSON list of {path, content, executable}";
-    GIT: "AGENT_TOKEN_FILE" Text "git.tokenFile" "FILE" "File with the git and forge token; it is read anew at each use, so it may be rotated";
+    GIT: "AGENT_TOKEN_FILE" Text "git.tokenFile" "FILE" "File with the git and forge token; git and gh read it anew at each use, so it may be rotated";
     GIT: "AGENT_GIT_USERNAME" Text "git.username" "NAME" "User name that goes with the token [default: x-access-token]";
     GIT: "AGENT_SSH_KEY_FILE" Text "git.sshKeyFile" "FILE" "Private key for ssh";
     GIT: "AGENT_KNOWN_HOSTS_FILE" Text "git.knownHostsFile" "FILE" "Known hosts for ssh";

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
 use crate::secrets;
-use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, trust};
+use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, gh, trust};
 
 /// Drives a run to its end.
 ///
@@ -208,9 +208,20 @@ impl Run<'_> {
         more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
         more.extend(self.order.inputs.dialect.kept_back().iter().map(|name| ((*name).to_owned(), None)));
         more.extend(plan.env.clone());
+        more.extend(self.path_with_gh(prepared).map(|path| ("PATH".to_owned(), Some(path))));
         // Always a place to leave results in; a private one is read, and goes with the run.
         let results = self.task.sinks.results_dir.clone().or_else(|| self.place.results_dir());
         self.place.environment(&self.order.inputs.env, &more, nonce, results.as_deref()).into_iter().collect()
+    }
+
+    /// The agent's `PATH` where a program has to stand before GitHub's CLI: if there is one, and a token for it.
+    fn path_with_gh(&self, prepared: &Prepared) -> Option<String> {
+        let token_file = self.task.git.token_file.as_deref()?;
+        let path = self.order.inputs.variable("PATH")?;
+        gh::real(OsStr::new(path), None)?;
+        let script = gh::StandIn::of(&self.task.workspace, prepared, token_file).script(&std::env::current_exe().ok()?)?;
+        let programs = self.place.put_program(gh::PROGRAM, &script)?;
+        Some(format!("{}:{path}", programs.to_str()?))
     }
 
     /// The setup command, in a phase of its own, with a code of its own.
@@ -248,7 +259,7 @@ impl Run<'_> {
         launch.placement = Placement::Session;
         let switch = EndSwitch::default();
         let options = ExecOptions { grace: self.task.limits.grace.as_duration(), ending: switch.clone() };
-        let mut follower = SetupFollower::new(&journal.secrets);
+        let mut follower = SetupFollower::new(self.task, &journal.secrets);
         let timed_out = Cell::new(false);
         let deadline = async {
             sleep_until(self.deadline()).await;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use agent_sdk::agent::{RepositoryFile, Surroundings};
 use agent_sdk::marker::Nonce;
 
+use crate::files::Directory;
 use crate::inputs::settings::{NONCE, SETTINGS, TASK_FILE};
 use crate::sinks::{Claims, ResultsDir};
 
@@ -20,6 +21,9 @@ const RESULTS_DIR: &str = "AGENT_RESULTS_DIR";
 
 /// Its name below the private directory.
 const RESULTS: &str = "results";
+
+/// Where programs stand that the agent finds before others, below the private directory.
+const PROGRAMS: &str = "bin";
 
 /// The place, gone when dropped.
 #[derive(Debug)]
@@ -89,6 +93,17 @@ impl Place {
     #[must_use]
     pub fn results_dir(&self) -> Option<PathBuf> {
         self.results.as_ref().map(|results| results.path().to_owned())
+    }
+
+    /// Puts a program into a directory of this run that only holds such; that directory. `None` where there is no place, or it cannot be written.
+    #[must_use]
+    pub fn put_program(&self, name: &str, script: &str) -> Option<PathBuf> {
+        if self.private_dir.as_os_str().is_empty() {
+            return None;
+        }
+        let directory = Directory::open(&self.private_dir).ok()?.descend_or_make(Path::new(PROGRAMS), PRIVATE).ok()?;
+        directory.write(Path::new(name), script.as_bytes(), PRIVATE).ok()?;
+        Some(self.private_dir.join(PROGRAMS))
     }
 
     /// What the agent left there.

@@ -10,7 +10,7 @@
 //! | `connect`, `http`, `tls`, `proxy`, `ssh`, `wire` | ways to a git server; `web` is for what is none |
 //! | `fetch`, `clone`, `checkout`, `takeup` | from there to files |
 //! | `directory`, `config`, `files`, `programs` | what is left behind, and what never is |
-//! | `credential` | the token, for us and for the agent's own git |
+//! | `credential`, `gh` | the token, for us, for the agent's own git, and for GitHub's CLI |
 //!
 //! gix does all of it but submodules, LFS, partial clones and paths, which need the `git` program, and ssh, which needs `ssh`.
 //! Nothing of the repository is ever executed: no hook, no filter, no command from its settings.
@@ -26,6 +26,7 @@ mod exchange;
 pub mod facts;
 mod fetch;
 mod files;
+pub mod gh;
 mod http;
 mod programs;
 mod proxy;
@@ -133,6 +134,24 @@ pub struct Prepared {
     /// Variables that the agent's own git needs in this workspace.
     pub env: Vec<(String, String)>,
     claim: Option<Claim>,
+}
+
+impl Prepared {
+    /// A directory that holds no repository.
+    pub(crate) fn without_repository(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            git_dir: None,
+            branch: None,
+            base_branch: None,
+            base_commit: None,
+            head: None,
+            taken_up: false,
+            notes: Vec::new(),
+            env: Vec::new(),
+            claim: None,
+        }
+    }
 }
 
 /// Prepares the workspace of a task. Blocks; [`Context::cancel`] ends it within a fraction of a second.

@@ -238,18 +238,7 @@ fn remove_file(dir: &Path, path: &BString) -> std::io::Result<()> {
 pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
     let dir = context.dir.clone();
     std::fs::create_dir_all(&dir).map_err(|error| WorkspaceError::io("cannot create directory", &dir, error))?;
-    let nothing = Prepared {
-        dir: dir.clone(),
-        git_dir: None,
-        branch: None,
-        base_branch: None,
-        base_commit: None,
-        head: None,
-        taken_up: false,
-        notes: Vec::new(),
-        env: Vec::new(),
-        claim: None,
-    };
+    let nothing = Prepared::without_repository(dir.clone());
     let Some(root) = repository_root(&dir) else { return Ok(nothing) };
     let repo = clone::open(&root)?;
     trust::undo(&repo)?;
