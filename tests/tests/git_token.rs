@@ -78,8 +78,8 @@ fn githubs_cli_has_the_token_that_is_in_the_file_now() {
 fn the_repositorys_host_gets_the_token_and_github_does_not() {
     let Some(path) = path_with_gh() else { return };
     let desk = Desk::new();
-    git_ok(desk.0.path(), &["init", "--quiet"]);
-    git_ok(desk.0.path(), &["remote", "add", "origin", "https://git.acme.example/acme/app"]);
+    git_ok(desk.0.path(), ["init", "--quiet"]);
+    git_ok(desk.0.path(), ["remote", "add", "origin", "https://git.acme.example/acme/app"]);
     let script = "gh auth token --hostname git.acme.example > here; gh auth token --hostname github.com > there 2>&1; true";
     let output = desk.exec(&path, script);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

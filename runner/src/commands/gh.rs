@@ -36,7 +36,7 @@ pub fn run(script: &Path, arguments: &[OsString]) -> ExitCode {
     match read_token(&stand_in.token_file) {
         Ok(token) => drop(command.envs(stand_in.variables(&token))),
         // Much of it needs no token; what does says so itself.
-        Err(error) => super::complain(&error.to_string(), Some(&error.hint())),
+        Err(error) => super::complain(&error.to_string(), Some(error.hint())),
     }
     let error = command.exec();
     super::complain(&format!("`{}` cannot be executed: {error}", program.display()), None);

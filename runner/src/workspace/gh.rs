@@ -51,7 +51,10 @@ impl StandIn {
     pub fn script(&self, runner: &Path) -> Option<String> {
         let runner = runner.to_str().filter(|path| !path.contains(char::is_whitespace))?;
         let first = format!("#!{runner} {PROGRAM}\n");
-        (first.len() <= FIRST_LINE).then(|| Some(format!("{first}{}\n", serde_json::to_string(self).ok()?))).flatten()
+        if first.len() > FIRST_LINE {
+            return None;
+        }
+        Some(format!("{first}{}\n", serde_json::to_string(self).ok()?))
     }
 
     /// Reads a script.
