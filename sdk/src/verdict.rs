@@ -57,6 +57,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All, in their order.
+    pub const ALL: [Self; 7] = [Self::Inputs, Self::Workspace, Self::Configure, Self::Setup, Self::Agent, Self::Collect, Self::Done];
+
     /// The word used in every output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -261,6 +264,13 @@ reasons! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phase_is_found_by_its_number() {
+        for (number, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, number, "{phase:?}");
+        }
+    }
 
     #[test]
     fn every_failure_has_a_code_other_than_zero_and_only_success_has_zero() {

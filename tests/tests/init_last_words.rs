@@ -1,14 +1,21 @@
 //! What is said of a runner that was killed, and by whom: init, from the memory that both share.
 
-use std::fs;
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
+use agent_sdk::{termination::TerminationMessage, verdict::Phase};
 use agent_tests::{
     probe::{self, Running},
+    runs::wait_until,
     sandbox::{Place, only_child},
 };
 use nix::{
     libc,
     sys::signal::{SIGKILL, kill},
+    unistd::Pid,
 };
 
 fn speaker(place: Place, file: &std::path::Path, how: &str) -> std::process::Command {
@@ -72,4 +79,47 @@ fn a_killed_runner_is_spoken_for_and_its_tree_ended_in_order() {
             assert_eq!(fs::read_to_string(&cleaned).unwrap(), "done", "{place:?} {how}");
         }
     }
+}
+
+/// A run whose setup command says that it is there, and stays.
+fn in_setup(directory: &Path) -> Child {
+    let mut command = Command::new(probe::runner());
+    command.current_dir(directory).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", directory);
+    command
+        .env("AGENT_TYPE", "native")
+        .env("AGENT_PROGRAM", "/bin/true")
+        .env("AGENT_PROMPT", "do it")
+        .env("AGENT_TERMINATION_LOG", directory.join("message"));
+    command.env("AGENT_SETUP_COMMAND", r#"["sh", "-c", "touch there; exec sleep 1000"]"#).env("AGENT_GRACE", "10s");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the setup command", || directory.join("there").exists());
+    child
+}
+
+fn phase(directory: &Path) -> Option<Phase> {
+    TerminationMessage::parse(&fs::read(directory.join("message")).unwrap()).unwrap().phase
+}
+
+#[test]
+fn a_runner_that_is_killed_in_setup_is_said_to_have_come_so_far() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = in_setup(directory.path());
+    kill(only_child(Pid::from_raw(child.id() as i32)), SIGKILL).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + libc::SIGKILL));
+    assert_eq!(phase(directory.path()), Some(Phase::Setup));
+}
+
+#[test]
+fn a_setup_that_takes_long_is_in_the_message_of_a_container_that_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = in_setup(directory.path());
+    let init = Pid::from_raw(child.id() as i32);
+    wait_until("the phase in the file", || phase(directory.path()) == Some(Phase::Setup));
+    // Init first: then nobody writes last words.
+    let runner = only_child(init);
+    kill(init, SIGKILL).unwrap();
+    child.wait().unwrap();
+    // It ends the setup command and itself, since it has lost its parent; what stands is what stood.
+    assert_eq!(phase(directory.path()), Some(Phase::Setup));
+    wait_until("the end of the runner", || !agent_tests::sandbox::is_alive(runner));
 }

@@ -207,7 +207,8 @@ fn the_last_words_stand_where_the_runner_wrote_and_keep_what_it_knew() {
     Hammer::start(&path, 7).kill();
     let previous = fs::read(&path).unwrap();
     let (_, step) = judge(&previous);
-    let (words, written) = write_last_words(&path, 4096, &previous, Death { end: ProcessEnd::Signaled(9), out_of_memory: true });
+    let (words, written) =
+        write_last_words(&path, 4096, &previous, Death { end: ProcessEnd::Signaled(9), out_of_memory: true, phase: None });
     assert_eq!(written.unwrap(), Written::Whole);
     assert_eq!((words.exit_code, words.reason), (137, Reason::OutOfMemory));
     let message = TerminationMessage::parse(&fs::read(&path).unwrap()).unwrap();

@@ -38,6 +38,8 @@ pub struct Slot {
     pub message: Vec<u8>,
     /// The agent's, which now init gives.
     pub grace: Duration,
+    /// What [`LastWordsBoard::note_phase`] noted since; its meaning is the runner's.
+    pub phase: Option<u8>,
 }
 
 /// How the runner died.
@@ -73,6 +75,8 @@ unsafe impl Send for LastWordsBoard {}
 struct Memory {
     /// 0: nothing yet, 1 or 2: that slot counts; with [`CLOSED`] added: all is said.
     counts: AtomicU32,
+    /// 0: none noted since the slot was written; else one more than what was noted.
+    phase: AtomicU32,
     slots: [Written; 2],
 }
 
@@ -125,9 +129,16 @@ impl LastWordsBoard {
             ptr::copy_nonoverlapping(path.as_ptr(), (&raw mut (*slot).path).cast(), path.len());
             ptr::copy_nonoverlapping(message.as_ptr(), (&raw mut (*slot).message).cast(), message.len());
         }
+        // the message has its own; killed in between, we had come at least as far as the last one says
+        self.phase().store(0, Ordering::Release);
         // Release: whoever sees the number sees the slot
         counts.store(next, Ordering::Release);
         Ok(())
+    }
+
+    /// The run has come to another phase, and nothing else has changed since the last [`Self::publish`]: much less work than a message.
+    pub fn note_phase(&mut self, phase: u8) {
+        self.phase().store(u32::from(phase) + 1, Ordering::Release);
     }
 
     /// All has been said: init keeps silent, however we end from here on.
@@ -138,6 +149,11 @@ impl LastWordsBoard {
     fn counts(&self) -> &AtomicU32 {
         // SAFETY: the mapping lives as long as we do, and the number is only touched as an atomic.
         unsafe { &(*self.memory.as_ptr()).counts }
+    }
+
+    fn phase(&self) -> &AtomicU32 {
+        // SAFETY: as for `counts`.
+        unsafe { &(*self.memory.as_ptr()).phase }
     }
 
     fn slot(&self, number: u32) -> *mut Written {
@@ -164,6 +180,7 @@ impl LastWordsBoard {
             budget: written.budget,
             message: written.message.get(..written.message_length)?.to_vec(),
             grace: Duration::from_millis(written.grace_millis),
+            phase: self.phase().load(Ordering::Acquire).checked_sub(1).and_then(|phase| u8::try_from(phase).ok()),
         })
     }
 }
@@ -195,6 +212,19 @@ mod tests {
             assert_eq!(slot.path, Path::new("/dev/termination-log"));
             assert_eq!((slot.budget, slot.grace), (4096, GRACE));
         }
+    }
+
+    #[test]
+    fn a_phase_counts_until_the_next_message() {
+        let mut board = LastWordsBoard::new().unwrap();
+        board.publish(Path::new("a"), 1, b"x", GRACE).unwrap();
+        assert_eq!(board.read().unwrap().phase, None);
+        for phase in [0, 4] {
+            board.note_phase(phase);
+            assert_eq!(board.read().unwrap().phase, Some(phase));
+        }
+        board.publish(Path::new("a"), 1, b"y", GRACE).unwrap();
+        assert_eq!(board.read().unwrap().phase, None);
     }
 
     #[test]

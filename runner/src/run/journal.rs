@@ -26,6 +26,8 @@ pub struct Journal {
     started: Instant,
     phase: Phase,
     phase_since: Instant,
+    /// Whether the phase is not in the last message yet; the board has it.
+    phase_waits: bool,
     phases_ms: BTreeMap<String, u64>,
     agent: Option<String>,
     /// Facts and claims so far.
@@ -57,6 +59,7 @@ impl Journal {
             started: now,
             phase: Phase::Inputs,
             phase_since: now,
+            phase_waits: false,
             phases_ms: BTreeMap::new(),
             agent: None,
             results: Results::default(),
@@ -146,7 +149,15 @@ impl Journal {
         self.phase = phase;
         tracing::info!(phase = phase.as_str(), "phase");
         self.write_progress(phase);
-        self.touch();
+        let is_too_soon = self.writers.as_ref().and_then(Writers::open_again).is_some_and(|open| Instant::now() < open);
+        match &mut self.board {
+            // Phases follow one another within a millisecond: no message is made that would only wait.
+            Some(board) if is_too_soon => {
+                board.note_phase(phase as u8);
+                self.phase_waits = true;
+            }
+            _ => self.touch(),
+        }
     }
 
     fn close_phase(&mut self) {
@@ -197,6 +208,7 @@ impl Journal {
 
     /// Something changed: makes it known now, or when the second is over ([`Self::due`]).
     pub fn touch(&mut self) {
+        self.phase_waits = false;
         let outcome = interim(&Progress {
             runner_version: crate::VERSION,
             phase: self.phase,
@@ -216,11 +228,15 @@ impl Journal {
     /// When a change that waits is to be made known.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.writers.as_ref().and_then(Writers::deadline)
+        let writers = self.writers.as_ref()?;
+        if self.phase_waits { writers.open_again() } else { writers.deadline() }
     }
 
     /// Makes known a change that waited for its time.
     pub fn tick(&mut self) {
+        if self.phase_waits {
+            return self.touch();
+        }
         let warning = self.writers.as_mut().and_then(|writers| writers.tick(Instant::now()));
         warning.into_iter().for_each(|warning| self.warn(warning));
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use agent_sdk::agent::ProcessEnd;
 use agent_sdk::termination;
+use agent_sdk::verdict::Phase;
 
 use crate::init::{Death, Slot};
 use crate::process::ExitStatus;
@@ -15,7 +16,8 @@ pub fn write(slot: &Slot, death: Death) {
         ExitStatus::Exited(code) => ProcessEnd::Exited(code),
         ExitStatus::Signalled(signal) => ProcessEnd::Signaled(signal),
     };
-    let death = termination::Death { end, out_of_memory: death.out_of_memory };
+    let phase = slot.phase.and_then(|number| Phase::ALL.get(usize::from(number)).copied());
+    let death = termination::Death { end, out_of_memory: death.out_of_memory, phase };
     let (words, written) = write_last_words(&slot.path, slot.budget, &slot.message, death);
     // Init has no log; stderr is where the runner's was. It may be gone, and then that is no reason to fall.
     let mut stderr = std::io::stderr();

@@ -244,7 +244,7 @@ impl Run<'_> {
 
     async fn run_setup(
         &self,
-        journal: &Journal,
+        journal: &mut Journal,
         signals: &mut Signals,
         prepared: &Prepared,
         environment: &[(OsString, OsString)],
@@ -267,9 +267,17 @@ impl Run<'_> {
             switch.request();
             std::future::pending::<Infallible>().await
         };
+        // It may take long: what waits to be made known is not kept from whoever looks meanwhile.
+        let making_known = async {
+            loop {
+                sleep_until(journal.due()).await;
+                journal.tick();
+            }
+        };
         let finished = tokio::select! {
             finished = exec(self.side, signals, &launch, &options, &mut follower) => finished.map_err(Failure::SetupLaunch)?,
             never = deadline => match never {},
+            never = making_known => never,
         };
         follower.finish().await;
         if let Some(signal) = finished.signal {

@@ -121,6 +121,12 @@ impl Writers {
         self.termination.deadline()
     }
 
+    /// When [`interim`](Self::interim) writes at once: nothing before the first one.
+    #[must_use]
+    pub fn open_again(&self) -> Option<Instant> {
+        self.termination.open_again()
+    }
+
     /// Writes the state that waited for its time, and returns a warning if that failed for the first time.
     pub fn tick(&mut self, now: Instant) -> Option<String> {
         self.termination.tick(now).err().map(|error| error.warning())

@@ -171,6 +171,12 @@ impl TerminationSink {
         self.throttle.deadline()
     }
 
+    /// When an offer is written at once: nothing before the first one.
+    #[must_use]
+    pub fn open_again(&self) -> Option<Instant> {
+        self.throttle.open_again()
+    }
+
     /// Writes the message that is to stay, whatever was written when.
     ///
     /// # Errors

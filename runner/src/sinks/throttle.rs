@@ -37,6 +37,12 @@ impl<T> Throttle<T> {
         self.waiting.get_or_insert(state);
     }
 
+    /// When a state passes at once: nothing before the first one.
+    #[must_use]
+    pub fn open_again(&self) -> Option<Instant> {
+        self.last.map(|last| last + self.interval)
+    }
+
     /// When to ask again; nothing while nothing waits, so that an idle run has no timer.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::agent::ProcessEnd;
 use crate::results::key;
-use crate::verdict::{Origin, Reason, Status};
+use crate::verdict::{Origin, Phase, Reason, Status};
 
 use super::TerminationMessage;
 use super::draft::{Draft, Parameter, Small};
@@ -28,6 +28,8 @@ pub struct Death {
     pub end: ProcessEnd,
     /// Whether the kernel's memory killer was seen at work (`memory.events` of the control group counted an `oom_kill`).
     pub out_of_memory: bool,
+    /// How far the run had come, if further than the message says.
+    pub phase: Option<Phase>,
 }
 
 /// What is left to say, and the exit code that goes with it.
@@ -62,7 +64,7 @@ impl Death {
 
 /// Turns the last message that the runner published into the one to write now that it is dead.
 ///
-/// Phase, agent, parameters, usage and the names of what had been cut stay; status, reason, origin, signal and exit code are those of the death. A
+/// Phase (unless the run had come further), agent, parameters, usage and the names of what had been cut stay; status, reason, origin, signal and exit code are those of the death. A
 /// previous message that was already final is not believed: the container ends with the code of the death, so its message says so too, and
 /// quotes what the earlier one said. `previous` that is empty or not a message gives one without a past.
 ///
@@ -70,7 +72,10 @@ impl Death {
 #[must_use]
 pub fn last_words(previous: &[u8], death: Death, budget: usize) -> LastWords {
     let (reason, origin, exit_code) = death.verdict();
-    let before = TerminationMessage::parse(previous).ok();
+    let mut before = TerminationMessage::parse(previous).ok();
+    if let (Some(before), Some(phase)) = (&mut before, death.phase) {
+        before.phase = Some(phase);
+    }
     let message = sentence(before.as_ref(), death);
     let signal = match death.end {
         ProcessEnd::Signaled(signal) => Some(signal),

@@ -181,10 +181,10 @@ fn last_words_keep_what_was_known_and_name_the_death() {
     let progress =
         Progress { runner_version: "0.1.0", phase: Phase::Agent, agent: Some("claude"), results: &known.results, usage: &known.usage };
     let before = fit(&interim(&progress), 4096, None);
-    let oom = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(9), out_of_memory: true }, 4096);
+    let oom = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(9), out_of_memory: true, phase: None }, 4096);
     assert_eq!((oom.exit_code, oom.reason), (137, Reason::OutOfMemory));
     insta::assert_snapshot!(oom.message);
-    let segv = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(11), out_of_memory: false }, 4096);
+    let segv = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(11), out_of_memory: false, phase: None }, 4096);
     assert_eq!((segv.exit_code, segv.reason), (139, Reason::RunnerFault));
 }
 
@@ -192,7 +192,8 @@ fn last_words_keep_what_was_known_and_name_the_death() {
 fn last_words_do_not_believe_an_earlier_success() {
     let mut done = outcome("all done");
     (done.status, done.reason, done.exit_code) = (Status::Succeeded, Reason::Completed, 0);
-    let words = last_words(fit(&done, 4096, None).as_bytes(), Death { end: ProcessEnd::Signaled(9), out_of_memory: false }, 4096);
+    let words =
+        last_words(fit(&done, 4096, None).as_bytes(), Death { end: ProcessEnd::Signaled(9), out_of_memory: false, phase: None }, 4096);
     let message = TerminationMessage::parse(words.message.as_bytes()).unwrap();
     assert_eq!((message.status, message.reason, message.exit_code), (Status::Failed, Reason::Killed, 137));
     assert_eq!(
@@ -206,7 +207,7 @@ fn last_words_do_not_believe_an_earlier_success() {
 fn last_words_without_a_past_are_whole() {
     for garbage in [&b""[..], b"   ", b"not json", b"{\"status\":\"failed\"}", b"\xff\xfe", b"{}{}", b"null"] {
         for end in (0..=255).map(ProcessEnd::Exited).chain((1..=64).map(ProcessEnd::Signaled)) {
-            let words = last_words(garbage, Death { end, out_of_memory: false }, 4096);
+            let words = last_words(garbage, Death { end, out_of_memory: false, phase: None }, 4096);
             let message = TerminationMessage::parse(words.message.as_bytes()).unwrap();
             assert_ne!(words.exit_code, 0);
             assert_eq!(message.exit_code, words.exit_code);
@@ -253,7 +254,7 @@ proptest! {
 
         // What init makes of it is sound at any budget too.
         let before = fit(&outcome, 4096, Some(&whole));
-        let words = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(9), out_of_memory: false }, budget);
+        let words = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(9), out_of_memory: false, phase: None }, budget);
         prop_assert!(words.message.len() <= budget);
         let message = TerminationMessage::parse(words.message.as_bytes()).unwrap();
         prop_assert_eq!(message.reason, Reason::Killed);
