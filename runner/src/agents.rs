@@ -99,21 +99,28 @@ impl AgentError {
 /// # Errors
 /// There is none of that name, or its manifest is wrong.
 pub fn find(task: &Task) -> Result<Box<dyn Agent>, AgentError> {
-    let name = &task.agent.kind;
+    find_named(&task.agent.kind, task.agent.manifest_dir.as_deref())
+}
+
+/// [`find`] by a task's `agent.type` and `agent.manifestDir`.
+///
+/// # Errors
+/// As there.
+pub fn find_named(name: &str, manifest_dir: Option<&Path>) -> Result<Box<dyn Agent>, AgentError> {
     if let Some(agent) = by_name(name) {
         return Ok(agent);
     }
     if name.contains('/') {
         return Ok(Box::new(read(Path::new(name))?));
     }
-    let dir = task.agent.manifest_dir.as_deref().unwrap_or(Path::new(MANIFEST_DIR));
+    let dir = manifest_dir.unwrap_or(Path::new(MANIFEST_DIR));
     let path = dir.join(format!("{name}.toml"));
     if !path.exists() {
-        return Err(AgentError::Unknown { name: name.clone(), known: known(dir), looked_for: path });
+        return Err(AgentError::Unknown { name: name.to_owned(), known: known(dir), looked_for: path });
     }
     let agent = read(&path)?;
     if agent.name() != name {
-        return Err(AgentError::Misnamed { path, own: agent.name().to_owned(), asked: name.clone() });
+        return Err(AgentError::Misnamed { path, own: agent.name().to_owned(), asked: name.to_owned() });
     }
     Ok(Box::new(agent))
 }

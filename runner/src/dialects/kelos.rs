@@ -233,7 +233,7 @@ mod tests {
         let pairs =
             [(AGENT_TYPE, "claude"), ("KELOS_MCP_SERVERS", "{"), ("KELOS_SETUP_COMMAND", r#"["make", 7]"#), ("KELOS_BASE_BRANCH", "a b")];
         let error = resolve(&["/kelos_entrypoint.sh"], &pairs).unwrap_err();
-        assert_eq!(error.0.len(), 5, "{error}");
+        assert_eq!(error.errors.len(), 5, "{error}");
         insta::assert_snapshot!(error.to_string());
         let servers = r#"{"mcpServers":{"a":{"url":"http://h","header":{}},"b":{}}}"#;
         let error = resolve(STARTED, &[("KELOS_MCP_SERVERS", servers)]).unwrap_err();

@@ -1,8 +1,9 @@
 //! Inputs: the raw snapshot of what a platform gave, and its way to a [`Task`].
 //!
-//! A task document, then what a platform said in its own dialect, then `AGENT_*` variables, then flags; later ones win. Reading the world is in [`Inputs::read`] and in the
-//! `read_file` that [`Inputs::resolve`] is given; the rest is pure.
+//! A task document, then what a platform said in its own dialect, then `AGENT_*` variables, then flags; later ones win. The world is read in
+//! [`Inputs::read`], in the `read_file` that [`Inputs::resolve`] is given, and where [`meaning`] looks for an agent; the rest is pure.
 
+mod meaning;
 pub mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use agent_sdk::task::{FieldError, Task};
+use agent_sdk::task::{FieldError, Got, MAX_TERMINATION_BUDGET, MIN_TERMINATION_BUDGET, Task};
 use serde_json::{Map, Value, json};
 
 use crate::dialects::{Dialect, Said};
@@ -50,8 +51,28 @@ pub struct Resolved {
 }
 
 /// Everything that is wrong with the inputs.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct InputErrors(pub Vec<InputError>);
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+pub struct InputErrors {
+    /// In the order in which they were found, never empty.
+    pub errors: Vec<InputError>,
+    /// Where the termination message goes, if that much could be read: this error is told there.
+    pub message: MessagePlace,
+}
+
+/// Where the termination message goes, as far as somebody said so.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MessagePlace {
+    /// Its file.
+    pub path: Option<PathBuf>,
+    /// How many bytes it may have.
+    pub budget: Option<u32>,
+}
+
+impl From<Vec<InputError>> for InputErrors {
+    fn from(errors: Vec<InputError>) -> Self {
+        Self { errors, ..Self::default() }
+    }
+}
 
 /// One wrong input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +87,9 @@ pub struct InputError {
 
 impl fmt::Display for InputErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0.len() == 1 { "input is" } else { "inputs are" };
-        write!(f, "{} {plural} wrong", self.0.len())?;
-        for error in &self.0 {
+        let plural = if self.errors.len() == 1 { "input is" } else { "inputs are" };
+        write!(f, "{} {plural} wrong", self.errors.len())?;
+        for error in &self.errors {
             write!(f, "\n  {}: {}", error.source, error.problem)?;
             if let Some(hint) = &error.hint {
                 write!(f, "\n    hint: {hint}")?;
@@ -108,7 +129,10 @@ impl Inputs {
         let mut origins: BTreeMap<&'static str, String> = BTreeMap::new();
         // A value that could not be read is named already; its absence is not a second error.
         let mut unread: BTreeSet<&'static str> = BTreeSet::new();
-        let mut document = self.read_document(&read_file, &mut errors);
+        let read = self.read_document(&read_file, &mut errors);
+        // What is not said may stand in a document that could not be read.
+        let is_whole = read.is_some();
+        let mut document = read.unwrap_or_else(|| json!({}));
         for (path, value) in &self.defaults {
             if document.pointer(&format!("/{}", path.replace('.', "/"))).is_none_or(Value::is_null) {
                 place(&mut document, path, value.clone());
@@ -170,14 +194,22 @@ impl Inputs {
         if !self.needs_agent && document.pointer("/agent/type").is_none_or(Value::is_null) {
             place(&mut document, "agent.type", agent_sdk::agents::command::NAME.into());
         }
-        let task = match Task::from_value(&document) {
-            Ok(task) => Some(task),
-            Err(fields) => {
-                errors.extend(fields.iter().filter_map(|field| Self::name_source(field, &origins, &unread)));
-                None
-            }
+        let (task, wrong) = match Task::from_value(&document) {
+            Ok(task) => (Some(task), Vec::new()),
+            Err(fields) => (None, fields),
         };
-        if self.needs_agent && document.get("prompt").is_none_or(Value::is_null) && !unread.contains("prompt") {
+        let told = wrong.iter().filter(|field| is_whole || field.got != Got::Missing);
+        errors.extend(told.filter_map(|field| Self::name_source(field, &origins, &unread)));
+        let meant = meaning::check(&document).into_iter().filter(|meant| wrong.iter().all(|field| field.path != meant.path));
+        errors.extend(meant.map(|meant| {
+            let source = origins.get(meant.path.as_str()).cloned().unwrap_or_else(|| match settings_of_path(&meant.path).next() {
+                Some(setting) if origins.contains_key(setting.path) => format!("{} ({})", origins[setting.path], meant.path),
+                _ => format!("{} in the task document", meant.path),
+            });
+            InputError { source, problem: meant.problem, hint: Some(meant.hint) }
+        }));
+        let has_prompt = document.get("prompt").is_some_and(|prompt| !prompt.is_null());
+        if self.needs_agent && is_whole && !has_prompt && !unread.contains("prompt") {
             errors.push(InputError {
                 source: "prompt".into(),
                 problem: "expected what the agent is to do, got nothing".into(),
@@ -185,18 +217,23 @@ impl Inputs {
             });
         }
         match task {
-            Some(task) if errors.is_empty() => Ok(Resolved { task, warnings: self.warnings() }),
-            _ => Err(InputErrors(errors)),
+            Some(task) if errors.is_empty() => {
+                let mut warnings = self.warnings();
+                warnings.extend(without_repository(&document, &origins));
+                Ok(Resolved { task, warnings })
+            }
+            _ => Err(InputErrors { errors, message: message_place(&document) }),
         }
     }
 
-    fn read_document(&self, read_file: &impl Fn(&Path) -> std::io::Result<Vec<u8>>, errors: &mut Vec<InputError>) -> Value {
+    /// The task document, or an empty one where none is named. `None` if it cannot be read, which is an error then.
+    fn read_document(&self, read_file: &impl Fn(&Path) -> std::io::Result<Vec<u8>>, errors: &mut Vec<InputError>) -> Option<Value> {
         let named = self.task_file.clone().map(|path| ("--task-file", path));
         let Some((source, path)) = named.or_else(|| self.variable(TASK_FILE).map(|path| (TASK_FILE, PathBuf::from(path)))) else {
-            return json!({});
+            return Some(json!({}));
         };
         let problem = match read_document(&path, read_file) {
-            Ok(document) => return document,
+            Ok(document) => return Some(document),
             Err(problem) => problem,
         };
         errors.push(InputError {
@@ -204,7 +241,7 @@ impl Inputs {
             problem,
             hint: Some("`agent-runner schema task` prints what it may hold".into()),
         });
-        json!({})
+        None
     }
 
     /// Says which variable or flag a wrong field came from.
@@ -218,15 +255,11 @@ impl Inputs {
             Some(setting) if field.path == setting.path => origins[setting.path].clone(),
             Some(setting) => format!("{} ({})", origins[setting.path], field.path),
             None => match any {
-                Some(setting) if field.got.is_empty() => format!("{} ({})", setting.variable, field.path),
+                Some(setting) if field.got == Got::Missing => format!("{} ({})", setting.variable, field.path),
                 _ => format!("{} in the task document", field.path),
             },
         };
-        let problem = if field.got.is_empty() {
-            format!("expected {}", field.expected)
-        } else {
-            format!("expected {}, got {}", field.expected, field.got)
-        };
+        let problem = field.problem();
         let hint = field.hint.clone().or_else(|| setting.or(any).map(|setting| setting.help.to_owned()));
         Some(InputError { source, problem, hint })
     }
@@ -299,12 +332,39 @@ fn convert(setting: &Setting, text: &str, read_file: &impl Fn(&Path) -> std::io:
     })
 }
 
-/// Puts a value at a dotted path, making objects on the way; what is in the way and no object is replaced.
+/// Where the termination message goes, as far as the document says it rightly: of what else is wrong with it, that is where to read.
+fn message_place(document: &Value) -> MessagePlace {
+    let sinks = document.get("sinks");
+    let said = |name: &str| sinks.and_then(|sinks| sinks.get(name));
+    let path = said("terminationLog").and_then(Value::as_str).filter(|path| !path.trim().is_empty() && !path.contains('\0'));
+    let budget = said("terminationBudget").and_then(|budget| match budget {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_u64(),
+    });
+    let in_range = |budget: u64| budget.clamp(u64::from(MIN_TERMINATION_BUDGET), u64::from(MAX_TERMINATION_BUDGET));
+    MessagePlace { path: path.map(PathBuf::from), budget: budget.and_then(|budget| u32::try_from(in_range(budget)).ok()) }
+}
+
+/// What was said about a repository where none is named: nobody looks at it.
+fn without_repository(document: &Value, origins: &BTreeMap<&'static str, String>) -> Option<String> {
+    const NEED_ONE: &[&str] = &["ref", "branch", "baseBranch", "depth", "filter", "submodules", "lfs", "remotes"];
+    let workspace = document.get("workspace")?.as_object()?;
+    let said = |name: &str| workspace.get(name).is_some_and(|value| !value.is_null());
+    let source = |name: &&str| {
+        let path = format!("workspace.{name}");
+        origins.get(path.as_str()).cloned().unwrap_or(path)
+    };
+    let idle: Vec<String> = NEED_ONE.iter().filter(|name| said(name)).map(source).collect();
+    (!said("repo") && !idle.is_empty())
+        .then(|| format!("no repository is named (AGENT_REPO), so this changes nothing: {}", idle.join(", ")))
+}
+
+/// Puts a value at a dotted path, making objects on the way. What is in the way and no object stays, and is refused with the document.
 fn place(document: &mut Value, path: &str, value: Value) {
     let mut at = document;
     let mut parts = path.split('.').peekable();
     while let Some(part) = parts.next() {
-        if !at.is_object() {
+        if at.is_null() {
             *at = Value::Object(Map::new());
         }
         let Value::Object(object) = at else { return };
@@ -361,11 +421,83 @@ mod tests {
             "AGENT_PROMPT_FILE: cannot read",
             "AGENT_OUTPUTS (sinks.outputs[0]",
             "AGENT_TASK_FILE: ",
-            "AGENT_TYPE (agent.type)",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
-        assert!(!text.contains("\n  prompt:"), "a prompt that could not be read is one error, not two:\n{text}");
+        let absent = ["\n  prompt:", "agent.type"].iter().any(|absent| text.contains(absent));
+        assert!(!absent, "what could not be read is one error, not two:\n{text}");
+    }
+
+    fn document(text: &'static str) -> impl Fn(&Path) -> std::io::Result<Vec<u8>> {
+        move |_| Ok(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_section_of_the_wrong_kind_is_an_error_also_where_a_variable_speaks_of_it() {
+        let given = inputs(&[
+            ("AGENT_TASK_FILE", "t"),
+            ("AGENT_TYPE", "claude"),
+            ("AGENT_WORKSPACE_DIR", "ws"),
+            ("AGENT_GRACE", "20s"),
+            ("AGENT_GIT_USER_NAME", "x"),
+            ("AGENT_RESULT_FILE", "r"),
+        ]);
+        let wrong = document("agent: codex\nprompt: x\nworkspace: https://host/r\nlimits: 30m\ngit: /run/token\nsinks: result.json\n");
+        let text = given.resolve(wrong).unwrap_err().to_string();
+        for section in ["agent", "workspace", "limits", "git", "sinks"] {
+            assert!(text.contains(&format!("\n  {section} in the task document: expected an object, got ")), "{section} in\n{text}");
+        }
+        // Nothing is in the way of a section that is empty, or of a default.
+        let empty = document("agent:\nprompt: x\nworkspace:\nlimits:\ngit:\nsinks:\n");
+        assert_eq!(given.resolve(empty).unwrap().task.workspace.dir, Path::new("ws"));
+        let given = Inputs { needs_agent: false, defaults: vec![("limits.silenceTimeout", "0".into())], ..inputs(&[("AGENT_TASK_FILE", "t")]) };
+        assert!(given.resolve(document("agent: codex\nlimits: 1s\n")).unwrap_err().to_string().starts_with("2 inputs are wrong"));
+        assert!(given.resolve(document("- a\n")).unwrap_err().to_string().contains("task in the task document: expected an object"));
+    }
+
+    #[test]
+    fn what_only_shows_later_is_named_with_the_rest() {
+        let given = inputs(&[
+            ("AGENT_TYPE", "claud"),
+            ("AGENT_PROMPT", "a"),
+            ("AGENT_TIMEOUT", "soon"),
+            ("AGENT_REPO", "ftp://host/r"),
+            ("AGENT_REMOTES", r#"{"origin":"https://host/r","fork":"ftp://host/r","good":"https://host/r"}"#),
+        ]);
+        let text = given.resolve(files).unwrap_err().to_string();
+        for part in [
+            "5 inputs are wrong",
+            "\n  AGENT_TYPE: there is no agent `claud`; known: ",
+            "\n  AGENT_TIMEOUT: ",
+            "\n  AGENT_REPO: repository `ftp://host/r`: ",
+            "\n  AGENT_REMOTES (workspace.remotes.origin): ",
+            "\n  AGENT_REMOTES (workspace.remotes.fork): repository `ftp://host/r`: ",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        let given = inputs(&[("AGENT_TASK_FILE", "t")]);
+        let text = given.resolve(document("agent: {type: claude}\nprompt: x\nworkspace: {repo: \"\"}\n")).unwrap_err().to_string();
+        assert!(text.contains("\n  workspace.repo in the task document: "), "{text}");
+    }
+
+    #[test]
+    fn wrong_inputs_know_where_the_message_goes() {
+        let place = |env: &[(&str, &str)], text| inputs(env).resolve(document(text)).unwrap_err().message;
+        let env = [("AGENT_TASK_FILE", "t"), ("AGENT_TIMEOUT", "soon")];
+        let said = place(&env, "sinks: {terminationLog: msg, terminationBudget: 256}");
+        assert_eq!(said, MessagePlace { path: Some("msg".into()), budget: Some(256) });
+        let said = place(&[env[0], env[1], ("AGENT_TERMINATION_BUDGET", "9000")], "sinks: {terminationLog: [1], terminationBudget: 256}");
+        assert_eq!(said, MessagePlace { path: None, budget: Some(MAX_TERMINATION_BUDGET) });
+        assert_eq!(place(&env, "sinks: msg"), MessagePlace::default());
+    }
+
+    #[test]
+    fn what_is_said_of_a_repository_that_nobody_names_is_warned_of() {
+        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_BRANCH", "work"), ("AGENT_TASK_FILE", "t")]);
+        let warnings = given.resolve(document("workspace: {depth: 0, dir: x}")).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].ends_with("changes nothing: AGENT_BRANCH, workspace.depth"), "{warnings:?}");
+        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_BRANCH", "work"), ("AGENT_REPO", "/r")]);
+        assert!(given.resolve(files).unwrap().warnings.is_empty());
     }
 
     #[test]

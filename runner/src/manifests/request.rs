@@ -99,9 +99,7 @@ impl Request {
         let task = Task::from_value(&wishes.task)
             .map_err(|fields| {
                 errors.extend(fields.iter().map(|field| {
-                    let got = if field.got.is_empty() { String::new() } else { format!(", got {}", field.got) };
-                    let problem = format!("expected {}{got}", field.expected);
-                    InputError { source: field.path.clone(), problem, hint: field.hint.clone() }
+                    InputError { source: field.path.clone(), problem: field.problem(), hint: field.hint.clone() }
                 }));
             })
             .ok();
@@ -114,7 +112,7 @@ impl Request {
             ));
         }
         check_references(wishes, &mut errors);
-        let Some(task) = task else { return Err(InputErrors(errors)) };
+        let Some(task) = task else { return Err(InputErrors::from(errors)) };
         check_secrets(&task, wishes, &mut errors);
         let grace = task.limits.grace.as_duration().as_secs() + AFTER_GRACE;
         check_platform(platform, &task, grace, &mut errors);
@@ -145,7 +143,7 @@ impl Request {
             }
         }
         if !errors.is_empty() {
-            return Err(InputErrors(errors));
+            return Err(InputErrors::from(errors));
         }
         Ok(Self {
             task,
@@ -268,10 +266,14 @@ fn check_secrets(task: &Task, wishes: &Wishes, errors: &mut Vec<InputError>) {
             errors.push(wrong(&format!("mcpServers.{name}.{field}.{key}"), "may be a secret, which no manifest holds", hint));
         }
     }
-    let has_userinfo =
-        |url: &str| url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|place| place.contains('@')));
-    if task.agent.endpoint.as_deref().is_some_and(has_userinfo) {
-        errors.push(wrong("agent.endpoint", "holds a user or a password, which no manifest holds", "give the credentials by --secret"));
+    let urls = [("agent.endpoint".to_owned(), task.agent.endpoint.as_deref()), ("workspace.repo".to_owned(), task.workspace.repo.as_deref())];
+    let remotes = task.workspace.remotes.iter().map(|(name, url)| (format!("workspace.remotes.{name}"), Some(url.as_str())));
+    let servers = task.mcp_servers.iter().map(|(name, server)| match server {
+        McpServer::Stdio { .. } => (String::new(), None),
+        McpServer::Http { url, .. } | McpServer::Sse { url, .. } => (format!("mcpServers.{name}.url"), Some(url.as_str())),
+    });
+    for (field, _) in urls.into_iter().chain(remotes).chain(servers).filter(|(_, url)| url.is_some_and(has_userinfo)) {
+        errors.push(wrong(&field, "holds a user or a password, which no manifest holds", "give the credentials by --secret or --secret-file"));
     }
     if wishes.mcp_servers_file.is_some() && !task.mcp_servers.is_empty() {
         errors.push(wrong("--mcp-servers-file", "given beside `mcpServers` in the document, which sets the same", "keep one of them"));
@@ -289,6 +291,13 @@ fn check_secrets(task: &Task, wishes: &Wishes, errors: &mut Vec<InputError>) {
             errors.push(wrong(field, format!("`{}` is put there by nothing", path.display()), &hint));
         }
     }
+}
+
+/// Whether a URL of HTTP holds a user, which may be a token, or a password.
+fn has_userinfo(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let is_http = ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
+    is_http && rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 fn check_platform(platform: Platform, task: &Task, grace: u64, errors: &mut Vec<InputError>) {

@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::limits::Stop;
 use super::place::Place;
 use super::verdict::{self, Evidence};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, MessagePlace};
 use crate::sinks::Claims;
 use crate::workspace::Prepared;
 use crate::workspace::facts::{Base, facts};
@@ -108,7 +108,11 @@ pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
     let outcome = match &ending {
         Ending::Failed(failure) => {
             if journal.sinks().is_none() {
-                journal.open(&fallback_sinks(inputs), None);
+                let place = match failure {
+                    Failure::Inputs(errors) => errors.message.clone(),
+                    _ => MessagePlace::default(),
+                };
+                journal.open(&fallback_sinks(inputs, place), None);
             }
             failed(journal, failure)
         }
@@ -129,8 +133,14 @@ pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
 }
 
 /// Before the task is known, only the termination message's place can be guessed: as the platform would have said it.
-fn fallback_sinks(inputs: &Inputs) -> Sinks {
+fn fallback_sinks(inputs: &Inputs, place: MessagePlace) -> Sinks {
     let mut sinks = Sinks::default();
+    if let Some(path) = place.path {
+        sinks.termination_log = path;
+    }
+    if let Some(budget) = place.budget {
+        sinks.termination_budget = budget;
+    }
     let given = |name: &'static str| inputs.flags.get(name).map(String::as_str).or_else(|| inputs.variable(name));
     if let Some(path) = given("AGENT_TERMINATION_LOG") {
         sinks.termination_log = PathBuf::from(path);

@@ -21,18 +21,20 @@ pub(crate) const FULL_REFSPEC: &str = "+refs/heads/*:refs/remotes/origin/*";
 
 /// The remotes beside `origin`, checked.
 pub(crate) fn extra_remotes(workspace: &Workspace) -> Result<Vec<(String, RepoUrl)>, WorkspaceError> {
-    let check = |(name, url): (&String, &String)| {
-        let plain = name.chars().all(|character| character.is_ascii_alphanumeric() || "._-/".contains(character));
-        if !plain
-            || name.starts_with('-')
-            || name == "origin"
-            || gix::validate::reference::name(format!("refs/remotes/{name}/x").as_str().into()).is_err()
-        {
-            return Err(WorkspaceError::InvalidRef { reference: format!("remote {name}") });
-        }
-        Ok((name.clone(), RepoUrl::parse(url)?))
-    };
-    workspace.remotes.iter().map(check).collect()
+    workspace.remotes.iter().map(|(name, url)| Ok((name.clone(), check_remote(name, url)?))).collect()
+}
+
+/// The URL of a remote beside `origin`, if it can be one.
+pub(crate) fn check_remote(name: &str, url: &str) -> Result<RepoUrl, WorkspaceError> {
+    let plain = name.chars().all(|character| character.is_ascii_alphanumeric() || "._-/".contains(character));
+    let invalid = |problem: &'static str| WorkspaceError::InvalidRemote { name: name.to_owned(), problem };
+    if name == "origin" {
+        return Err(invalid("that is the repository itself (AGENT_REPO)"));
+    }
+    if !plain || name.starts_with('-') || gix::validate::reference::name(format!("refs/remotes/{name}/x").as_str().into()).is_err() {
+        return Err(invalid("it is no name of a remote"));
+    }
+    RepoUrl::parse(url)
 }
 
 /// Writes the settings of the remotes, of credentials, certificates, ssh and author. Other settings stay as they are.

@@ -43,6 +43,14 @@ pub enum WorkspaceError {
         /// The name.
         reference: String,
     },
+    /// A remote cannot have this name.
+    #[error("remote `{name}`: {problem}")]
+    InvalidRemote {
+        /// The name.
+        name: String,
+        /// Why not.
+        problem: &'static str,
+    },
     /// The server wants credentials, or refused those it was given.
     #[error("`{url}` refused access: {said}")]
     AuthFailed {
@@ -169,7 +177,7 @@ impl WorkspaceError {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::InvalidUrl { .. } | Self::InvalidRef { .. } => Reason::InvalidTask,
+            Self::InvalidUrl { .. } | Self::InvalidRef { .. } | Self::InvalidRemote { .. } => Reason::InvalidTask,
             Self::RepositoryNotFound { .. } => Reason::RepositoryNotFound,
             Self::RefNotFound { .. } => Reason::RefNotFound,
             Self::AuthFailed { .. } | Self::TokenFile { .. } => Reason::CloneAuthFailed,
@@ -198,6 +206,8 @@ impl WorkspaceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InvalidRef { .. } => "a commit is given by its full id; a name follows git's rules (git-check-ref-format)",
+            Self::InvalidUrl { .. } => "https://host/path, ssh://user@host/path, user@host:path, git://host/path, file:///path, or a path",
+            Self::InvalidRemote { .. } => "letters, digits, `.`, `_`, `-` and `/`, and not `origin`",
             Self::AuthFailed { given: false, .. } => {
                 "the server asks for credentials and none were given: set AGENT_TOKEN_FILE, or an SSH key"
             }

@@ -17,7 +17,7 @@
 
 mod checkout;
 mod clone;
-mod config;
+pub(crate) mod config;
 mod connect;
 pub mod credential;
 mod directory;

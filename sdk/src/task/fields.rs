@@ -10,21 +10,39 @@ use serde_json::{Map, Value};
 pub struct FieldError {
     /// Dotted path in the document, for instance `workspace.depth`.
     pub path: String,
-    /// What stands there, shortened; empty if it is missing. Never a secret: values of prompt, headers and env are not quoted.
-    pub got: String,
+    /// What stands there.
+    pub got: Got,
     /// What was expected, a fragment that fits "expected …".
     pub expected: String,
     /// What to do, if there is more to say.
     pub hint: Option<String>,
 }
 
+/// What stands in the place of a wrong field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Got {
+    /// Nothing, and something is needed.
+    Missing,
+    /// Something that may be a secret, or whose name says it all.
+    Unquoted,
+    /// This, shortened.
+    Quoted(String),
+}
+
+impl FieldError {
+    /// What is wrong, without the field's name.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        match &self.got {
+            Got::Missing | Got::Unquoted => format!("expected {}", self.expected),
+            Got::Quoted(quote) => format!("expected {}, got {quote}", self.expected),
+        }
+    }
+}
+
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.got.is_empty() {
-            write!(f, "`{}`: expected {}", self.path, self.expected)?;
-        } else {
-            write!(f, "`{}`: expected {}, got {}", self.path, self.expected, self.got)?;
-        }
+        write!(f, "`{}`: {}", self.path, self.problem())?;
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
         }
@@ -78,7 +96,12 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn error(&self, name: &str, got: &Value, expected: &str, errors: &mut Vec<FieldError>) {
-        errors.push(FieldError { path: self.path(name), got: quote(got), expected: expected.to_owned(), hint: None });
+        errors.push(FieldError { path: self.path(name), got: Got::Quoted(quote(got)), expected: expected.to_owned(), hint: None });
+    }
+
+    /// That a field is not there, which has to be.
+    pub(super) fn missing(&self, name: &str, expected: &str, errors: &mut Vec<FieldError>) {
+        errors.push(FieldError { path: self.path(name), got: Got::Missing, expected: expected.to_owned(), hint: None });
     }
 
     /// A value converted by `convert`, or an error that says what was expected.
@@ -107,8 +130,22 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         let before = errors.len();
         let converted = self.read(name, expected, errors, convert);
-        errors[before..].iter_mut().for_each(|error| error.got.clear());
+        errors[before..].iter_mut().for_each(|error| error.got = Got::Unquoted);
         converted
+    }
+
+    /// [`Self::read`] of a value that has to be there.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        errors: &mut Vec<FieldError>,
+        convert: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        if self.value(name).is_none() {
+            self.missing(name, expected, errors);
+        }
+        self.read(name, expected, errors, convert)
     }
 
     pub(super) fn text(&mut self, name: &'static str, errors: &mut Vec<FieldError>) -> Option<String> {
@@ -150,7 +187,7 @@ impl<'a> Fields<'a> {
         for name in self.object.keys().filter(|name| !self.known.contains(&name.as_str())) {
             errors.push(FieldError {
                 path: self.path(name),
-                got: String::new(),
+                got: Got::Unquoted,
                 expected: "no such field".to_owned(),
                 hint: match nearest(name, self.known.iter().copied()) {
                     Some(known) => Some(format!("did you mean `{}`?", self.path(known))),

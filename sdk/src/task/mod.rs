@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use fields::FieldError;
+pub use fields::{FieldError, Got};
 pub(crate) use fields::nearest;
 pub use parse::parse_mcp_servers;
 pub use span::Span;

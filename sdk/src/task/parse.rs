@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::fields::{FieldError, Fields, quote};
+use super::fields::{FieldError, Fields, Got, quote};
 use super::{
     AgentSettings, DeclaredOutput, GitAccess, InjectedFile, Limits, LogFormat, MAX_TERMINATION_BUDGET, MIN_TERMINATION_BUDGET, McpServer,
     Sinks, Span, Task, Trust, Workspace,
@@ -23,7 +23,7 @@ impl Task {
         let object = document.as_object().unwrap_or_else(|| {
             errors.push(FieldError {
                 path: "task".into(),
-                got: quote(document),
+                got: Got::Quoted(quote(document)),
                 expected: "an object".into(),
                 hint: Some("a task document begins with fields such as `agent:` and `prompt:`".into()),
             });
@@ -72,7 +72,7 @@ pub fn parse_mcp_servers(value: &Value) -> Result<BTreeMap<String, McpServer>, V
         None => {
             errors.push(FieldError {
                 path: "mcpServers".into(),
-                got: quote(inner),
+                got: Got::Quoted(quote(inner)),
                 expected: "an object of servers by name".into(),
                 hint: None,
             });
@@ -92,7 +92,7 @@ fn read_agent(fields: &mut Fields<'_>, e: Errors<'_>) -> AgentSettings {
     if kind.is_none() && !e.iter().any(|error| error.path.starts_with("agent")) {
         e.push(FieldError {
             path: "agent.type".into(),
-            got: String::new(),
+            got: Got::Missing,
             expected: "the name of an agent".into(),
             hint: Some("for instance `claude`".into()),
         });
@@ -125,7 +125,7 @@ fn read_workspace(fields: &mut Fields<'_>, e: Errors<'_>) -> Workspace {
     let Some(object) = fields.object("workspace", e) else { return default };
     let mut w = Fields::new("workspace", object);
     let workspace = Workspace {
-        repo: w.read_unquoted("repo", "a repository's URL without credentials in it", e, |value| {
+        repo: w.read_unquoted("repo", REPOSITORY, e, |value| {
             value.as_str().filter(|url| is_repository(url)).map(str::to_owned)
         }),
         reference: read_ref(&mut w, "ref", e),
@@ -138,10 +138,10 @@ fn read_workspace(fields: &mut Fields<'_>, e: Errors<'_>) -> Workspace {
         filter: w.text("filter", e),
         submodules: w.boolean("submodules", e).unwrap_or(default.submodules),
         lfs: w.boolean("lfs", e).unwrap_or(default.lfs),
-        remotes: read_text_map(&mut w, "remotes", e),
+        remotes: read_remotes(&mut w, e),
         subdirectory: w.read("subdirectory", "a relative path that stays inside", e, |value| value.as_str().and_then(inner_path)),
         files: read_each(&mut w, "files", e, |file, e| {
-            let path = file.read("path", "a relative path that stays inside the work tree and out of .git", e, |value| {
+            let path = file.required("path", "a relative path that stays inside the work tree and out of .git", e, |value| {
                 value.as_str().and_then(inner_path).filter(|path| !enters_git_dir(path))
             });
             let content = file.read("content", "text", e, |value| value.as_str().map(str::to_owned));
@@ -152,6 +152,19 @@ fn read_workspace(fields: &mut Fields<'_>, e: Errors<'_>) -> Workspace {
     w.finish(e);
     workspace
 }
+
+/// Repositories by the remote's name. A password in a URL is not quoted.
+fn read_remotes(fields: &mut Fields<'_>, e: Errors<'_>) -> BTreeMap<String, String> {
+    let remotes = read_text_map(fields, "remotes", e);
+    for name in remotes.iter().filter(|(_, url)| !is_repository(url)).map(|(name, _)| name) {
+        let path = fields.path(&format!("remotes.{name}"));
+        e.push(FieldError { path, got: Got::Unquoted, expected: REPOSITORY.into(), hint: None });
+    }
+    remotes
+}
+
+/// What [`is_repository`] takes.
+const REPOSITORY: &str = "a repository's URL without credentials in it";
 
 /// A repository's location that git and gix both understand, with no password in it and nothing that reads as an option.
 fn is_repository(url: &str) -> bool {
@@ -212,13 +225,13 @@ fn read_mcp_servers(prefix: &str, servers: &Map<String, Value>, e: Errors<'_>) -
         if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
             e.push(FieldError {
                 path: path.clone(),
-                got: String::new(),
+                got: Got::Unquoted,
                 expected: "a server name of 1 to 64 letters, digits, `-` and `_`".into(),
                 hint: None,
             });
         }
         let Some(object) = value.as_object() else {
-            e.push(FieldError { path, got: quote(value), expected: "an object".into(), hint: None });
+            e.push(FieldError { path, got: Got::Quoted(quote(value)), expected: "an object".into(), hint: None });
             continue;
         };
         if let Some(server) = read_mcp_server(&path, object, e) {
@@ -243,7 +256,7 @@ fn read_mcp_server(path: &str, object: &Map<String, Value>, e: Errors<'_>) -> Op
         _ => {
             e.push(FieldError {
                 path: path.to_owned(),
-                got: String::new(),
+                got: Got::Missing,
                 expected: "either `command` or `url`".into(),
                 hint: Some("`command` for a program, `url` for a server by HTTP".into()),
             });
@@ -275,12 +288,10 @@ fn read_mcp_server(path: &str, object: &Map<String, Value>, e: Errors<'_>) -> Op
 }
 
 fn require(fields: &mut Fields<'_>, name: &'static str, e: Errors<'_>) -> Option<String> {
-    let before = e.len();
-    let value = fields.text(name, e);
-    if value.is_none() && e.len() == before {
-        e.push(FieldError { path: fields.path(name), got: String::new(), expected: "a value".into(), hint: None });
+    if fields.value(name).is_none() {
+        fields.missing(name, "a value", e);
     }
-    value
+    fields.text(name, e)
 }
 
 fn read_limits(fields: &mut Fields<'_>, e: Errors<'_>) -> Limits {
@@ -341,11 +352,11 @@ fn read_sinks(fields: &mut Fields<'_>, e: Errors<'_>) -> Sinks {
         events_file: s.text("eventsFile", e).map(PathBuf::from),
         marker: s.boolean("marker", e).unwrap_or(default.marker),
         outputs: read_each(&mut s, "outputs", e, |output, e| {
-            let name = output.read("name", "a result key: 1 to 63 letters, digits, `.`, `_` and `-`", e, |value| {
+            let name = output.required("name", "a result key: 1 to 63 letters, digits, `.`, `_` and `-`", e, |value| {
                 value.as_str().filter(|key| is_valid_key(key)).map(str::to_owned)
             });
             let path =
-                output.read("path", "a relative path that stays inside the work tree", e, |value| value.as_str().and_then(inner_path));
+                output.required("path", "a relative path that stays inside the work tree", e, |value| value.as_str().and_then(inner_path));
             let default = output.read("default", "text", e, |value| value.as_str().map(str::to_owned));
             Some(DeclaredOutput { name: name?, path: path?, default })
         }),
@@ -386,14 +397,14 @@ fn read_text_map(fields: &mut Fields<'_>, name: &'static str, e: Errors<'_>) -> 
                 map.insert(key.clone(), text.to_owned());
             }
             None => {
-                e.push(FieldError { path: fields.path(&format!("{name}.{key}")), got: String::new(), expected: "text".into(), hint: None })
+                e.push(FieldError { path: fields.path(&format!("{name}.{key}")), got: Got::Unquoted, expected: "text".into(), hint: None })
             }
         }
     }
     map
 }
 
-/// A list of objects, each read by `read`; one that lacks a required field is an error at its place.
+/// A list of objects, each read by `read`.
 fn read_each<T>(
     fields: &mut Fields<'_>,
     name: &'static str,
@@ -405,18 +416,12 @@ fn read_each<T>(
     for (index, value) in list.iter().enumerate() {
         let path = fields.path(&format!("{name}[{index}]"));
         let Some(object) = value.as_object() else {
-            e.push(FieldError { path, got: quote(value), expected: "an object".into(), hint: None });
+            e.push(FieldError { path, got: Got::Quoted(quote(value)), expected: "an object".into(), hint: None });
             continue;
         };
-        let before = e.len();
         let mut inner = Fields::new(&path, object);
-        match read(&mut inner, e) {
-            Some(one) => all.push(one),
-            None if e.len() == before => {
-                e.push(FieldError { path, got: String::new(), expected: "its required fields".into(), hint: None })
-            }
-            None => {}
-        }
+        // One that lacks something has said so.
+        all.extend(read(&mut inner, e));
         inner.finish(e);
     }
     all
@@ -448,7 +453,7 @@ mod tests {
             "workspace": {"depth": -1, "branch": "a..b", "files": [{"path": "../x", "content": ""}, 3]},
             "limits": {"timeout": "soon", "maxTurns": 0},
             "mcpServers": {"a b": {"command": "x"}, "c": {}},
-            "sinks": {"terminationBudget": 5000},
+            "sinks": {"terminationBudget": 5000, "outputs": [{"name": "a"}]},
             "trust": "nobody"
         }));
         for part in [
@@ -464,6 +469,7 @@ mod tests {
             "`mcpServers.a b`",
             "`mcpServers.c`",
             "`sinks.terminationBudget`",
+            "`sinks.outputs[0].path`: expected a relative path",
             "`trust`",
         ] {
             assert!(all.iter().any(|error| error.starts_with(part)), "{part} in {all:#?}");
@@ -474,6 +480,8 @@ mod tests {
     fn a_password_in_the_url_is_refused_and_a_user_is_not() {
         let all = errors(json!({"agent": {"type": "x"}, "workspace": {"repo": "https://u:p@host/r.git"}}));
         assert!(all.len() == 1 && !all[0].contains("u:p"), "{all:?}");
+        let all = errors(json!({"agent": {"type": "x"}, "workspace": {"remotes": {"fork": "https://u:p@host/r.git"}}}));
+        assert!(all.len() == 1 && all[0].starts_with("`workspace.remotes.fork`") && !all[0].contains("u:p"), "{all:?}");
         let task = Task::from_value(&json!({"agent": {"type": "x"}, "workspace": {"repo": "ssh://git@host/r.git"}}));
         assert!(task.is_ok());
     }

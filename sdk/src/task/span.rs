@@ -7,15 +7,18 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A length of time, written as `90s`, `30m`, `1h 30m`; a bare number is seconds.
+/// A length of time, written as `90s`, `30m`, `1h 30m`; a bare number is seconds. At most [`Span::MAX`]: more counts as that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span(Duration);
 
 impl Span {
+    /// A hundred years: as good as for ever, and no clock overflows by it.
+    pub const MAX: Self = Self(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+
     /// A span of whole seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
+        if seconds > Self::MAX.0.as_secs() { Self::MAX } else { Self(Duration::from_secs(seconds)) }
     }
 
     /// As the standard library's type.
@@ -33,7 +36,7 @@ impl Span {
 
 impl From<Duration> for Span {
     fn from(duration: Duration) -> Self {
-        Self(duration)
+        Self(duration.min(Self::MAX.0))
     }
 }
 
@@ -56,7 +59,7 @@ impl FromStr for Span {
         if let Ok(seconds) = text.parse::<u64>() {
             return Ok(Self::from_secs(seconds));
         }
-        humantime::parse_duration(text).map(Self).map_err(|_| SpanError)
+        humantime::parse_duration(text).map(Self::from).map_err(|_| SpanError)
     }
 }
 
@@ -96,6 +99,9 @@ mod tests {
     fn reads_what_people_write() {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h 30m", 5400), ("1h30m", 5400), ("0", 0), (" 7 ", 7)] {
             assert_eq!(text.parse::<Span>().unwrap(), Span::from_secs(seconds), "{text}");
+        }
+        for text in ["9223372036854775807", "18446744073709551615", "1000000 years"] {
+            assert_eq!(text.parse::<Span>().unwrap(), Span::MAX, "{text}");
         }
         for text in ["", "soon", "-1s", "1.5.2", "10 parsecs", "s"] {
             assert!(text.parse::<Span>().is_err(), "{text}");

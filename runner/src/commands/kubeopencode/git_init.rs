@@ -111,8 +111,7 @@ fn renamed(field: &FieldError) -> InputError {
         "workspace.dir" => "GIT_ROOT",
         other => other,
     };
-    let got = if field.got.is_empty() { String::new() } else { format!(", got {}", field.got) };
-    wrong(name, format!("expected {}{got}", field.expected))
+    wrong(name, field.problem())
 }
 
 fn is_inner(path: &Path) -> bool {

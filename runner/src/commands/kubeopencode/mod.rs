@@ -205,7 +205,7 @@ fn wrong(source: &str, problem: impl Into<String>) -> InputError {
 }
 
 fn check(errors: Vec<InputError>) -> Result<(), InitError> {
-    if errors.is_empty() { Ok(()) } else { Err(InputErrors(errors).into()) }
+    if errors.is_empty() { Ok(()) } else { Err(InputErrors::from(errors).into()) }
 }
 
 /// The directory that a target is to be in, made if it is missing, and the target's name.

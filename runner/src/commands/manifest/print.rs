@@ -33,7 +33,7 @@ fn wishes(args: &ManifestPrintArgs) -> Result<Wishes, InputErrors> {
     let files: Vec<_> = args.secret_file.iter().filter_map(|text| pair("--secret-file", text, &mut errors)).collect();
     let runner = runner(args).map_err(|error| errors.push(error)).unwrap_or(Runner::Image);
     if !errors.is_empty() {
-        return Err(InputErrors(errors));
+        return Err(InputErrors::from(errors));
     }
     Ok(Wishes {
         task,
