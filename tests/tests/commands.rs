@@ -208,8 +208,27 @@ fn doctor_says_what_is_missing_before_a_task_does() {
     let text = stdout(&output);
     assert!(text.lines().any(|line| line.starts_with("FAIL") && line.contains("no-such-agent")), "{text}");
     assert!(text.lines().any(|line| line.starts_with("FAIL") && line.contains("AGENT_TOKEN_FILE")), "{text}");
+    std::fs::write(desk.path().join("file"), "").unwrap();
+    let places = ["--plugin-dir", "nope", "--interface-version", "9.0", "--workspace-dir", "file/below", "--repo", "https://host/r"];
+    let output = desk.run(&[&["doctor", "--type", "native", "--program", "sh"], &places[..]].concat());
+    assert_eq!(output.status.code(), Some(69));
+    let text = stdout(&output);
+    for wrong in ["AGENT_PLUGIN_DIR: ", "`9.0`", "AGENT_WORKSPACE_DIR: "] {
+        assert!(text.lines().any(|line| line.starts_with("FAIL") && line.contains(wrong)), "{wrong}: {text}");
+    }
     let output = desk.run(&["doctor", "--type", "native", "--program", "sh"]);
     assert!(output.status.success(), "{}", stdout(&output));
+}
+
+#[test]
+fn wrong_inputs_are_told_where_the_document_says() {
+    let desk = Desk::new();
+    std::fs::write(desk.path().join("t.yaml"), "limits: {timeout: soon}\nsinks: {terminationLog: msg, terminationBudget: 256}\n").unwrap();
+    let ended = desk.command(&["--task", "t.yaml"]).env_remove("AGENT_TERMINATION_LOG").output().unwrap();
+    assert_eq!(ended.status.code(), Some(65));
+    let message = std::fs::read(desk.path().join("msg")).unwrap();
+    let parsed: serde_json::Value = serde_json::from_slice(&message).unwrap();
+    assert!(message.len() <= 256 && parsed["reason"] == "InvalidTask", "{parsed}");
 }
 
 #[test]

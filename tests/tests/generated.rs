@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use agent_runner::cli::{Cli, SchemaDocument};
 use agent_runner::commands::schema::{name, schema};
-use agent_runner::inputs::settings::{SETTINGS, TASK_FILE};
+use agent_runner::inputs::settings::{Kind, SETTINGS, TASK_FILE};
 use agent_sdk::verdict::{CodeRule, Reason};
 use clap::CommandFactory;
 
@@ -52,7 +52,9 @@ fn settings_table() -> String {
     let _ = writeln!(table, "| `{TASK_FILE}` | `--task-file` | | Task document, YAML or JSON |");
     for setting in SETTINGS {
         let help = setting.help.replace('|', "\\|");
-        let _ = writeln!(table, "| `{}` | `--{}` | `{}` | {help} |", setting.variable, setting.flag(), setting.path);
+        // A switch takes its value after the sign only.
+        let value = if matches!(setting.kind, Kind::Switch) { "[=BOOL]" } else { "" };
+        let _ = writeln!(table, "| `{}` | `--{}{value}` | `{}` | {help} |", setting.variable, setting.flag(), setting.path);
     }
     table
 }

@@ -5,10 +5,11 @@ pub mod setting_flags;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use setting_flags::SettingFlags;
 
+use crate::inputs::settings::{Kind, SETTINGS, Setting};
 use crate::manifests::Platform;
 
 /// The whole command line.
@@ -34,25 +35,25 @@ pub struct Cli {
 pub enum Command {
     /// Do one task: clone, configure, start the agent, follow it, report (the default command)
     #[command(
-        after_help = "Example:\n  AGENT_TOKEN_FILE=/run/token agent-runner run --type claude --repo https://github.com/acme/app \\\n    --branch fix-42 --prompt 'Fix issue 42, add a test, commit.'"
+        after_help = "Example:\n  AGENT_TOKEN_FILE=/run/token agent-runner run --type claude \\\n    --repo https://github.com/acme/app --branch fix-42 \\\n    --prompt 'Fix issue 42, add a test, commit.'"
     )]
     Run(RunArgs),
     /// Prepare everything that `run` would, and start no agent
     #[command(
-        after_help = "Example, for an init container or an interactive session:\n  agent-runner setup --type claude --repo https://github.com/acme/app --workspace-dir /workspace/repo"
+        after_help = "Example, for an init container or an interactive session:\n  agent-runner setup --type claude --repo https://github.com/acme/app \\\n    --workspace-dir /workspace/repo"
     )]
     Setup(SettingFlags),
     /// Clone the workspace only
-    #[command(after_help = "Example:\n  agent-runner clone --repo https://github.com/acme/app --ref main --workspace-dir /workspace/repo")]
+    #[command(after_help = "Example:\n  agent-runner clone --repo https://github.com/acme/app --ref main \\\n    --workspace-dir /workspace/repo")]
     Clone(SettingFlags),
     /// Run any command as PID 1 would have it, follow its stdout, and report
     #[command(
-        after_help = "Example, an entrypoint script that prints results with `agent-runner emit`:\n  agent-runner exec -- ./agent.sh --fast\n\nExample, Claude started by hand, its stream understood:\n  agent-runner exec --type claude -- claude -p --output-format stream-json --verbose 'Say hi'"
+        after_help = "Example, an entrypoint script that prints results with `agent-runner emit`:\n  agent-runner exec -- ./agent.sh --fast\n\nExample, Claude started by hand, its stream understood:\n  agent-runner exec --type claude -- \\\n    claude -p --output-format stream-json --verbose 'Say hi'"
     )]
     Exec(ExecArgs),
     /// A filter: forward stdin to stdout unchanged, and report what the stream said
     #[command(
-        after_help = "Example:\n  claude -p --output-format stream-json --verbose 'Say hi' | agent-runner capture --type claude --result-file result.json"
+        after_help = "Example:\n  claude -p --output-format stream-json --verbose 'Say hi' |\n    agent-runner capture --type claude --result-file result.json"
     )]
     Capture(SettingFlags),
     /// Print one result, so that the runner around this script records it as a claim
@@ -65,7 +66,7 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print what runs a task on a platform (Job, Pod, Argo, Tekton, Kelos); `manifest check` looks after an agent's manifest
     #[command(
-        after_help = "Example, a Job whose runner comes from an init container:\n  agent-runner manifest --task task.yaml --for job --image registry.example/claude --runner-image registry.example/agent-runner \\\n    --secret ANTHROPIC_API_KEY=anthropic/api-key --secret-file /run/secrets/git/token=git-token/token\n\nExample, what is wrong with the description of an agent:\n  agent-runner manifest check /etc/agent-runner/agents/mine.toml"
+        after_help = "Example, a Job whose runner comes from an init container:\n  agent-runner manifest --task task.yaml --for job \\\n    --image registry.example/claude \\\n    --runner-image registry.example/agent-runner \\\n    --secret ANTHROPIC_API_KEY=anthropic/api-key \\\n    --secret-file /run/secrets/git/token=git-token/token\n\nExample, what is wrong with the description of an agent:\n  agent-runner manifest check /etc/agent-runner/agents/mine.toml"
     )]
     Manifest(ManifestArgs),
     /// Copy this binary to a directory or path, for instance a volume that any image mounts
@@ -95,7 +96,7 @@ pub enum Command {
     /// git's credential helper: answers with the token that is in the file now
     #[command(
         name = "git-credential",
-        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential --token-file /run/token --host https://github.com"
+        after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential \\\n      --token-file /run/token --origin https://github.com"
     )]
     GitCredential(GitCredentialArgs),
     /// GitHub's CLI with the token that is in the file now: the agent finds it as `gh`, where the image has one and the task names a token file
@@ -395,7 +396,28 @@ pub fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     match args.as_slice() {
         // As a container has it: everything is said by variables, so there is nothing to read, and no definition to make.
         [_, command] if command == "run" => Ok(Cli { command: Command::Run(RunArgs::default()) }),
-        _ => Cli::try_parse_from(args),
+        _ => {
+            let cli = Cli::try_parse_from(args)?;
+            match &cli.command {
+                Command::Run(run) => check_prompt(run).map(|()| cli),
+                _ => Ok(cli),
+            }
+        }
+    }
+}
+
+/// A switch takes its value after `=` only, so `--submodules true` would ask the agent to do `true`.
+fn check_prompt(run: &RunArgs) -> Result<(), clap::Error> {
+    let Some(prompt) = run.prompt.as_deref().map(str::trim) else { return Ok(()) };
+    let is_boolean = ["true", "false", "yes", "no", "0", "1"].iter().any(|word| prompt.eq_ignore_ascii_case(word));
+    let given = |setting: &&Setting| matches!(setting.kind, Kind::Switch) && run.settings.flags.contains_key(setting.variable);
+    match SETTINGS.iter().find(given) {
+        Some(switch) if is_boolean => {
+            let flag = switch.flag();
+            let problem = format!("`{prompt}` would be the prompt: write --{flag}={prompt}, or the prompt as --prompt={prompt}\n");
+            Err(Cli::command().error(clap::error::ErrorKind::ValueValidation, problem))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -409,8 +431,6 @@ pub fn needs_init(args: &[OsString]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn args(words: &[&str]) -> Vec<OsString> {
@@ -457,10 +477,33 @@ mod tests {
     }
 
     #[test]
+    fn the_value_of_a_switch_is_no_prompt() {
+        for words in [&["run", "--submodules", "true"][..], &["run", "--marker", "No"], &["run", "0", "--lfs"]] {
+            let error = parse(args(words)).unwrap_err().to_string();
+            assert!(error.contains("would be the prompt: write --"), "{error}");
+        }
+        for words in [&["run", "--submodules=true", "Fix it"][..], &["run", "--submodules", "Fix it"], &["run", "yes"]] {
+            assert!(parse(args(words)).is_ok(), "{words:?}");
+        }
+        let cli = parse(args(&["run", "--lfs", "--prompt=true"])).unwrap();
+        assert!(matches!(cli.command, Command::Run(RunArgs { prompt: None, .. })));
+    }
+
+    #[test]
     fn every_command_teaches_with_an_example() {
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "{}", command.get_name());
+        }
+    }
+
+    /// What is longer is wrapped in the midst of a command on a terminal of the usual width, and cannot be pasted.
+    #[test]
+    fn every_example_can_be_pasted() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let long: Vec<_> = help.lines().filter(|line| line.starts_with("  ") && line.len() > 80).collect();
+            assert!(long.is_empty(), "{}: {long:#?}", command.get_name());
         }
     }
 

@@ -11,7 +11,9 @@ use agent_sdk::task::Task;
 use super::supervised::inputs;
 use crate::agents;
 use crate::cli::setting_flags::SettingFlags;
+use crate::configure;
 use crate::inputs::{Inputs, read_input_file};
+use crate::run::phases::check_version;
 use crate::run::place::Place;
 
 /// What a check found.
@@ -54,10 +56,14 @@ pub fn run(settings: SettingFlags) -> ExitCode {
         Err(errors) => findings.add(Finding::Wrong, errors.to_string()),
         Ok(resolved) => {
             resolved.warnings.into_iter().for_each(|warning| findings.add(Finding::Lacking, warning));
+            if let Err(failure) = check_version(&resolved.task) {
+                findings.add(Finding::Wrong, failure.to_string());
+            }
             check_place(&given, &mut findings);
             check_agent(&given, &resolved.task, &mut findings);
             check_programs(&resolved.task, &mut findings);
             check_files(&resolved.task, &mut findings);
+            check_directories(&resolved.task, &mut findings);
         }
     }
     let mut text = String::new();
@@ -165,6 +171,29 @@ fn check_files(task: &Task, findings: &mut Findings) {
             findings.add(Finding::Lacking, format!("termination message: {} is not there (outside Kubernetes it never is)", log.display()));
         }
         Err(error) => findings.add(Finding::Wrong, format!("termination message: {} cannot be written: {error}", log.display())),
+    }
+}
+
+fn check_directories(task: &Task, findings: &mut Findings) {
+    if let Some(dir) = &task.plugin_dir {
+        match configure::read_plugins(dir) {
+            Ok(plugins) => findings.add(Finding::Good, format!("AGENT_PLUGIN_DIR: {} plugins in {}", plugins.len(), dir.display())),
+            Err(error) => findings.add(Finding::Wrong, format!("AGENT_PLUGIN_DIR: {error}; {}", error.hint())),
+        }
+    }
+    let dir = std::path::absolute(&task.workspace.dir).unwrap_or_else(|_| task.workspace.dir.clone());
+    // What is not there is made, in what is.
+    let Some(there) = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()) else { return };
+    let can_write = nix::unistd::access(there, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK);
+    let problem = match can_write {
+        _ if !there.is_dir() => Some(format!("{} is no directory", there.display())),
+        Err(error) => Some(format!("{} cannot be written: {}", there.display(), error.desc())),
+        Ok(()) => None,
+    };
+    match problem {
+        None => findings.add(Finding::Good, format!("workspace: {} can be written", dir.display())),
+        Some(problem) if task.workspace.repo.is_some() => findings.add(Finding::Wrong, format!("AGENT_WORKSPACE_DIR: {problem}")),
+        Some(problem) => findings.add(Finding::Lacking, format!("AGENT_WORKSPACE_DIR: {problem}; the agent can change nothing there")),
     }
 }
 

@@ -9,7 +9,7 @@ use super::request::Request;
 use super::yaml::{Node, object};
 
 /// Where results are left for Argo to read.
-const RESULTS: &str = "/results";
+pub(super) const RESULTS: &str = "/results";
 /// What every run of a task in a repository has to say, beside what the task declares.
 const OUTPUTS: &[&str] = &["status", "reason", key::BRANCH, key::COMMIT, key::PUSHED, key::INPUT_TOKENS, key::OUTPUT_TOKENS, key::COST_USD];
 

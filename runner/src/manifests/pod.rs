@@ -1,15 +1,19 @@
 //! What all platforms have in common, since all of them make pods: the container with its variables, volumes and security context; and the
 //! manifest of a plain Pod.
 
+use std::path::Path;
+
 use super::request::{Request, Runner, SecretKey};
 use super::yaml::{Node, object};
 
 /// The user that the images of this project are made for.
 const USER: i64 = 61100;
 /// Where the runner's volume is mounted.
-const RUNNER: &str = "/runner";
+pub(super) const RUNNER: &str = "/runner";
 /// The agent's home; its image's own cannot be written where the root is read-only.
-const HOME: &str = "/home/agent";
+pub(super) const HOME: &str = "/home/agent";
+/// What may be written for a while.
+pub(super) const TMP: &str = "/tmp";
 /// The owner may read, and the group that `fsGroup` names.
 const SECRET_MODE: i64 = 0o440;
 
@@ -134,9 +138,9 @@ pub(super) fn mounts(request: &Request) -> Vec<Node> {
     if request.runner != Runner::Image {
         mounts.push(mount("runner", RUNNER).with("readOnly", Node::from(true)));
     }
-    mounts.push(mount("workspace", &workspace_volume(request)));
+    mounts.push(mount("workspace", &workspace_volume(&request.work_tree).display().to_string()));
     mounts.push(mount("home", HOME));
-    mounts.push(mount("tmp", "/tmp"));
+    mounts.push(mount("tmp", TMP));
     for (number, directory) in request.files.keys().enumerate() {
         mounts.push(mount(&secret_volume(number), &directory.display().to_string()).with("readOnly", Node::from(true)));
     }
@@ -170,9 +174,8 @@ pub(super) fn volumes(request: &Request) -> Vec<Node> {
 }
 
 /// The directory above the work tree is the volume: the runner puts the clone there whole or not at all.
-fn workspace_volume(request: &Request) -> String {
-    let above = request.work_tree.parent().filter(|above| above.parent().is_some());
-    above.unwrap_or(&request.work_tree).display().to_string()
+pub(super) fn workspace_volume(work_tree: &Path) -> &Path {
+    work_tree.parent().filter(|above| above.parent().is_some()).unwrap_or(work_tree)
 }
 
 fn secret_volume(number: usize) -> String {

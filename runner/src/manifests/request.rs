@@ -1,12 +1,12 @@
 //! What is asked for: a task document and the wishes of the command line, checked against each other and against the platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use agent_sdk::task::Task;
 use serde_json::Value;
 
-use super::Platform;
+use super::{Platform, pod};
 use crate::inputs::settings::{Kind, SETTINGS};
 use crate::inputs::{InputError, InputErrors};
 
@@ -104,7 +104,7 @@ impl Request {
             })
             .ok();
         let name = wishes.name.clone().unwrap_or_else(|| name_of(&wishes.task));
-        if !is_label(&name) {
+        if !is_label(&name, LONGEST_NAME) {
             errors.push(wrong(
                 "--name",
                 "expected at most 52 lower-case letters, digits and dashes",
@@ -126,6 +126,7 @@ impl Request {
         let mut settings = settings(&wishes.task);
         let relative = |dir: &Path| if dir.is_absolute() { dir.to_owned() } else { Path::new("/workspace").join(dir) };
         let work_tree = if task.workspace.dir == Path::new(".") { PathBuf::from(WORKSPACE) } else { relative(&task.workspace.dir) };
+        check_mounts(platform, &work_tree, wishes, &mut errors);
         settings.retain(|(variable, _)| *variable != "AGENT_WORKSPACE_DIR");
         let at = settings.iter().position(|(variable, _)| order(variable) > order("AGENT_WORKSPACE_DIR")).unwrap_or(settings.len());
         settings.insert(at, ("AGENT_WORKSPACE_DIR", work_tree.display().to_string()));
@@ -199,10 +200,15 @@ fn name_of(document: &Value) -> String {
     if name.is_empty() { "agent-task".to_owned() } else { name.to_owned() }
 }
 
-/// A label of RFC 1123, with room for what a Job adds to it for its pods.
-fn is_label(name: &str) -> bool {
+/// How long a name may be, with room for what a Job adds to it for its pods.
+const LONGEST_NAME: usize = 52;
+/// How long a label may be.
+const LONGEST_LABEL: usize = 63;
+
+/// A label of RFC 1123.
+fn is_label(name: &str, longest: usize) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !name.is_empty() && name.len() <= 52 && name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-')
+    !name.is_empty() && name.len() <= longest && name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 fn check_references(wishes: &Wishes, errors: &mut Vec<InputError>) {
@@ -215,8 +221,8 @@ fn check_references(wishes: &Wishes, errors: &mut Vec<InputError>) {
     {
         errors.push(wrong("--runner-image", "expected an image's reference", "the image that the runner's binary comes from"));
     }
-    if wishes.namespace.as_deref().is_some_and(|namespace| !is_label(namespace)) {
-        errors.push(wrong("--namespace", "expected lower-case letters, digits and dashes", "as `kubectl get namespaces` lists them"));
+    if wishes.namespace.as_deref().is_some_and(|namespace| !is_label(namespace, LONGEST_LABEL)) {
+        errors.push(wrong("--namespace", "expected at most 63 lower-case letters, digits and dashes", "as `kubectl get namespaces` lists them"));
     }
     for (variable, key) in &wishes.variables {
         let is_name = variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !variable.is_empty();
@@ -300,10 +306,43 @@ fn has_userinfo(url: &str) -> bool {
     is_http && rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
+/// Kubernetes mounts one volume at a path.
+fn check_mounts(platform: Platform, work_tree: &Path, wishes: &Wishes, errors: &mut Vec<InputError>) {
+    let mut taken = vec![Path::new(pod::HOME), Path::new(pod::TMP)];
+    if platform == Platform::Argo {
+        taken.push(Path::new(super::argo::RESULTS));
+    }
+    if wishes.runner != Runner::Image {
+        taken.push(Path::new(pod::RUNNER));
+    }
+    // Kelos' own controller mounts the workspace.
+    let workspace = pod::workspace_volume(work_tree);
+    if platform != Platform::Kelos {
+        if taken.contains(&workspace) {
+            let problem = format!("`{}` is where another volume is mounted", workspace.display());
+            errors.push(wrong("workspace.dir", problem, "a directory elsewhere, for instance /workspace/repo"));
+        }
+        taken.push(workspace);
+    }
+    let directories: BTreeSet<&Path> = wishes.files.iter().filter_map(|(path, _)| path.parent()).collect();
+    for directory in directories.into_iter().filter(|directory| taken.contains(directory)) {
+        let problem = format!("`{}` is where another volume is mounted", directory.display());
+        errors.push(wrong("--secret-file", problem, "a directory of its own, for instance /run/secrets/git"));
+    }
+}
+
 fn check_platform(platform: Platform, task: &Task, grace: u64, errors: &mut Vec<InputError>) {
     if matches!(platform, Platform::Tekton | Platform::Kelos) && grace > USUAL_GRACE {
         let problem = format!("is longer than {} seconds, and this platform gives its pods {USUAL_GRACE}", USUAL_GRACE - AFTER_GRACE);
         errors.push(wrong("limits.grace", problem, "shorten it"));
+    }
+    // <https://github.com/argoproj/argo-workflows/blob/main/workflow/validate/validate.go>, `paramOrArtifactNameRegex`.
+    let of_argo = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if platform == Platform::Argo {
+        for (index, output) in task.sinks.outputs.iter().enumerate().filter(|(_, output)| !of_argo(&output.name)) {
+            let problem = format!("`{}` cannot be the name of a parameter of Argo", output.name);
+            errors.push(wrong(&format!("sinks.outputs[{index}].name"), problem, "letters, digits, `-` and `_`"));
+        }
     }
     if platform == Platform::Kelos {
         super::kelos::check(task, errors);

@@ -84,6 +84,42 @@ fn what_a_platform_would_replace_is_refused_there_and_only_there() {
     }
 }
 
+#[test]
+fn no_url_with_a_user_in_it_is_printed() {
+    for (place, field) in [
+        (json!({"workspace": {"repo": "https://ghp_sekret@github.com/a/b"}}), "workspace.repo: holds a user"),
+        (json!({"workspace": {"repo": "https://host/a", "remotes": {"fork": "HTTPS://sekret@host/b"}}}), "workspace.remotes.fork: holds a user"),
+        (json!({"mcpServers": {"m": {"url": "https://u:sekret@host/mcp"}}}), "mcpServers.m.url: holds a user"),
+    ] {
+        let mut wishes = wishes();
+        wishes.task.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
+        let error = print(Platform::Job, &wishes).unwrap_err().to_string();
+        assert!(error.contains(field) && !error.contains("sekret"), "{error}");
+    }
+    let mut wishes = wishes();
+    wishes.task["workspace"]["remotes"] = json!({"fork": "ssh://git@host/b", "scoped": "https://host/@scope/b"});
+    assert!(print(Platform::Job, &wishes).is_ok());
+}
+
+#[test]
+fn what_a_platform_would_refuse_is_refused_here() {
+    let said = |platform, change: fn(&mut Wishes)| {
+        let mut wishes = wishes();
+        change(&mut wishes);
+        print(platform, &wishes).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let in_tmp: fn(&mut Wishes) = |wishes| wishes.task["workspace"]["dir"] = "/tmp/repo".into();
+    assert!(said(Platform::Job, in_tmp).contains("workspace.dir: `/tmp` is where another volume is mounted"));
+    assert!(!said(Platform::Kelos, in_tmp).contains("another volume"));
+    let in_home: fn(&mut Wishes) = |wishes| wishes.files.push(("/home/agent/key".into(), key("a", "b")));
+    assert!(said(Platform::Tekton, in_home).contains("--secret-file: `/home/agent` is where another volume is mounted"));
+    let with_a_dot: fn(&mut Wishes) = |wishes| wishes.task["sinks"]["outputs"][0]["name"] = "coverage.percent".into();
+    assert!(said(Platform::Argo, with_a_dot).contains("sinks.outputs[0].name: `coverage.percent` cannot be"));
+    assert_eq!(said(Platform::Tekton, with_a_dot), "");
+    assert_eq!(said(Platform::Job, |wishes| wishes.namespace = Some("a".repeat(63))), "");
+    assert!(said(Platform::Job, |wishes| wishes.namespace = Some("a".repeat(64))).contains("--namespace: expected at most 63"));
+}
+
 /// What Kubernetes makes of a variable's value: <https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go>.
 fn expanded(value: &str) -> String {
     let mut text = String::new();

@@ -428,7 +428,8 @@ async fn sleep_until(when: Option<Instant>) {
     }
 }
 
-fn check_version(task: &Task) -> Result<(), Failure> {
+/// Whether this runner speaks the interface's version that the platform asks for.
+pub(crate) fn check_version(task: &Task) -> Result<(), Failure> {
     let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
     match &task.interface_version {
         Some(asked) if major(asked) != major(agent_sdk::INTERFACE_VERSION) => {

@@ -141,6 +141,14 @@ pub enum WorkspaceError {
         /// Why not.
         problem: String,
     },
+    /// The agent cannot be started in the directory of the work tree that the task names.
+    #[error("the directory `{path}` cannot be worked in: {problem}")]
+    Subdirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
     /// A file that is to be put into the tree may not be put there.
     #[error("file `{path}` cannot be written: {problem}")]
     InjectedFile {
@@ -183,7 +191,7 @@ impl WorkspaceError {
             Self::AuthFailed { .. } | Self::TokenFile { .. } => Reason::CloneAuthFailed,
             Self::Network { .. } | Self::ServerBusy { .. } => Reason::NetworkFailed,
             Self::DiskFull { .. } => Reason::DiskFull,
-            Self::Conflict { .. } | Self::InjectedFile { .. } => Reason::WorkspaceConflict,
+            Self::Conflict { .. } | Self::Subdirectory { .. } | Self::InjectedFile { .. } => Reason::WorkspaceConflict,
             Self::HostKey { .. }
             | Self::Tls { .. }
             | Self::Fetch { .. }
@@ -218,6 +226,7 @@ impl WorkspaceError {
             Self::Tls { .. } => "name the certificate authority's PEM file as the CA bundle (git.caBundleFile)",
             Self::ProgramMissing { .. } => "add the program to the image, or leave out the setting that needs it",
             Self::Repository { .. } => "point AGENT_WORKSPACE_DIR at an empty directory to clone anew",
+            Self::Subdirectory { .. } => "AGENT_SUBDIRECTORY names a real directory of the repository, as it is at the ref that is checked out",
             Self::InjectedFile { .. } => {
                 "files are put only at plain paths inside the work tree: no `..`, no symbolic link on the way, not into .git"
             }

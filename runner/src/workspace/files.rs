@@ -30,7 +30,7 @@ pub(crate) fn write_all(dir: &Path, files: &[InjectedFile]) -> Result<(), Worksp
 
 /// The directory, if each step to it is a real one.
 pub(crate) fn subdirectory(dir: &Path, path: &Path) -> Result<PathBuf, WorkspaceError> {
-    let conflict = |problem: String| WorkspaceError::Conflict { dir: dir.join(path), problem };
+    let conflict = |problem: String| WorkspaceError::Subdirectory { path: dir.join(path), problem };
     let parts: Vec<&OsStr> = path
         .components()
         .filter(|component| *component != Component::CurDir)

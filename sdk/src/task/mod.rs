@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use fields::{FieldError, Got};
 pub(crate) use fields::nearest;
@@ -189,9 +190,11 @@ pub struct GitAccess {
     pub user_email: Option<String>,
 }
 
-/// An MCP server, in the `{"mcpServers":{…}}` form that all agents' documentation uses.
+/// An MCP server, in the `{"mcpServers":{…}}` form that all agents' documentation uses. Without a `type`, a `command` means `stdio` and a
+/// `url` means `http`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[schemars(transform = type_may_be_absent)]
 pub enum McpServer {
     /// A program that speaks MCP on its stdin and stdout.
     Stdio {
@@ -222,6 +225,22 @@ pub enum McpServer {
     },
 }
 
+/// Says in [`McpServer`]'s schema what its reader takes: most documents leave `type` out, and streamable HTTP has other names too.
+fn type_may_be_absent(schema: &mut schemars::Schema) {
+    let forms = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+    for form in forms.into_iter().flatten() {
+        let kind = form.pointer("/properties/type/const").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if kind == "http" {
+            form["properties"]["type"] = serde_json::json!({"type": "string", "enum": ["http", "streamable-http", "streamableHttp"]});
+        }
+        if kind != "sse"
+            && let Some(required) = form.get_mut("required").and_then(Value::as_array_mut)
+        {
+            required.retain(|name| name != "type");
+        }
+    }
+}
+
 /// When to stop. A limit that is absent does not apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -231,7 +250,7 @@ pub struct Limits {
     pub timeout: Option<Span>,
     /// The agent printed nothing for this long; `0s` means no limit.
     pub silence_timeout: Span,
-    /// From the request to end until the last byte: the agent's time to stop is within it.
+    /// The agent's time from the request to end until it is killed. The report comes after it.
     pub grace: Span,
     /// How long the agent may live on after its stream said that it is done.
     pub linger: Span,

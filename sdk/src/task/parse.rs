@@ -275,7 +275,9 @@ fn read_mcp_server(path: &str, object: &Map<String, Value>, e: Errors<'_>) -> Op
             if let Some(url) = &url
                 && !is_http_url(url)
             {
-                s.error("url", &Value::String(url.clone()), "a URL that begins with http:// or https://", e);
+                // Its query may hold a token.
+                let expected = "a URL that begins with http:// or https://".into();
+                e.push(FieldError { path: s.path("url"), got: Got::Unquoted, expected, hint: None });
             }
             let headers = read_text_map(&mut s, "headers", e);
             url.map(|url| if kind == "sse" { McpServer::Sse { url, headers } } else { McpServer::Http { url, headers } })
@@ -388,7 +390,7 @@ fn read_words(fields: &mut Fields<'_>, name: &'static str, e: Errors<'_>) -> Vec
 }
 
 fn read_text_map(fields: &mut Fields<'_>, name: &'static str, e: Errors<'_>) -> BTreeMap<String, String> {
-    let Some(object) = fields.object(name, e) else { return BTreeMap::new() };
+    let Some(object) = fields.read_unquoted(name, "an object", e, Value::as_object) else { return BTreeMap::new() };
     let mut map = BTreeMap::new();
     for (key, value) in object {
         // The value may be a secret (a header, a variable), so it is not quoted.
@@ -511,5 +513,13 @@ mod tests {
     fn a_secret_in_a_header_is_never_quoted() {
         let all = parse_mcp_servers(&json!({"a": {"url": "http://h", "headers": {"Authorization": ["sekret"]}}})).unwrap_err();
         assert!(!format!("{all:?}").contains("sekret"));
+        for wrong in [
+            json!({"a": {"url": "http://h", "headers": "Authorization: sekret"}}),
+            json!({"a": {"command": "c", "env": "KEY=sekret"}}),
+            json!({"a": {"url": "wss://h/?token=sekret"}}),
+        ] {
+            let all = parse_mcp_servers(&wrong).unwrap_err();
+            assert!(all.len() == 1 && !all[0].to_string().contains("sekret"), "{all:?}");
+        }
     }
 }
