@@ -63,6 +63,24 @@ fn exec_passes_output_code_and_claims_on() {
     assert_eq!(message.claims, ["note", "summary"]);
 }
 
+/// What believes `PWD` would work somewhere else.
+#[test]
+fn the_directory_that_a_program_is_told_is_the_one_that_it_starts_in() {
+    let desk = Desk::new();
+    let work = desk.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    std::os::unix::fs::symlink(&work, desk.path().join("link")).unwrap();
+    let told = |dir: &str, pwd: &Path| {
+        let mut command = desk.command(&["exec", "--", "printenv", "PWD", "OLDPWD"]);
+        let output = command.env("AGENT_WORKSPACE_DIR", dir).env("PWD", pwd).env("OLDPWD", "/old").output().unwrap();
+        stdout(&output)
+    };
+    assert_eq!(told("work", desk.path()), format!("{}\n", work.display()));
+    // A way by a link is not taken from who has it.
+    let link = desk.path().join("link");
+    assert_eq!(told("work", &link), format!("{}\n/old\n", link.display()));
+}
+
 #[test]
 fn the_code_of_an_agent_that_failed_and_lingers_tells_of_its_end_only() {
     let desk = Desk::new();

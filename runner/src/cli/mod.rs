@@ -44,7 +44,9 @@ pub enum Command {
     )]
     Setup(SettingFlags),
     /// Clone the workspace only
-    #[command(after_help = "Example:\n  agent-runner clone --repo https://github.com/acme/app --ref main \\\n    --workspace-dir /workspace/repo")]
+    #[command(
+        after_help = "Example:\n  agent-runner clone --repo https://github.com/acme/app --ref main \\\n    --workspace-dir /workspace/repo"
+    )]
     Clone(SettingFlags),
     /// Run any command as PID 1 would have it, follow its stdout, and report
     #[command(

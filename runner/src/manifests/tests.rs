@@ -88,7 +88,10 @@ fn what_a_platform_would_replace_is_refused_there_and_only_there() {
 fn no_url_with_a_user_in_it_is_printed() {
     for (place, field) in [
         (json!({"workspace": {"repo": "https://ghp_sekret@github.com/a/b"}}), "workspace.repo: holds a user"),
-        (json!({"workspace": {"repo": "https://host/a", "remotes": {"fork": "HTTPS://sekret@host/b"}}}), "workspace.remotes.fork: holds a user"),
+        (
+            json!({"workspace": {"repo": "https://host/a", "remotes": {"fork": "HTTPS://sekret@host/b"}}}),
+            "workspace.remotes.fork: holds a user",
+        ),
         (json!({"mcpServers": {"m": {"url": "https://u:sekret@host/mcp"}}}), "mcpServers.m.url: holds a user"),
     ] {
         let mut wishes = wishes();

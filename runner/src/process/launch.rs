@@ -5,8 +5,11 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Read},
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    path::{Path, PathBuf},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt},
+    },
+    path::{self, Path, PathBuf},
 };
 
 use nix::libc;
@@ -82,6 +85,21 @@ impl Launch {
             placement: Placement::Group,
             descriptors: Vec::new(),
         }
+    }
+
+    /// Starts it in a directory, and says so in `PWD`, where ours says another: some programs (OpenCode) believe that before they ask the
+    /// system. To be called when the environment is there.
+    pub fn start_in(&mut self, directory: PathBuf) {
+        let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+        let said = self.env.iter().find(|(name, _)| name == "PWD").map(|(_, value)| Path::new(value));
+        // A way to it by links is as good.
+        let is_said = said.is_some_and(|said| said.is_absolute() && place(said).is_some() && place(said) == place(&directory));
+        if !is_said {
+            self.env.retain(|(name, _)| name != "PWD" && name != "OLDPWD");
+            // Without it a program has to ask.
+            self.env.extend(path::absolute(&directory).ok().map(|whole| ("PWD".into(), whole.into())));
+        }
+        self.cwd = Some(directory);
     }
 
     /// `PATH` of the child, if the program is looked for there.

@@ -253,7 +253,7 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let mut launch = Launch::new(program, args.iter().map(OsString::from));
         launch.env = environment.to_vec();
-        launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
+        launch.start_in(workspace::workdir(prepared, &self.task.workspace)?);
         launch.stdin = Input::Null;
         launch.stderr = Output::Pipe;
         launch.placement = Placement::Session;
@@ -365,7 +365,7 @@ impl Run<'_> {
             }
         };
         launch.env = environment.to_vec();
-        launch.cwd = Some(workspace::workdir(prepared, &self.task.workspace)?);
+        launch.start_in(workspace::workdir(prepared, &self.task.workspace)?);
         Ok(launch)
     }
 }

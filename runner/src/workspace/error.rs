@@ -226,7 +226,9 @@ impl WorkspaceError {
             Self::Tls { .. } => "name the certificate authority's PEM file as the CA bundle (git.caBundleFile)",
             Self::ProgramMissing { .. } => "add the program to the image, or leave out the setting that needs it",
             Self::Repository { .. } => "point AGENT_WORKSPACE_DIR at an empty directory to clone anew",
-            Self::Subdirectory { .. } => "AGENT_SUBDIRECTORY names a real directory of the repository, as it is at the ref that is checked out",
+            Self::Subdirectory { .. } => {
+                "AGENT_SUBDIRECTORY names a real directory of the repository, as it is at the ref that is checked out"
+            }
             Self::InjectedFile { .. } => {
                 "files are put only at plain paths inside the work tree: no `..`, no symbolic link on the way, not into .git"
             }
