@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use agent_sdk::termination::TerminationMessage;
 use agent_sdk::verdict::{Reason, Status};
 use agent_tests::probe::runner;
+use agent_tests::repo::git_ok;
 
 /// A directory of its own, in which the runner is started with nothing in its environment but PATH and HOME.
 struct Desk(tempfile::TempDir);
@@ -105,6 +106,25 @@ fn a_block_without_the_runs_nonce_is_no_result() {
     let message = desk.message();
     assert!(!message.parameters.contains_key("summary"));
     assert!(message.warnings.iter().any(|warning| warning.contains("nonce")), "{:?}", message.warnings);
+}
+
+/// Whoever opens a FIFO that nobody writes to waits for ever. Both wait for as long as the end may take once the time is over.
+#[test]
+fn a_repository_that_holds_whoever_looks_at_it_costs_its_facts_and_not_the_report() {
+    let run = |fifo: &str, args: &[&str]| {
+        let desk = Desk::new();
+        git_ok(desk.path(), ["init", "-q"]);
+        let script = format!("rm -f {fifo}; mkfifo {fifo}");
+        assert!(Command::new("sh").args(["-c", &script]).current_dir(desk.path()).status().unwrap().success());
+        let output = desk.command(args).env("AGENT_TIMEOUT", "1s").output().unwrap();
+        let message = desk.message();
+        assert!(message.warnings.iter().any(|warning| warning.contains("could not be looked at in time")), "{}", stderr(&output));
+        assert!(!message.parameters.contains_key("dirty"), "{message:?}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(".gitignore", &["exec", "--", "true"]));
+        scope.spawn(|| run(".git/index", &["exec", "--", "true"]));
+    });
 }
 
 #[test]

@@ -17,12 +17,14 @@ use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::run::failure::Failure;
 use crate::run::follower::counts_of;
 use crate::run::journal::Journal;
-use crate::run::report::{self, Ending, Work};
+use crate::run::look::Patience;
+use crate::run::report::{self, Ending};
 use crate::run::verdict::{Evidence, decide};
 use crate::stream::filter::capture;
 use crate::stream::follow::{Follower, Log};
 use crate::stream::pretty::Pretty;
 use crate::workspace::base_as_found;
+use crate::workspace::facts::facts;
 
 /// Runs the command.
 #[must_use]
@@ -60,8 +62,8 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     journal.enter(Phase::Collect);
     // A repository may lie above the current directory, which can only be seen from an absolute one.
     let dir = std::path::absolute(&task.workspace.dir).unwrap_or_else(|_| task.workspace.dir.clone());
-    let base = base_as_found(&dir, task.workspace.base_branch.as_deref());
-    report::collect_facts(&mut journal, &Work { dir, base });
+    let base_branch = task.workspace.base_branch.clone();
+    report::collect_facts(&mut journal, Patience::default(), move || facts(&dir, &base_as_found(&dir, base_branch.as_deref())));
     // The agent's own code is the shell's to know (pipefail).
     let process = ProcessEnd::Exited(0);
     let evidence = Evidence {

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod last_words;
 pub mod ledgers;
 pub mod limits;
+pub mod look;
 pub mod phases;
 pub mod place;
 pub mod report;

@@ -13,12 +13,13 @@ use agent_sdk::verdict::{Origin, Phase, Reason};
 use super::failure::Failure;
 use super::journal::Journal;
 use super::limits::Stop;
+use super::look::{Patience, look};
 use super::place::Place;
 use super::verdict::{self, Evidence};
 use crate::inputs::{Inputs, MessagePlace};
 use crate::sinks::Claims;
-use crate::workspace::Prepared;
-use crate::workspace::facts::{Base, facts};
+use crate::workspace::facts::{Base, Facts, facts};
+use crate::workspace::{Prepared, WorkspaceError};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ impl Work {
     #[must_use]
     pub fn of(prepared: &Prepared) -> Self {
         Self { dir: prepared.dir.clone(), base: prepared.into() }
+    }
+
+    fn facts(self) -> Result<Option<Facts>, WorkspaceError> {
+        facts(&self.dir, &self.base)
     }
 }
 
@@ -117,7 +122,8 @@ pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
             failed(journal, failure)
         }
         Ending::Prepared(work) => {
-            collect_facts(journal, work);
+            let work = work.clone();
+            collect_facts(journal, Patience::default(), || work.facts());
             Outcome::new(crate::VERSION, Phase::Done, Origin::Runner, Reason::Completed, "everything is prepared; no agent was asked for")
         }
         Ending::Agent(end) => judged(journal, end),
@@ -171,7 +177,12 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     journal.note_stream(&followed.summary, followed.counts);
     journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
-    collect_facts(journal, &end.work);
+    let patience = Patience {
+        hurried: matches!(stop, Some(Stop::Signal(_) | Stop::Deadline)),
+        deadline: end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration()),
+    };
+    let work = end.work.clone();
+    collect_facts(journal, patience, || work.facts());
     collect_claims(journal, end);
     let evidence = Evidence {
         stream: &followed.summary,
@@ -195,15 +206,17 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
 }
 
 /// Looks at the repository.
-pub fn collect_facts(journal: &mut Journal, work: &Work) {
-    let facts = match facts(&work.dir, &work.base) {
-        Ok(Some(facts)) => facts,
+pub fn collect_facts(
+    journal: &mut Journal,
+    patience: Patience,
+    facts: impl FnOnce() -> Result<Option<Facts>, WorkspaceError> + Send + 'static,
+) {
+    let facts = match look(patience, facts) {
+        Ok(Ok(Some(facts))) => facts,
         // A directory that is no repository has no such facts.
-        Ok(None) => return,
-        Err(error) => {
-            journal.warn(format!("the repository could not be looked at: {error}"));
-            return;
-        }
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return journal.warn(format!("the repository could not be looked at: {error}")),
+        Err(error) => return journal.warn(error.to_string()),
     };
     let results = &mut journal.results;
     results.set_fact_if(key::BRANCH, facts.branch);
