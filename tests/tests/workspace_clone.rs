@@ -7,7 +7,7 @@ use std::path::Path;
 
 use agent_runner::workspace::Prepared;
 use agent_tests::git_servers::{Authority, HttpServer, Sshd, git_daemon};
-use agent_tests::repo::{Job, Source, git_ok};
+use agent_tests::repo::{Job, Source, git, git_ok};
 use agent_tests::skipped;
 
 /// A repository name with a blank and a dash first is a name like any other.
@@ -254,4 +254,82 @@ fn submodules_and_partial_clones_go_by_the_git_program() {
     let prepared = partial.run().unwrap();
     check(&prepared, &source.rev("main"), Some("work"));
     assert_eq!(git_ok(&prepared.dir, ["config", "remote.origin.partialclonefilter"]), "blob:none");
+}
+
+/// A repository with a submodule, both private and on the same server.
+fn with_submodule(root: &Path, url_of_inner: &str) -> Source {
+    let source = Source::new(root, "outer.git");
+    git_ok(root, ["clone", "-q", "--bare", source.bare.to_str().unwrap(), source.root.join("inner.git").to_str().unwrap()]);
+    let inner = source.rev("main");
+    fs::write(source.work.join(".gitmodules"), format!("[submodule \"in/ner\"]\n\tpath = sub\n\turl = {url_of_inner}\n")).unwrap();
+    git_ok(&source.work, ["update-index", "--add", "--cacheinfo", &format!("160000,{inner},sub")]);
+    git_ok(&source.work, ["add", ".gitmodules"]);
+    git_ok(&source.work, ["commit", "-qm", "a submodule"]);
+    source.push();
+    source
+}
+
+#[test]
+fn a_private_submodule_is_fetched_with_the_token_and_the_agent_can_fetch_it_too() {
+    let root = tempfile::tempdir().unwrap();
+    let source = with_submodule(root.path(), "../inner.git");
+    let server = HttpServer::start(&source.root, None);
+    server.allow(&["x-access-token:s3cret"]);
+    let token = root.path().join("token");
+    fs::write(&token, "s3cret\n").unwrap();
+    let dir = root.path().join("clone");
+    fs::create_dir(&dir).unwrap();
+    // As a volume of somebody else's, where there may be one.
+    let _ = nix::unistd::chown(&dir, Some(4711.into()), None);
+    let mut job = Job::new(&server.url("outer.git"), &dir);
+    job.access.token_file = Some(token);
+    job.program = env!("CARGO_BIN_EXE_credential_helper").into();
+    job.workspace.submodules = true;
+    let prepared = job.run().unwrap();
+    let sub = prepared.dir.join("sub");
+    assert_eq!(fs::read_to_string(sub.join("file1.txt")).unwrap(), "content 1\n");
+    git_ok(&sub, ["fetch", "-q", "origin", "feature"]);
+    assert_eq!(agent_tests::repo::holds_text(&dir, "s3cret"), None);
+    assert!(job.run().unwrap().taken_up);
+
+    // A clone that is handed on without credentials has none in its submodules either.
+    agent_runner::workspace::forget_access(&prepared).unwrap();
+    assert!(!git(&sub).args(["fetch", "-q", "origin", "feature"]).env("GIT_TERMINAL_PROMPT", "0").output().unwrap().status.success());
+}
+
+#[test]
+fn a_submodule_of_another_server_gets_no_token() {
+    let root = tempfile::tempdir().unwrap();
+    let elsewhere = Source::new(&root.path().join("elsewhere"), "inner.git");
+    let other = HttpServer::start(&elsewhere.root, None);
+    other.allow(&["x-access-token:s3cret"]);
+    let source = with_submodule(root.path(), &other.url("inner.git"));
+    let server = HttpServer::start(&source.root, None);
+    let token = root.path().join("token");
+    fs::write(&token, "s3cret\n").unwrap();
+    let mut job = Job::new(&server.url("outer.git"), &root.path().join("clone"));
+    job.access.token_file = Some(token);
+    job.program = env!("CARGO_BIN_EXE_credential_helper").into();
+    job.workspace.submodules = true;
+    let error = job.run().unwrap_err();
+    assert!(error.to_string().contains("git submodule update"), "{error}");
+    assert!(!other.seen().is_empty() && other.seen().iter().all(|(_, authorization)| authorization.is_none()), "{:?}", other.seen());
+}
+
+#[test]
+fn a_submodule_by_ssh_is_fetched_with_the_tasks_key() {
+    let root = tempfile::tempdir().unwrap();
+    let sshd = match Sshd::start(root.path(), true) {
+        Ok(sshd) => sshd,
+        Err(why) => skipped!("a_submodule_by_ssh_is_fetched_with_the_tasks_key: {why}"),
+    };
+    let source = with_submodule(root.path(), "../inner.git");
+    let mut job = Job::new(&sshd.url(&source.bare), &root.path().join("clone"));
+    job.access.ssh_key_file = Some(sshd.key.clone());
+    job.access.known_hosts_file = Some(sshd.known_hosts.clone());
+    job.workspace.submodules = true;
+    let prepared = job.run().unwrap();
+    let sub = prepared.dir.join("sub");
+    assert_eq!(fs::read_to_string(sub.join("file1.txt")).unwrap(), "content 1\n");
+    git_ok(&sub, ["fetch", "-q", "origin", "feature"]);
 }

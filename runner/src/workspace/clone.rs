@@ -11,7 +11,7 @@ use super::config;
 use super::directory::{Claim, UNFINISHED};
 use super::error::WorkspaceError;
 use super::fetch::{Session, shallow};
-use super::programs;
+use super::programs::Git;
 use super::refs::{Listing, Reference, Start, Wanted};
 use super::url::RepoUrl;
 use super::{Context, Prepared, Progress, checkout, trust};
@@ -37,8 +37,9 @@ pub(crate) fn clone(
     let repo = open(&context.dir)?;
 
     let session = Session { url, access, context };
+    let git = Git::new(url, access, context)?;
     let fetched = match &workspace.filter {
-        Some(filter) => fetch_filtered(&session, &repo, workspace, wanted, filter)?,
+        Some(filter) => fetch_filtered(&session, &git, &repo, workspace, wanted, filter)?,
         None => fetch(&session, &repo, workspace, wanted)?,
     };
     let Fetched { listing, base_branch } = fetched;
@@ -52,17 +53,17 @@ pub(crate) fn clone(
     let mut notes = Vec::new();
     match commit {
         None => notes.push(format!("`{url}` is empty: nothing was checked out")),
-        Some(_) if workspace.filter.is_some() => programs::checkout_filtered(&context.dir, context.env, &context.cancel)?,
+        Some(_) if workspace.filter.is_some() => git.checkout_filtered()?,
         Some(commit) => {
             (context.progress)(Progress::CheckingOut);
             notes.extend(checkout::whole(&open(&context.dir)?, commit, context)?);
         }
     }
     if commit.is_some() && workspace.submodules {
-        programs::fetch_submodules(&context.dir, workspace.depth, context.env, &context.cancel)?;
+        git.fetch_submodules(workspace.depth)?;
     }
     if commit.is_some() && workspace.lfs {
-        programs::fetch_lfs(&context.dir, context.env, &context.cancel)?;
+        git.fetch_lfs()?;
     }
     std::fs::remove_file(&marker).map_err(|error| WorkspaceError::io("cannot remove", &marker, error))?;
     if context.is_cancelled() {
@@ -161,16 +162,16 @@ fn fetch_commit_by_history(
 /// As [`fetch`], by the `git` program; the list is gix's, so that refs are found and missed in the same way.
 fn fetch_filtered(
     session: &Session<'_>,
+    git: &Git<'_>,
     repo: &gix::Repository,
     workspace: &Workspace,
     wanted: &Wanted,
     filter: &str,
 ) -> Result<Fetched, WorkspaceError> {
     let listing = session.list(repo, &wanted.refspecs(), &|listing| wanted.check(listing, session.url.as_str()))?;
-    let context = session.context;
     let specs: Vec<String> = wanted.refspecs().into_iter().filter(|spec| is_listed(spec, &listing)).collect();
-    programs::fetch_filtered(&context.dir, filter, &specs, workspace.depth, context.env, &context.cancel)?;
-    let repo = open(&context.dir)?;
+    git.fetch_filtered(filter, &specs, workspace.depth)?;
+    let repo = open(&session.context.dir)?;
     place_remote_head(&repo, &listing)?;
     let base_branch = wanted.base_branch(&listing);
     Ok(Fetched { listing, base_branch })

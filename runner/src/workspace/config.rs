@@ -46,6 +46,7 @@ pub(crate) fn write(
     access: &GitAccess,
     program: &Path,
 ) -> Result<(), WorkspaceError> {
+    let settings = access_settings(url, access, program)?;
     edit(git_dir, |config| {
         set(config, "remote", Some("origin"), &[("url", url.as_str()), ("fetch", FULL_REFSPEC)])?;
         if let Some(filter) = &workspace.filter {
@@ -61,21 +62,7 @@ pub(crate) fn write(
         for (name, url) in remotes {
             set(config, "remote", Some(name), &[("url", url.as_str()), ("fetch", &format!("+refs/heads/*:refs/remotes/{name}/*"))])?;
         }
-        if let (Some(origin), Some(token_file)) = (url.origin(), &access.token_file) {
-            let token_file = std::path::absolute(token_file).unwrap_or_else(|_| token_file.clone());
-            let userinfo = url.userinfo().map(|(user, _)| user.to_owned());
-            let username = access.username.clone().or(userinfo).unwrap_or_else(|| DEFAULT_USERNAME.to_owned());
-            let helper = HelperArgs { token_file, origin: origin.clone(), username }.config_value(program);
-            // The empty value forgets the helpers of the user and the system: this token is the one to use here.
-            set(config, "credential", Some(&origin), &[("helper", ""), ("helper", &helper)])?;
-        }
-        if let (Some(origin), Some(bundle)) = (url.origin(), &access.ca_bundle_file) {
-            let bundle = std::path::absolute(bundle).unwrap_or_else(|_| bundle.clone());
-            set(config, "http", Some(&origin), &[("sslCAInfo", &bundle.to_string_lossy())])?;
-        }
-        if let Some(command) = ssh::command_for_git(access).map_err(Edit::Workspace)? {
-            add(config, "core", &[("sshCommand", &command)])?;
-        }
+        write_access(config, &settings)?;
         for (key, value) in [("name", &access.user_name), ("email", &access.user_email)] {
             if let Some(value) = value
                 && config.string_by("user", None::<&BStr>, key).is_none()
@@ -87,6 +74,91 @@ pub(crate) fn write(
     })
 }
 
+/// A setting of git's that says how servers are reached.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    section: &'static str,
+    subsection: Option<String>,
+    key: &'static str,
+    value: String,
+}
+
+impl Setting {
+    /// As git names it on a command line.
+    pub(crate) fn name(&self) -> String {
+        match &self.subsection {
+            Some(subsection) => format!("{}.{subsection}.{}", self.section, self.key),
+            None => format!("{}.{}", self.section, self.key),
+        }
+    }
+
+    pub(crate) fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// The settings of credentials, certificates and ssh. Token and certificates are for the repository's own origin, and for no other.
+pub(crate) fn access_settings(url: &RepoUrl, access: &GitAccess, program: &Path) -> Result<Vec<Setting>, WorkspaceError> {
+    let mut settings = Vec::new();
+    if let (Some(origin), Some(token_file)) = (url.origin(), &access.token_file) {
+        let token_file = std::path::absolute(token_file).unwrap_or_else(|_| token_file.clone());
+        let userinfo = url.userinfo().map(|(user, _)| user.to_owned());
+        let username = access.username.clone().or(userinfo).unwrap_or_else(|| DEFAULT_USERNAME.to_owned());
+        let helper = HelperArgs { token_file, origin: origin.clone(), username }.config_value(program);
+        // The empty value forgets the helpers of the user and the system: this token is the one to use here.
+        let helpers = [String::new(), helper];
+        settings.extend(helpers.map(|value| Setting { section: "credential", subsection: Some(origin.clone()), key: "helper", value }));
+    }
+    if let (Some(origin), Some(bundle)) = (url.origin(), &access.ca_bundle_file) {
+        let bundle = std::path::absolute(bundle).unwrap_or_else(|_| bundle.clone());
+        let value = bundle.to_string_lossy().into_owned();
+        settings.push(Setting { section: "http", subsection: Some(origin), key: "sslCAInfo", value });
+    }
+    if let Some(value) = ssh::command_for_git(access)? {
+        settings.push(Setting { section: "core", subsection: None, key: "sshCommand", value });
+    }
+    Ok(settings)
+}
+
+fn write_access(config: &mut ConfigFile, settings: &[Setting]) -> gix::Result<()> {
+    let is_same_place = |one: &Setting, other: &Setting| (one.section, &one.subsection) == (other.section, &other.subsection);
+    for place in settings.chunk_by(is_same_place) {
+        let values: Vec<(&str, &str)> = place.iter().map(|setting| (setting.key, setting.value())).collect();
+        match &place[0].subsection {
+            Some(subsection) => set(config, place[0].section, Some(subsection), &values)?,
+            None => add(config, place[0].section, &values)?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives the repositories of submodules the same settings, so that the agent's git reaches their servers as the runner's did.
+pub(crate) fn write_to_submodules(git_dir: &Path, settings: &[Setting]) -> Result<(), WorkspaceError> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    submodules(git_dir).iter().try_for_each(|module| edit(module, |config| write_access(config, settings)))
+}
+
+/// The git directories of submodules, and of theirs. A submodule's name may hold slashes.
+fn submodules(git_dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![git_dir.join("modules")];
+    while let Some(dir) = todo.pop() {
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        // The file type is the entry's own: no link is followed.
+        for path in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()) {
+            if path.join("config").is_file() && path.join("HEAD").is_file() {
+                todo.push(path.join("modules"));
+                found.push(path);
+            } else {
+                todo.push(path);
+            }
+        }
+    }
+    found
+}
+
 /// Makes `origin`'s branch of the same name the branch's upstream, so that a plain `git push` goes there.
 pub(crate) fn set_upstream(git_dir: &Path, branch: &str) -> Result<(), WorkspaceError> {
     edit(git_dir, |config| set(config, "branch", Some(branch), &[("remote", "origin"), ("merge", &format!("refs/heads/{branch}"))]))
@@ -94,6 +166,11 @@ pub(crate) fn set_upstream(git_dir: &Path, branch: &str) -> Result<(), Workspace
 
 /// Takes away what [`write`] said of credentials, certificates and ssh.
 pub(crate) fn forget_access(git_dir: &Path) -> Result<(), WorkspaceError> {
+    submodules(git_dir).iter().try_for_each(|module| forget_access_in(module))?;
+    forget_access_in(git_dir)
+}
+
+fn forget_access_in(git_dir: &Path) -> Result<(), WorkspaceError> {
     edit(git_dir, |config| {
         let sections = |name: &str| -> Vec<BString> {
             config
@@ -122,19 +199,8 @@ pub(crate) fn origin_url(git_dir: &Path) -> Option<String> {
     config.string_by("remote", "origin", "url").map(|url| url.to_string())
 }
 
-enum Edit {
-    Gix(gix::Error),
-    Workspace(WorkspaceError),
-}
-
-impl From<gix::Error> for Edit {
-    fn from(error: gix::Error) -> Self {
-        Self::Gix(error)
-    }
-}
-
 /// Replaces a whole section.
-fn set(config: &mut ConfigFile, name: &str, subsection: Option<&str>, values: &[(&str, &str)]) -> Result<(), Edit> {
+fn set(config: &mut ConfigFile, name: &str, subsection: Option<&str>, values: &[(&str, &str)]) -> gix::Result<()> {
     while config.remove_section(name, subsection.map(BStr::new)).is_some() {}
     let mut section = config.new_section(name, subsection.map(BString::from))?;
     for (key, value) in values {
@@ -144,7 +210,7 @@ fn set(config: &mut ConfigFile, name: &str, subsection: Option<&str>, values: &[
 }
 
 /// Sets values in a section that may hold others.
-fn add(config: &mut ConfigFile, name: &str, values: &[(&str, &str)]) -> Result<(), Edit> {
+fn add(config: &mut ConfigFile, name: &str, values: &[(&str, &str)]) -> gix::Result<()> {
     let mut section = config.section_mut_or_create_new(name, None::<&BStr>)?;
     for (key, value) in values {
         section.set(key, *value)?;
@@ -152,14 +218,11 @@ fn add(config: &mut ConfigFile, name: &str, values: &[(&str, &str)]) -> Result<(
     Ok(())
 }
 
-fn edit(git_dir: &Path, change: impl FnOnce(&mut ConfigFile) -> Result<(), Edit>) -> Result<(), WorkspaceError> {
+fn edit(git_dir: &Path, change: impl FnOnce(&mut ConfigFile) -> gix::Result<()>) -> Result<(), WorkspaceError> {
     let path = git_dir.join("config");
     let broken = |error: gix::Error| WorkspaceError::Repository { dir: git_dir.to_owned(), said: describe(&error) };
     let mut config = ConfigFile::from_path_no_includes(path.clone(), Source::Local).map_err(broken)?;
-    change(&mut config).map_err(|error| match error {
-        Edit::Gix(error) => broken(error),
-        Edit::Workspace(error) => error,
-    })?;
+    change(&mut config).map_err(broken)?;
     let mut bytes = Vec::new();
     config.write_to(&mut bytes).map_err(|error| WorkspaceError::io("cannot write", &path, error))?;
     replace(&path, &bytes)

@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::net::ToSocketAddrs;
 use std::path::Path;
@@ -195,11 +196,15 @@ fn allow_owner(command: &mut Command, path: &Path) {
     let ours = nix::unistd::geteuid().as_raw();
     let foreign = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.uid() != ours);
     if foreign(path) || foreign(&path.join(".git")) {
-        let paths = [path.to_owned(), path.join(".git")];
-        command.env("GIT_CONFIG_COUNT", paths.len().to_string());
-        for (index, path) in paths.iter().enumerate() {
-            command.env(format!("GIT_CONFIG_KEY_{index}"), "safe.directory").env(format!("GIT_CONFIG_VALUE_{index}"), path);
-        }
+        set_config(command, &[("safe.directory", path.as_os_str()), ("safe.directory", path.join(".git").as_os_str())]);
+    }
+}
+
+/// Settings for this command and for each git that it starts, in submodules too. They stand before those of any file, and in no argument.
+pub(crate) fn set_config(command: &mut Command, settings: &[(&str, &OsStr)]) {
+    command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+    for (index, (name, value)) in settings.iter().enumerate() {
+        command.env(format!("GIT_CONFIG_KEY_{index}"), name).env(format!("GIT_CONFIG_VALUE_{index}"), value);
     }
 }
 

@@ -1,15 +1,21 @@
 //! The `git` program, for what gix cannot do: submodules, LFS, partial clones. And the waiting for any program.
 //!
-//! One place builds these commands. Hooks, file system monitors and prompts are switched off in each.
+//! One place builds these commands. Hooks, file system monitors and prompts are switched off in each; what the task gives for reaching its
+//! repository, and that its work tree is to be trusted whoever owns it, stands in the environment of each.
 
-use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::connect::git_command;
+use agent_sdk::task::GitAccess;
+
+use super::Context;
+use super::config::{self, Setting};
+use super::connect::{git_command, set_config};
 use super::error::WorkspaceError;
+use super::url::RepoUrl;
 use super::wire::{Cancel, pause};
 
 /// A program whose pipes are closed ends at once; what has not ended after this never will.
@@ -31,20 +37,89 @@ pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// `git` in a work tree, so that neither the repository nor the user's settings start anything.
-pub(crate) fn git_in(dir: &Path, env: &BTreeMap<String, String>) -> Command {
-    let mut command = git_command(env);
-    command.current_dir(dir);
-    for setting in
-        ["core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "advice.detachedHead=false", "gc.auto=0"]
-    {
-        command.args(["-c", setting]);
+/// The `git` program in the work tree of a task.
+pub(crate) struct Git<'a> {
+    context: &'a Context<'a>,
+    access: Vec<Setting>,
+    owned: Vec<OsString>,
+}
+
+impl<'a> Git<'a> {
+    /// For the work tree of the context, whose `origin` is at this URL.
+    pub(crate) fn new(url: &RepoUrl, access: &GitAccess, context: &'a Context<'a>) -> Result<Self, WorkspaceError> {
+        // git compares with the path without links.
+        let real = context.dir.canonicalize().unwrap_or_else(|_| context.dir.clone());
+        let owned = [context.dir.as_path(), &real].into_iter().flat_map(|dir| [dir.into(), dir.join("*").into()]).collect();
+        Ok(Self { context, access: config::access_settings(url, access, context.program)?, owned })
     }
-    command
+
+    /// A command that neither the repository nor the user's settings make start anything.
+    fn command(&self) -> Command {
+        let mut command = git_command(self.context.env);
+        command.current_dir(&self.context.dir);
+        for setting in
+            ["core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "advice.detachedHead=false", "gc.auto=0"]
+        {
+            command.args(["-c", setting]);
+        }
+        let names: Vec<String> = self.access.iter().map(Setting::name).collect();
+        let access = names.iter().zip(&self.access).map(|(name, setting)| (name.as_str(), OsStr::new(setting.value())));
+        let owned = self.owned.iter().map(|dir| ("safe.directory", dir.as_os_str()));
+        set_config(&mut command, &access.chain(owned).collect::<Vec<_>>());
+        command
+    }
+
+    fn run(&self, command: Command, what: &str, needed_for: &str) -> Result<(), WorkspaceError> {
+        run(command, what, needed_for, &self.context.cancel)
+    }
+
+    /// Fetches submodules, as the work tree's `.gitmodules` lists them.
+    pub(crate) fn fetch_submodules(&self, depth: u32) -> Result<(), WorkspaceError> {
+        let mut command = self.command();
+        // A repository names its submodules itself: nothing but the network's transports, never a path of this machine.
+        command.args(["-c", "protocol.file.allow=never", "submodule", "update", "--init", "--recursive", "--checkout"]);
+        if depth > 0 {
+            command.arg(format!("--depth={depth}"));
+        }
+        self.run(command, "git submodule update", "fetching submodules")?;
+        config::write_to_submodules(&self.context.dir.join(".git"), &self.access)
+    }
+
+    /// Fetches LFS objects and puts them in place of their pointers.
+    pub(crate) fn fetch_lfs(&self) -> Result<(), WorkspaceError> {
+        let path = self.context.env.get("PATH").map_or("", String::as_str);
+        if !std::env::split_paths(path).any(|dir| dir.join("git-lfs").is_file()) {
+            return Err(WorkspaceError::ProgramMissing { program: "git-lfs".to_owned(), needed_for: "fetching LFS objects".to_owned() });
+        }
+        let mut install = self.command();
+        install.args(["lfs", "install", "--local", "--skip-repo"]);
+        self.run(install, "git lfs install", "fetching LFS objects")?;
+        let mut pull = self.command();
+        pull.args(["lfs", "pull"]);
+        self.run(pull, "git lfs pull", "fetching LFS objects")
+    }
+
+    /// Fetches with a filter, which gix cannot. The remote's promisor settings must stand in the configuration already.
+    pub(crate) fn fetch_filtered(&self, filter: &str, specs: &[String], depth: u32) -> Result<(), WorkspaceError> {
+        let mut command = self.command();
+        command.args(["fetch", "--no-tags", "--no-recurse-submodules", "--quiet"]).arg(format!("--filter={filter}"));
+        if depth > 0 {
+            command.arg(format!("--depth={depth}"));
+        }
+        command.args(["--", "origin"]).args(specs);
+        self.run(command, "git fetch", "a partial clone (`filter`)")
+    }
+
+    /// Checks out HEAD in a partial clone: the missing blobs are fetched on the way.
+    pub(crate) fn checkout_filtered(&self) -> Result<(), WorkspaceError> {
+        let mut command = self.command();
+        command.args(["reset", "--hard", "--quiet"]);
+        self.run(command, "git reset", "a partial clone (`filter`)")
+    }
 }
 
 /// Runs a program to its end. Its stderr is what a failure quotes.
-pub(crate) fn run(mut command: Command, what: &str, needed_for: &str, cancel: &Cancel) -> Result<(), WorkspaceError> {
+fn run(mut command: Command, what: &str, needed_for: &str, cancel: &Cancel) -> Result<(), WorkspaceError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |said: String| WorkspaceError::Program { program: what.to_owned(), said };
     let mut child =
@@ -79,54 +154,4 @@ pub(crate) fn run(mut command: Command, what: &str, needed_for: &str, cancel: &C
     }
     let tail: Vec<&str> = said.lines().rev().take(8).collect();
     Err(failed(tail.into_iter().rev().collect::<Vec<_>>().join(" ")))
-}
-
-/// Fetches submodules, as the work tree's `.gitmodules` lists them.
-pub(crate) fn fetch_submodules(dir: &Path, depth: u32, env: &BTreeMap<String, String>, cancel: &Cancel) -> Result<(), WorkspaceError> {
-    let mut command = git_in(dir, env);
-    // A repository names its submodules itself: nothing but the network's transports, never a path of this machine.
-    command.args(["-c", "protocol.file.allow=never", "submodule", "update", "--init", "--recursive", "--checkout"]);
-    if depth > 0 {
-        command.arg(format!("--depth={depth}"));
-    }
-    run(command, "git submodule update", "fetching submodules", cancel)
-}
-
-/// Fetches LFS objects and puts them in place of their pointers.
-pub(crate) fn fetch_lfs(dir: &Path, env: &BTreeMap<String, String>, cancel: &Cancel) -> Result<(), WorkspaceError> {
-    let lfs = std::env::split_paths(env.get("PATH").map_or("", String::as_str)).any(|dir| dir.join("git-lfs").is_file());
-    if !lfs {
-        return Err(WorkspaceError::ProgramMissing { program: "git-lfs".to_owned(), needed_for: "fetching LFS objects".to_owned() });
-    }
-    let mut install = git_in(dir, env);
-    install.args(["lfs", "install", "--local", "--skip-repo"]);
-    run(install, "git lfs install", "fetching LFS objects", cancel)?;
-    let mut pull = git_in(dir, env);
-    pull.args(["lfs", "pull"]);
-    run(pull, "git lfs pull", "fetching LFS objects", cancel)
-}
-
-/// Fetches with a filter, which gix cannot. The remote's promisor settings must stand in the configuration already.
-pub(crate) fn fetch_filtered(
-    dir: &Path,
-    filter: &str,
-    specs: &[String],
-    depth: u32,
-    env: &BTreeMap<String, String>,
-    cancel: &Cancel,
-) -> Result<(), WorkspaceError> {
-    let mut command = git_in(dir, env);
-    command.args(["fetch", "--no-tags", "--no-recurse-submodules", "--quiet"]).arg(format!("--filter={filter}"));
-    if depth > 0 {
-        command.arg(format!("--depth={depth}"));
-    }
-    command.args(["--", "origin"]).args(specs);
-    run(command, "git fetch", "a partial clone (`filter`)", cancel)
-}
-
-/// Checks out HEAD in a partial clone: the missing blobs are fetched on the way.
-pub(crate) fn checkout_filtered(dir: &Path, env: &BTreeMap<String, String>, cancel: &Cancel) -> Result<(), WorkspaceError> {
-    let mut command = git_in(dir, env);
-    command.args(["reset", "--hard", "--quiet"]);
-    run(command, "git reset", "a partial clone (`filter`)", cancel)
 }

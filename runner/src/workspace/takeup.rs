@@ -17,9 +17,10 @@ use super::clone::{self, Fetched, broken};
 use super::error::WorkspaceError;
 use super::facts::Base;
 use super::fetch::{Session, shallow};
+use super::programs::Git;
 use super::refs::{Listing, Start, Wanted};
 use super::url::{RepoUrl, without_userinfo};
-use super::{Context, Prepared, Progress, checkout, config, programs, trust};
+use super::{Context, Prepared, Progress, checkout, config, trust};
 
 /// Locks that a killed git leaves; while they are there, nothing can be committed.
 const LOCKS: [&str; 5] = ["index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock"];
@@ -58,6 +59,7 @@ pub(crate) fn take_up(
     let repo = clone::open(dir)?;
 
     let session = Session { url, access, context };
+    let git = Git::new(url, access, context)?;
     // A whole history stays whole, a cut one is only ever prolonged: new commits come without a new cut.
     let depth = if repo.is_shallow().unwrap_or(false) && workspace.depth == 0 { Shallow::undo() } else { Shallow::NoChange };
     let check = |listing: &Listing| wanted.check(listing, url.as_str());
@@ -71,10 +73,10 @@ pub(crate) fn take_up(
         config::set_upstream(repo.common_dir(), name)?;
     }
     if workspace.submodules {
-        programs::fetch_submodules(dir, workspace.depth, context.env, &context.cancel)?;
+        git.fetch_submodules(workspace.depth)?;
     }
     if workspace.lfs {
-        programs::fetch_lfs(dir, context.env, &context.cancel)?;
+        git.fetch_lfs()?;
     }
     let branch = match start {
         Start::Branch { name, .. } | Start::Unborn { name } => Some(name),
