@@ -109,6 +109,18 @@ fn a_branch_of_the_same_name_is_reconciled() {
 }
 
 #[test]
+fn a_whole_history_stays_whole_also_where_a_tag_is_asked_for() {
+    let (root, source) = setting();
+    let first = job(&source, root.path()).depth(0).run().unwrap();
+    source.commit("more", "x");
+    source.push();
+    let again = job(&source, root.path()).at("v1").depth(1).run().unwrap();
+    assert_eq!(again.base_commit, Some(source.rev("main")));
+    assert!(!first.dir.join(".git/shallow").exists());
+    assert_eq!(git_ok(&first.dir, ["rev-list", "--count", "origin/main"]), "4");
+}
+
+#[test]
 fn something_else_in_the_directory_is_a_conflict() {
     let (root, source) = setting();
     let dir = root.path().join("clone");

@@ -64,7 +64,7 @@ pub(crate) fn take_up(
     let depth = if repo.is_shallow().unwrap_or(false) && workspace.depth == 0 { Shallow::undo() } else { Shallow::NoChange };
     let check = |listing: &Listing| wanted.check(listing, url.as_str());
     let listing = session.fetch(&repo, &wanted.refspecs(), &depth, &check)?;
-    let Fetched { listing, base_branch } = clone::complete(&session, &repo, &shallow(workspace.depth), wanted, listing)?;
+    let Fetched { listing, base_branch } = clone::complete(&session, &repo, &depth, wanted, listing)?;
     let start = wanted.start(&listing, |id| clone::peel(&repo, id))?;
     let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, name));
     let start = reconcile(&repo, start, &mut notes)?;
