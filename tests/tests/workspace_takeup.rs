@@ -121,6 +121,29 @@ fn a_whole_history_stays_whole_also_where_a_tag_is_asked_for() {
 }
 
 #[test]
+fn a_merge_in_progress_stays_on_its_branch_and_is_taken_nowhere_else() {
+    let (root, source) = setting();
+    let first = job(&source, root.path()).on("work").depth(0).run().unwrap();
+    git_ok(&first.dir, ["fetch", "-q", "origin", "feature"]);
+    let merge = ["merge", "-q", "--no-ff", "--no-commit", "FETCH_HEAD"].as_slice();
+    for (state, begin) in [("merge", merge), ("revert", &["revert", "--no-commit", "HEAD"])] {
+        git_ok(&first.dir, begin);
+        let before = git_ok(&first.dir, ["rev-parse", "HEAD"]);
+        for other in [job(&source, root.path()).on("other").depth(0), job(&source, root.path()).at("v1").depth(0)] {
+            let error = other.run().unwrap_err();
+            assert_eq!(error.reason().as_str(), "WorkspaceConflict");
+            assert!(error.to_string().contains(&format!("a {state} is in progress on `work`")), "{error}");
+        }
+        assert_eq!(git_ok(&first.dir, ["rev-parse", "HEAD"]), before);
+        assert_eq!(git_ok(&first.dir, ["branch", "--show-current"]), "work");
+        let same = job(&source, root.path()).on("work").depth(0).run().unwrap();
+        assert!(same.notes.join("\n").contains(&format!("a {state} that was begun")), "{:?}", same.notes);
+        git_ok(&first.dir, [state, "--abort"]);
+    }
+    assert_eq!(job(&source, root.path()).on("other").depth(0).run().unwrap().branch.as_deref(), Some("other"));
+}
+
+#[test]
 fn something_else_in_the_directory_is_a_conflict() {
     let (root, source) = setting();
     let dir = root.path().join("clone");

@@ -12,6 +12,7 @@ use agent_sdk::task::{GitAccess, Workspace};
 use gix::ObjectId;
 use gix::bstr::BString;
 use gix::remote::fetch::Shallow;
+use gix::state::InProgress;
 
 use super::clone::{self, Fetched, broken};
 use super::error::WorkspaceError;
@@ -137,6 +138,7 @@ fn switch(
         Start::Branch { commit, .. } | Start::Detached { commit } => *commit,
         Start::Unborn { .. } => return Ok(None),
     };
+    refuse_half_done(repo, start, target, context, notes)?;
     let tree = |commit: ObjectId| repo.find_commit(commit).and_then(|commit| commit.tree()).map_err(broken);
     let old = match repo.head_id() {
         Ok(id) => Some(tree(id.detach())?),
@@ -166,6 +168,36 @@ fn switch(
         update_files(repo, &new, &changed, context, notes)?;
     }
     clone::place_head(repo, start)
+}
+
+/// The commit that ends a merge takes HEAD for one of its parents, and a rebase goes on from where it stands: under either, HEAD must not move.
+fn refuse_half_done(
+    repo: &gix::Repository,
+    start: &Start,
+    target: ObjectId,
+    context: &Context<'_>,
+    notes: &mut Vec<String>,
+) -> Result<(), WorkspaceError> {
+    let what = match repo.state() {
+        // A bisection minds no other HEAD.
+        None | Some(InProgress::Bisect) => return Ok(()),
+        Some(InProgress::Merge) => "a merge",
+        Some(InProgress::CherryPick | InProgress::CherryPickSequence) => "a cherry-pick",
+        Some(InProgress::Revert | InProgress::RevertSequence) => "a revert",
+        Some(InProgress::Rebase | InProgress::RebaseInteractive | InProgress::ApplyMailbox | InProgress::ApplyMailboxRebase) => "a rebase",
+    };
+    let on = repo.head_name().map_err(|error| broken(repo, &error))?.map(|name| name.shorten().to_string());
+    let (wanted, place) = match start {
+        Start::Branch { name, .. } | Start::Unborn { name } => (Some(name), format!("`{name}`")),
+        Start::Detached { commit } => (None, commit.to_string()),
+    };
+    if on.as_ref() == wanted && repo.head_id().is_ok_and(|head| head == target) {
+        notes.push(format!("{what} that was begun here is still to be finished"));
+        return Ok(());
+    }
+    let on = on.map_or("no branch".to_owned(), |on| format!("`{on}`"));
+    let problem = format!("{what} is in progress on {on}, and going to {place} would mix the two up: finish or abort it first");
+    Err(WorkspaceError::Conflict { dir: context.dir.clone(), problem })
 }
 
 /// One path is the other, or is inside it.
