@@ -172,6 +172,29 @@ fn what_a_killed_runner_left_is_cloned_anew() {
 }
 
 #[test]
+fn a_directory_in_which_another_run_clones_is_left_to_it() {
+    let (root, source) = setting();
+    let silent = agent_tests::git_servers::silent();
+    let marker = root.path().join("clone/.git/agent-runner-unfinished");
+    let first = Job::new(&format!("git://{}/r.git", silent.address()), &root.path().join("clone"));
+    let (second, third) = std::thread::scope(|scope| {
+        let running = scope.spawn(|| first.run().unwrap_err());
+        agent_tests::runs::wait_until("the first clone's mark", || marker.exists() && !first.progress.lock().unwrap().is_empty());
+        let second = job(&source, root.path()).run().unwrap_err();
+        // Where files cannot be locked, a third run takes the directory; the first one has nothing there any more.
+        fs::remove_dir_all(root.path().join("clone/.git")).unwrap();
+        let third = job(&source, root.path()).run().unwrap();
+        first.cancel.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(running.join().unwrap().reason().as_str(), "Cancelled");
+        (second, third)
+    });
+    assert_eq!(second.reason().as_str(), "WorkspaceConflict");
+    assert!(second.to_string().contains("another run is cloning"), "{second}");
+    assert_eq!(git_ok(&third.dir, ["status", "--porcelain"]), "");
+    assert_eq!(read(&third.dir, "file1.txt"), "content 1\n");
+}
+
+#[test]
 fn files_are_injected_after_the_checkout_and_a_link_of_the_repository_is_refused() {
     let (root, source) = setting();
     symlink("/etc", source.work.join("link")).unwrap();

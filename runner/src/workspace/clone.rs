@@ -8,7 +8,7 @@ use gix::refs::transaction::{Change, LogChange, PreviousValue, RefEdit, RefLog};
 use gix::refs::{FullName, Target};
 
 use super::config;
-use super::directory::{Claim, UNFINISHED};
+use super::directory::Claim;
 use super::error::WorkspaceError;
 use super::fetch::{Session, shallow};
 use super::programs::Git;
@@ -25,11 +25,10 @@ pub(crate) fn clone(
     context: &Context<'_>,
 ) -> Result<Prepared, WorkspaceError> {
     let remotes = config::extra_remotes(workspace)?;
-    let claim = Claim::new(&context.dir)?;
+    let mut claim = Claim::new(&context.dir)?;
     let repo = init(&context.dir)?;
+    claim.mark()?;
     let git_dir = repo.git_dir().to_owned();
-    let marker = git_dir.join(UNFINISHED);
-    std::fs::write(&marker, b"").map_err(|error| WorkspaceError::io("cannot write", &marker, error))?;
     if context.dir.join("lost+found").exists() {
         trust::exclude(&git_dir, &["/lost+found/".to_owned()])?;
     }
@@ -65,7 +64,6 @@ pub(crate) fn clone(
     if commit.is_some() && workspace.lfs {
         git.fetch_lfs()?;
     }
-    std::fs::remove_file(&marker).map_err(|error| WorkspaceError::io("cannot remove", &marker, error))?;
     if context.is_cancelled() {
         return Err(WorkspaceError::Cancelled);
     }

@@ -1,15 +1,17 @@
 //! The directory of the work tree: what is in it before anything is done, and how it is put back if nothing comes of it.
 //!
-//! It may be a mount point, so it is filled in place, and emptied in place.
+//! It may be a mount point, so it is filled in place, and emptied in place. It may also be a volume that two runs share, of which the second
+//! must not take what the first is making for what a killed one left, nor the first remove what the second made.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::WorkspaceError;
 
-/// Written into `.git` while a clone is under way, so that what a killed runner left is known for what it is.
-pub(crate) const UNFINISHED: &str = "agent-runner-unfinished";
+/// Written into `.git` while a clone is under way, so that what a killed runner left is known for what it is. Whoever clones holds it locked.
+const UNFINISHED: &str = "agent-runner-unfinished";
 
 /// What is there.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,12 +57,17 @@ pub(crate) fn look(dir: &Path) -> Result<Found, WorkspaceError> {
 pub(crate) struct Claim {
     dir: PathBuf,
     created: Vec<PathBuf>,
-    kept: bool,
+    /// Our mark, as it was made.
+    marker: Option<File>,
+    /// Whether what is in the directory is to go when this is dropped.
+    is_ours: bool,
 }
 
 impl Claim {
-    /// Makes the directory where it is missing. What stands in it already, other than `lost+found`, is removed: the caller
-    /// has looked, and it is nothing, or ours.
+    /// Makes the directory where it is missing. What a killed runner left in it, other than `lost+found`, is removed.
+    ///
+    /// # Errors
+    /// Another run is at it; or the file system says no.
     pub(crate) fn new(dir: &Path) -> Result<Self, WorkspaceError> {
         let mut created = Vec::new();
         let mut missing = Some(dir);
@@ -68,7 +75,7 @@ impl Claim {
             created.push(path.to_owned());
             missing = path.parent();
         }
-        let mut claim = Self { dir: dir.to_owned(), created: Vec::new(), kept: false };
+        let mut claim = Self { dir: dir.to_owned(), created: Vec::new(), marker: None, is_ours: false };
         for path in created.iter().rev() {
             match fs::create_dir(path) {
                 Ok(()) => claim.created.push(path.clone()),
@@ -76,13 +83,67 @@ impl Claim {
                 Err(error) => return Err(WorkspaceError::io("cannot create directory", path, error)),
             }
         }
-        claim.empty().map_err(|error| WorkspaceError::io("cannot empty directory", dir, error))?;
+        // Held until all is gone.
+        let left = match OpenOptions::new().read(true).write(true).open(claim.marker_path()) {
+            Ok(left) => Some(left),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            Err(error) => return Err(WorkspaceError::io("cannot open", claim.marker_path(), error)),
+        };
+        if let Some(left) = &left {
+            claim.lock(left)?;
+            claim.is_ours = true;
+            claim.empty().map_err(|error| WorkspaceError::io("cannot empty directory", dir, error))?;
+        }
+        if dir.join(".git").symlink_metadata().is_ok() {
+            return Err(claim.taken());
+        }
+        claim.is_ours = true;
         Ok(claim)
     }
 
-    /// The work is done: everything stays.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
+    /// Marks the repository that was just made as unfinished.
+    pub(crate) fn mark(&mut self) -> Result<(), WorkspaceError> {
+        let path = self.marker_path();
+        let marker = OpenOptions::new().write(true).create_new(true).open(&path);
+        let marker = marker.map_err(|error| WorkspaceError::io("cannot write", path, error))?;
+        self.lock(&marker)?;
+        self.marker = Some(marker);
+        Ok(())
+    }
+
+    /// The work is done: everything stays, without the mark.
+    pub(crate) fn keep(mut self) -> Result<(), WorkspaceError> {
+        if !self.has_own_marker() {
+            return Err(self.taken());
+        }
+        let path = self.marker_path();
+        fs::remove_file(&path).map_err(|error| WorkspaceError::io("cannot remove", path, error))?;
+        self.is_ours = false;
+        self.created.clear();
+        Ok(())
+    }
+
+    fn marker_path(&self) -> PathBuf {
+        self.dir.join(".git").join(UNFINISHED)
+    }
+
+    /// A file system that knows no locks has none that could be held.
+    fn lock(&self, marker: &File) -> Result<(), WorkspaceError> {
+        match marker.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(self.taken()),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        }
+    }
+
+    fn taken(&self) -> WorkspaceError {
+        WorkspaceError::Conflict { dir: self.dir.clone(), problem: "another run is cloning into it".to_owned() }
+    }
+
+    /// Whether the mark is there, and is the one that was made here: another run that took the directory has its own, or is done.
+    fn has_own_marker(&self) -> bool {
+        let same = |own: fs::Metadata, found: fs::Metadata| (own.dev(), own.ino()) == (found.dev(), found.ino());
+        let Some(own) = self.marker.as_ref().and_then(|marker| marker.metadata().ok()) else { return false };
+        self.marker_path().symlink_metadata().is_ok_and(|found| same(own, found))
     }
 
     fn empty(&self) -> io::Result<()> {
@@ -100,12 +161,12 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.kept {
-            return;
+        if self.is_ours && (self.marker.is_none() || self.has_own_marker()) {
+            // The failure that led here is the one to report; what cannot be removed now would fail the same way again.
+            let _ = self.empty();
         }
-        // The failure that led here is the one to report; what cannot be removed now would fail the same way again.
-        let _ = self.empty();
         for path in self.created.iter().rev() {
+            // Fails where something is in it, which is then somebody else's.
             let _ = fs::remove_dir(path);
         }
     }

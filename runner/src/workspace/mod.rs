@@ -177,7 +177,7 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
     files::write_all(&context.dir, &workspace.files)?;
     prepared.env = takeup::owner_env(&prepared, context.env);
     if let Some(claim) = prepared.claim.take() {
-        claim.keep();
+        claim.keep()?;
     }
     Ok(prepared)
 }
