@@ -25,7 +25,7 @@ use super::exchange::{Exchange, Headers, PostBody, ResponseBody};
 use super::proxy::find_proxy;
 use super::tcp::TcpConnector;
 use super::tls::TlsConnector;
-use super::url::{RepoUrl, encode, without_userinfo};
+use super::url::{RepoUrl, encode, without_userinfo, without_what_may_be_a_password};
 use super::wire::{Cancel, Stopped};
 
 /// As curl, so as git.
@@ -98,7 +98,7 @@ pub(super) fn agent(
     let proxy = find_proxy(scheme, url.host(), url.port(), env)
         .map(|proxy| {
             ureq::Proxy::new(&proxy).map_err(|error| WorkspaceError::InvalidUrl {
-                url: without_userinfo(&proxy),
+                url: without_what_may_be_a_password(&proxy),
                 problem: format!("the proxy cannot be used: {error}"),
             })
         })

@@ -20,7 +20,7 @@ use super::facts::Base;
 use super::fetch::{Session, shallow};
 use super::programs::Git;
 use super::refs::{Listing, Start, Wanted};
-use super::url::{RepoUrl, without_userinfo};
+use super::url::{RepoUrl, without_what_may_be_a_password};
 use super::{Context, Prepared, Progress, checkout, config, trust};
 
 /// Locks that a killed git leaves; while they are there, nothing can be committed.
@@ -45,7 +45,8 @@ pub(crate) fn take_up(
     match config::origin_url(repo.common_dir()) {
         None => return Err(conflict("it holds a repository without a remote `origin`".to_owned())),
         Some(origin) if !RepoUrl::parse(&origin).is_ok_and(|origin| origin.is_same_repository(url)) => {
-            return Err(conflict(format!("it holds a clone of `{}`, not of `{url}`", without_userinfo(&origin))));
+            let origin = RepoUrl::parse(&origin).map_or_else(|_| without_what_may_be_a_password(&origin), |origin| origin.to_string());
+            return Err(conflict(format!("it holds a clone of `{origin}`, not of `{url}`")));
         }
         Some(_) => {}
     }

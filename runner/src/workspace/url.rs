@@ -42,7 +42,8 @@ impl RepoUrl {
     /// # Errors
     /// If it is none of those, or if a part of it could be taken for an option by a program.
     pub fn parse(given: &str) -> Result<Self, WorkspaceError> {
-        let invalid = |problem: &str| WorkspaceError::InvalidUrl { url: without_userinfo(given), problem: problem.to_owned() };
+        let invalid =
+            |problem: &str| WorkspaceError::InvalidUrl { url: without_what_may_be_a_password(given), problem: problem.to_owned() };
         if given.contains(['\n', '\r', '\0']) {
             return Err(invalid("it holds a line break or NUL"));
         }
@@ -209,6 +210,12 @@ pub fn without_userinfo(text: &str) -> String {
     }
 }
 
+/// As [`without_userinfo`], for what is known to be no URL: a password in it may hold a slash, so all up to the last `@` is left out.
+pub(crate) fn without_what_may_be_a_password(text: &str) -> String {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+    parts.map_or_else(|| text.to_owned(), |(scheme, host)| format!("{scheme}://{host}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +227,8 @@ mod tests {
         assert_eq!(url.userinfo(), Some(("bob", "hunter2")));
         assert!(!format!("{url} {url:?}").contains("hunter2"));
         assert_eq!(without_userinfo("foo://a:b@c@host/x@y"), "foo://host/x@y");
+        let error = RepoUrl::parse("https://bob:pa/ssw0rd@127.0.0.1/r.git").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("ssw0rd") && error.to_string().contains("https://127.0.0.1/r.git"), "{error}");
     }
 
     #[test]

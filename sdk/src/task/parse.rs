@@ -125,9 +125,7 @@ fn read_workspace(fields: &mut Fields<'_>, e: Errors<'_>) -> Workspace {
     let Some(object) = fields.object("workspace", e) else { return default };
     let mut w = Fields::new("workspace", object);
     let workspace = Workspace {
-        repo: w.read_unquoted("repo", REPOSITORY, e, |value| {
-            value.as_str().filter(|url| is_repository(url)).map(str::to_owned)
-        }),
+        repo: w.read_unquoted("repo", REPOSITORY, e, |value| value.as_str().filter(|url| is_repository(url)).map(str::to_owned)),
         reference: read_ref(&mut w, "ref", e),
         branch: read_ref(&mut w, "branch", e),
         base_branch: read_ref(&mut w, "baseBranch", e),
@@ -168,8 +166,16 @@ const REPOSITORY: &str = "a repository's URL without credentials in it";
 
 /// A repository's location that git and gix both understand, with no password in it and nothing that reads as an option.
 fn is_repository(url: &str) -> bool {
-    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(""));
-    let password = authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'));
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = |text: &str| text.split('/').next().unwrap_or("").to_owned();
+    let user = authority(rest).rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    // A slash in a password ends the authority early: then what should be the port is none.
+    let cut = rest.rsplit_once('@').is_some_and(|(before, _)| {
+        let host = authority(before);
+        let port = host.rsplit([']', '@']).next().and_then(|host| host.split_once(':'));
+        port.is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let password = user || cut;
     !url.trim().is_empty() && !url.starts_with('-') && !url.contains(char::is_control) && !password
 }
 
@@ -484,8 +490,16 @@ mod tests {
         assert!(all.len() == 1 && !all[0].contains("u:p"), "{all:?}");
         let all = errors(json!({"agent": {"type": "x"}, "workspace": {"remotes": {"fork": "https://u:p@host/r.git"}}}));
         assert!(all.len() == 1 && all[0].starts_with("`workspace.remotes.fork`") && !all[0].contains("u:p"), "{all:?}");
-        let task = Task::from_value(&json!({"agent": {"type": "x"}, "workspace": {"repo": "ssh://git@host/r.git"}}));
-        assert!(task.is_ok());
+        for repo in ["https://bob:pa/ssw0rd@host/r.git", "https://bob:p@s/s@host/r.git", "https://u:1234@host/r.git"] {
+            let all = errors(json!({"agent": {"type": "x"}, "workspace": {"repo": repo}}));
+            assert!(all.len() == 1 && ["pa/ss", "p@s", "1234"].iter().all(|part| !all[0].contains(part)), "{all:?}");
+        }
+        for repo in
+            ["ssh://git@host/r.git", "https://host:8443/@scope/r@v.git", "http://[::1]/a@b.git", "ssh://git@[::1]:22/a@b", "git@host:a@b"]
+        {
+            let task = Task::from_value(&json!({"agent": {"type": "x"}, "workspace": {"repo": repo}}));
+            assert!(task.is_ok(), "{repo}: {task:?}");
+        }
     }
 
     #[test]
