@@ -211,6 +211,26 @@ fn an_empty_repository_is_a_place_to_begin() {
 }
 
 #[test]
+fn a_repository_whose_head_points_nowhere_is_not_taken_for_an_empty_one() {
+    let root = tempfile::tempdir().unwrap();
+    let source = Source::new(root.path(), "r.git");
+    git_ok(&source.bare, ["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    let server = HttpServer::start(&source.root, None);
+    let daemon = git_daemon(&source.root);
+    for url in [server.url("r.git"), format!("git://{}/r.git", daemon.address())] {
+        let dir = root.path().join("c");
+        let error = Job::new(&url, &dir).on("work").run().unwrap_err();
+        assert_eq!(error.reason().as_str(), "RefNotFound", "{error}");
+        assert!(error.to_string().contains("`trunk` not found") && error.to_string().contains("AGENT_REF"), "{error}");
+        assert!(!dir.exists());
+        Job::new(&url, &dir).at("main").on("work").run().unwrap();
+        let error = Job::new(&url, &dir).on("other").run().unwrap_err();
+        assert_eq!(error.reason().as_str(), "RefNotFound", "also where a clone is taken up: {error}");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+#[test]
 fn a_mount_points_lost_and_found_is_no_obstacle_and_is_never_committed() {
     let root = tempfile::tempdir().unwrap();
     let source = Source::new(root.path(), "r.git");

@@ -43,6 +43,7 @@ pub(crate) fn clone(
     };
     let Fetched { listing, base_branch } = fetched;
     let start = wanted.start(&listing, |id| peel(&repo, id))?;
+    refuse_missing_head(&session, &repo, &start, &listing)?;
     let base_commit = base_branch.as_deref().and_then(|name| remote_tip(&repo, name));
     let commit = place_head(&repo, &start)?;
     if let Start::Branch { name, .. } | Start::Unborn { name } = &start {
@@ -130,6 +131,29 @@ pub(crate) fn complete(
     place_remote_head(repo, &listing)?;
     let base_branch = wanted.base_branch(&listing);
     Ok(Fetched { listing, base_branch })
+}
+
+/// A HEAD that points nowhere is an empty repository's only where there is no branch at all. A server is asked for the others only then.
+pub(crate) fn refuse_missing_head(
+    session: &Session<'_>,
+    repo: &gix::Repository,
+    start: &Start,
+    listing: &Listing,
+) -> Result<(), WorkspaceError> {
+    if !matches!(start, Start::Unborn { .. }) {
+        return Ok(());
+    }
+    let all = session.list(repo, &[config::FULL_REFSPEC.to_owned()], &|_| Ok(()))?;
+    let branches: Vec<&str> = all.refs.keys().filter_map(|name| name.strip_prefix("refs/heads/")).collect();
+    let Some(one) = branches.first() else { return Ok(()) };
+    Err(WorkspaceError::RefNotFound {
+        reference: listing.head_branch.clone().unwrap_or_else(|| "HEAD".to_owned()),
+        url: session.url.to_string(),
+        said: format!(
+            "the remote's HEAD points to no branch that exists, and others do: set AGENT_REF (`{one}` is one of {})",
+            branches.len()
+        ),
+    })
 }
 
 /// Remembers where the remote's HEAD points, if its commit was fetched: a server of protocol version 0 lists it unasked.

@@ -68,6 +68,7 @@ pub(crate) fn take_up(
     let listing = session.fetch(&repo, &wanted.refspecs(), &depth, &check)?;
     let Fetched { listing, base_branch } = clone::complete(&session, &repo, &depth, wanted, listing)?;
     let start = wanted.start(&listing, |id| clone::peel(&repo, id))?;
+    clone::refuse_missing_head(&session, &repo, &start, &listing)?;
     let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, name));
     let start = reconcile(&repo, start, &mut notes)?;
     let commit = switch(&repo, &start, context, &mut notes)?;
