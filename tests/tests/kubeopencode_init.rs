@@ -218,6 +218,26 @@ fn a_server_that_does_not_answer_in_time_is_a_network_failure() {
     assert!(ended.log.contains("no answer within 1 seconds"), "{}", ended.log);
 }
 
+#[test]
+fn a_download_that_breaks_off_or_stops_is_a_network_failure_and_leaves_no_file() {
+    use std::io::Write;
+    let Some(pod) = Pod::new() else { return };
+    for (stays, said) in [(false, "http://127.0.0.1"), (true, "not all of it came within 1 seconds")] {
+        let web = agent_tests::git_servers::Listener::start(move |mut stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly the start").unwrap();
+            if stays {
+                // Until the other side has gone.
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        });
+        let (url, target) = (format!("http://{}/x", web.address()), pod.text("workspace/x"));
+        let ended = pod.init("url-fetch", &[("URL_SOURCE", url.as_str()), ("URL_TARGET", &target), ("URL_TIMEOUT", "1")]);
+        assert_eq!((ended.code, ended.message["reason"].as_str()), (75, Some("NetworkFailed")), "{}", ended.log);
+        assert!(ended.log.contains(said), "{}", ended.log);
+        assert!(!pod.path("workspace/x").exists());
+    }
+}
+
 /// With the real npm, which needs no registry for a package that is a directory.
 #[test]
 fn plugins_are_installed_by_npm_where_opencode_looks_for_them() {

@@ -1,7 +1,7 @@
 //! One GET of something that is no repository, with the roots, proxies and redirects of the git transport (`http`).
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use ureq::http::Request;
 
 use super::error::WorkspaceError;
-use super::http::{agent, failure, redirect_target};
+use super::http::{agent, failure, from_io, redirect_target};
 use super::tls;
 use super::url::{RepoUrl, encode};
 
@@ -42,7 +42,43 @@ pub struct Answer {
     /// The status.
     pub status: u16,
     /// The content, of a status that says that this is it.
-    pub body: Option<Box<dyn Read>>,
+    pub body: Option<Body>,
+}
+
+/// Content that comes in. Whoever passes it on to a file asks it afterwards whether it was the content or the file that failed.
+pub struct Body {
+    inner: Box<dyn Read>,
+    url: String,
+    timeout: Duration,
+    failed: Option<WorkspaceError>,
+}
+
+impl Body {
+    /// What kept the content from coming whole.
+    #[must_use]
+    pub fn failure(&mut self) -> Option<WorkspaceError> {
+        self.failed.take()
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failed = Some(late(from_io(&self.url, error), &self.url, "not all of it came", self.timeout));
+            }
+        })
+    }
+}
+
+/// Nobody but the clock asks it to stop.
+fn late(error: WorkspaceError, url: &str, what: &str, timeout: Duration) -> WorkspaceError {
+    match error {
+        WorkspaceError::Cancelled => {
+            WorkspaceError::Network { url: url.to_owned(), said: format!("{what} within {} seconds", timeout.as_secs()) }
+        }
+        other => other,
+    }
 }
 
 /// Asks. Blocks until the answer's body begins; reading it fails when the time is over.
@@ -62,12 +98,7 @@ pub fn get(get: &Get<'_>, env: &BTreeMap<String, String>) -> Result<Answer, Work
             cancel.store(true, Ordering::Relaxed);
         });
     }
-    let in_time = |error: WorkspaceError| match error {
-        WorkspaceError::Cancelled => {
-            WorkspaceError::Network { url: shown(get.url), said: format!("no answer within {} seconds", get.timeout.as_secs()) }
-        }
-        other => other,
-    };
+    let in_time = |error: WorkspaceError| late(error, &shown(get.url), "no answer", get.timeout);
     for _ in 0..MAX_REDIRECTS {
         let url = parse(&target)?;
         let agent = agent(&url, Arc::clone(&tls), env, &cancel, USER_AGENT)?;
@@ -83,7 +114,10 @@ pub fn get(get: &Get<'_>, env: &BTreeMap<String, String>) -> Result<Answer, Work
         let location = response.headers().get("location").and_then(|value| value.to_str().ok());
         match (status, location) {
             (301 | 302 | 303 | 307 | 308, Some(location)) => target = redirect_target(&shown(get.url), &target, location)?,
-            (200..=299, _) => return Ok(Answer { status, body: Some(Box::new(response.into_body().into_reader())) }),
+            (200..=299, _) => {
+                let inner = Box::new(response.into_body().into_reader());
+                return Ok(Answer { status, body: Some(Body { inner, url: shown(get.url), timeout: get.timeout, failed: None }) });
+            }
             _ => return Ok(Answer { status, body: None }),
         }
     }

@@ -44,7 +44,11 @@ pub(super) fn run(env: &Variables) -> Result<String, InitError> {
         None => return Err(InitError::Answered { url: shown, status: answer.status }),
     };
     let (directory, name) = open_parent(env.workspace(), &PathBuf::from(&target))?;
-    directory.write_from(&name, &mut body, FILE)?;
+    let written = directory.write_from(&name, &mut body, FILE);
+    if let Some(failure) = body.failure() {
+        return Err(failure.into());
+    }
+    written?;
     Ok(format!("`{shown}` is in `{target}`"))
 }
 
