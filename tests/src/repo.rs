@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use agent_runner::workspace::{Cancel, Context, Prepared, Progress, Retry, WorkspaceError, prepare};
+use agent_sdk::agent::RepositoryPath;
 use agent_sdk::task::{GitAccess, Workspace};
 
 /// `git`, free of the machine's settings and of this repository's.
@@ -118,6 +119,8 @@ pub struct Job {
     pub cancel: Cancel,
     /// How many tries.
     pub attempts: u32,
+    /// What `trust` will read of the base.
+    pub config_paths: Vec<RepositoryPath>,
     /// What was reported on the way.
     pub progress: Mutex<Vec<String>>,
 }
@@ -134,6 +137,7 @@ impl Job {
             program: "/nonexistent/agent-runner".into(),
             cancel: Cancel::default(),
             attempts: 1,
+            config_paths: Vec::new(),
             progress: Mutex::default(),
         }
     }
@@ -166,6 +170,7 @@ impl Job {
     pub fn run(&self) -> Result<Prepared, WorkspaceError> {
         let report = |progress: Progress<'_>| self.progress.lock().unwrap().push(format!("{progress:?}"));
         let mut context = Context::new(&self.workspace, &self.env, &self.program, self.cancel.clone(), &report)?;
+        context.config_paths = &self.config_paths;
         context.retry = Retry { attempts: self.attempts, pause: Duration::from_millis(1) };
         prepare(&self.workspace, &self.access, &context)
     }

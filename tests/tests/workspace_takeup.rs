@@ -291,8 +291,8 @@ const fn path(path: &'static str, power: RepositoryPower) -> RepositoryPath {
     RepositoryPath { path, power }
 }
 
-/// A base with some configuration, and a branch `evil` that changes, adds and deletes some. Clones the branch.
-fn turned(root: &Path, source: &Source) -> Prepared {
+/// A base with some configuration, and a branch `evil` that changes, adds and deletes some.
+fn turn(source: &Source) {
     let write = |files: &[(&str, &str)]| {
         for (name, content) in files {
             let path = source.work.join(name);
@@ -323,6 +323,11 @@ fn turned(root: &Path, source: &Source) -> Prepared {
     ]);
     source.push();
     git_ok(&source.work, ["checkout", "-q", "main"]);
+}
+
+/// A clone of that branch.
+fn turned(root: &Path, source: &Source) -> Prepared {
+    turn(source);
     let mut job = job(source, root).on("evil");
     job.workspace.subdirectory = Some("sub".into());
     let prepared = job.run().unwrap();
@@ -393,6 +398,40 @@ fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it
     }
     assert_eq!(git_ok(dir, ["status", "--porcelain"]), "");
     assert_eq!(git_ok(dir, ["ls-files", "-v"]).lines().filter(|line| line.starts_with('S')).count(), 0);
+}
+
+#[test]
+fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
+    let (root, source) = setting();
+    turn(&source);
+    git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"]);
+    let server = agent_tests::git_servers::git_daemon(&source.root);
+    let url = format!("git://{}/r.git", server.address());
+    let job = || Job::new(&url, &root.path().join("clone")).on("evil").depth(0);
+    let mut first = job();
+    first.workspace.filter = Some("blob:none".into());
+    first.workspace.subdirectory = Some("sub".into());
+    first.config_paths = PATHS.to_vec();
+    let prepared = first.run().unwrap();
+    let lacks = || git_ok(&prepared.dir, ["rev-list", "--objects", "--all", "--missing=print"]).lines().any(|line| line.starts_with('?'));
+    assert!(lacks());
+    let facts = facts_of(&prepared);
+    assert_eq!((facts.commits, facts.insertions, facts.deletions), (Some(1), None, None));
+    assert!(facts.files_changed.is_some_and(|files| files > 5), "{facts:?}");
+    assert!(trust(&prepared, Trust::Base).contains(&"CLAUDE.md".to_owned()));
+    assert_eq!(read(&prepared.dir, "CLAUDE.md"), "base agents", "what a link leads to");
+    assert_eq!(read(&prepared.dir, ".mcp.json"), "base mcp");
+
+    git_ok(&source.work, ["checkout", "-q", "evil"]);
+    source.commit("file1.txt", "newer\n");
+    source.push();
+    let again = job().run().unwrap();
+    assert_eq!(again.head, Some(source.rev("evil")));
+    assert_eq!((read(&again.dir, "file1.txt").as_str(), read(&again.dir, "CLAUDE.md").as_str()), ("newer\n", "evil claude"));
+    let other = job().on("main").run().unwrap();
+    assert_eq!((read(&other.dir, "file1.txt").as_str(), read(&other.dir, ".mcp.json").as_str()), ("content 1\n", "base mcp"));
+    assert_eq!(git_ok(&other.dir, ["status", "--porcelain"]), "");
+    assert_eq!(git_ok(&other.dir, ["config", "remote.origin.promisor"]), "true");
 }
 
 #[test]

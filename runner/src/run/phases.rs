@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd};
+use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd, RepositoryPath};
 use agent_sdk::marker::Nonce;
-use agent_sdk::task::{GitAccess, Task, Workspace as WorkspaceSpec};
+use agent_sdk::task::{GitAccess, Task, Trust, Workspace as WorkspaceSpec};
 use agent_sdk::verdict::Phase;
 
 use super::failure::Failure;
@@ -98,13 +98,14 @@ impl Run<'_> {
         let interrupt = Arc::new(AtomicBool::new(false));
         if workspace::is_plain_directory(&self.task.workspace) {
             // Nothing that a thread would have to wait for.
-            let prepared = clone(&self.task.workspace, &self.task.git, &self.utf8_env(), interrupt)?;
+            let prepared = clone(&self.task.workspace, &self.task.git, &self.utf8_env(), interrupt, &[])?;
             return Ok((prepared, self.read_plugins()?));
         }
         let cloning = {
             let (spec, git) = (self.task.workspace.clone(), self.task.git.clone());
             let (env, interrupt) = (self.utf8_env(), Arc::clone(&interrupt));
-            tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt))
+            let config_paths = if self.task.trust == Trust::Base { self.agent.repository_config().to_vec() } else { Vec::new() };
+            tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt, &config_paths))
         };
         let plugins = self.read_plugins();
         if plugins.is_err() {
@@ -383,6 +384,7 @@ fn clone(
     git: &GitAccess,
     env: &BTreeMap<String, String>,
     interrupt: Arc<AtomicBool>,
+    config_paths: &[RepositoryPath],
 ) -> Result<Prepared, WorkspaceError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("agent-runner"));
     let progress = |progress: Progress<'_>| match progress {
@@ -392,7 +394,7 @@ fn clone(
         Progress::Receiving => tracing::info!("receiving objects"),
         Progress::CheckingOut => tracing::info!("checking out"),
     };
-    let context = Context::new(spec, env, &program, interrupt, &progress)?;
+    let context = Context { config_paths, ..Context::new(spec, env, &program, interrupt, &progress)? };
     workspace::prepare(spec, git, &context)
 }
 

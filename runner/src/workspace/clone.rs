@@ -38,7 +38,7 @@ pub(crate) fn clone(
     let session = Session { url, access, context };
     let git = Git::new(url, access, context)?;
     let fetched = match &workspace.filter {
-        Some(filter) => fetch_filtered(&session, &git, &repo, workspace, wanted, filter)?,
+        Some(filter) => fetch_filtered(&session, &git, &repo, &shallow(workspace.depth), wanted, filter)?,
         None => fetch(&session, &repo, workspace, wanted)?,
     };
     let Fetched { listing, base_branch } = fetched;
@@ -182,17 +182,17 @@ fn fetch_commit_by_history(
 }
 
 /// As [`fetch`], by the `git` program; the list is gix's, so that refs are found and missed in the same way.
-fn fetch_filtered(
+pub(crate) fn fetch_filtered(
     session: &Session<'_>,
     git: &Git<'_>,
     repo: &gix::Repository,
-    workspace: &Workspace,
+    depth: &gix::remote::fetch::Shallow,
     wanted: &Wanted,
     filter: &str,
 ) -> Result<Fetched, WorkspaceError> {
     let listing = session.list(repo, &wanted.refspecs(), &|listing| wanted.check(listing, session.url.as_str()))?;
     let specs: Vec<String> = wanted.refspecs().into_iter().filter(|spec| is_listed(spec, &listing)).collect();
-    git.fetch_filtered(filter, &specs, workspace.depth)?;
+    git.fetch_filtered(filter, &specs, depth)?;
     let repo = open(&session.context.dir)?;
     place_remote_head(&repo, &listing)?;
     let base_branch = wanted.base_branch(&listing);

@@ -199,6 +199,15 @@ pub(crate) fn origin_url(git_dir: &Path) -> Option<String> {
     config.string_by("remote", "origin", "url").map(|url| url.to_string())
 }
 
+/// The filter of a partial clone; `None` if all that belongs to a commit is here.
+pub(crate) fn partial_filter(git_dir: &Path) -> Option<String> {
+    let config = ConfigFile::from_path_no_includes(git_dir.join("config"), Source::Local).ok()?;
+    let promises = config.string_by("extensions", None::<&BStr>, "partialClone").is_some()
+        || config.string_by("remote", "origin", "promisor").is_some_and(|value| value.as_slice() == b"true");
+    let filter = config.string_by("remote", "origin", "partialclonefilter").map_or("blob:none".to_owned(), |filter| filter.to_string());
+    promises.then_some(filter)
+}
+
 /// Replaces a whole section.
 fn set(config: &mut ConfigFile, name: &str, subsection: Option<&str>, values: &[(&str, &str)]) -> gix::Result<()> {
     while config.remove_section(name, subsection.map(BStr::new)).is_some() {}

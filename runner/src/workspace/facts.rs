@@ -1,9 +1,11 @@
 //! Facts: what the runner itself sees in the work tree when the agent has ended. By gix, without starting a program, and
 //! tolerant of whatever state a killed agent left.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use gix::ObjectId;
+use gix::object::tree::diff::Change;
 
 use super::error::WorkspaceError;
 use super::takeup::repository_root;
@@ -74,8 +76,9 @@ pub fn facts(dir: &Path, base: &Base) -> Result<Option<Facts>, WorkspaceError> {
     facts.pushed = is_pushed(&repo, head, facts.branch.as_deref());
     if let Some((commits, from)) = count(&repo, head, base) {
         facts.commits = Some(commits);
-        if let Some((files, insertions, deletions)) = compare(&repo, from, head) {
-            (facts.files_changed, facts.insertions, facts.deletions) = (Some(files), Some(insertions), Some(deletions));
+        if let Some((files, lines)) = compare(&repo, from, head) {
+            facts.files_changed = Some(files);
+            (facts.insertions, facts.deletions) = lines.unzip();
         }
     }
     Ok(Some(facts))
@@ -141,23 +144,53 @@ fn count(repo: &gix::Repository, head: ObjectId, base: &Base) -> Option<(u64, Ob
     Some((since(start)?, start))
 }
 
-fn compare(repo: &gix::Repository, from: ObjectId, to: ObjectId) -> Option<(u64, u64, u64)> {
+/// Files that differ, and the lines that they gained and lost. A partial clone may lack a blob of them: then nobody knows how many lines.
+fn compare(repo: &gix::Repository, from: ObjectId, to: ObjectId) -> Option<(u64, Option<(u64, u64)>)> {
     let tree = |id: ObjectId| repo.find_commit(id).ok()?.tree().ok();
     let (from, to) = (tree(from)?, tree(to)?);
     let mut cache = repo.diff_resource_cache_for_tree_diff().ok()?;
-    let (mut files, mut insertions, mut deletions) = (0, 0, 0);
-    let each = |change: gix::object::tree::diff::Change<'_, '_, '_>| {
+    let (mut files, mut lines) = (0, Some((0, 0)));
+    let each = |change: Change<'_, '_, '_>| {
         if !change.entry_mode().is_tree() {
             files += 1;
-            // A binary file, and a submodule, has no lines.
-            if let Some(counts) = change.diff(&mut cache).ok().and_then(|mut diff| diff.line_counts().ok()).flatten() {
-                insertions += u64::from(counts.insertions);
-                deletions += u64::from(counts.removals);
+            match (&mut lines, line_counts(repo, &change, &mut cache)) {
+                (Some((insertions, deletions)), Ok(Some(counts))) => {
+                    *insertions += u64::from(counts.insertions);
+                    *deletions += u64::from(counts.removals);
+                }
+                // A binary file, and a submodule, has no lines.
+                (_, Ok(None)) => {}
+                _ => lines = None,
             }
             cache.clear_resource_cache_keep_allocation();
         }
-        Ok(std::ops::ControlFlow::Continue(()))
+        Ok(ControlFlow::Continue(()))
     };
     from.changes().ok()?.for_each_to_obtain_tree(&to, each).ok()?;
-    Some((files, insertions, deletions))
+    Some((files, lines))
+}
+
+fn line_counts(
+    repo: &gix::Repository,
+    change: &Change<'_, '_, '_>,
+    cache: &mut gix::diff::blob::Platform,
+) -> gix::Result<Option<gix::diff::blob::DiffLineStats>> {
+    let (before, after) = match change {
+        Change::Addition { entry_mode, id, .. } => (None, Some((entry_mode, id))),
+        Change::Deletion { entry_mode, id, .. } => (Some((entry_mode, id)), None),
+        Change::Modification { previous_entry_mode, previous_id, entry_mode, id, .. } => {
+            (Some((previous_entry_mode, previous_id)), Some((entry_mode, id)))
+        }
+        Change::Rewrite { source_entry_mode, source_id, entry_mode, id, .. } => {
+            (Some((source_entry_mode, source_id)), Some((entry_mode, id)))
+        }
+    };
+    for (mode, id) in [before, after].into_iter().flatten() {
+        if mode.is_commit() {
+            return Ok(None);
+        }
+        // To the diff a missing blob is an empty one.
+        repo.find_header(*id)?;
+    }
+    change.diff(cache)?.line_counts()
 }

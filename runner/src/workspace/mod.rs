@@ -9,7 +9,8 @@
 //! | `url`, `refs` | what the task says, taken apart and checked |
 //! | `connect`, `http`, `tls`, `proxy`, `ssh`, `wire` | ways to a git server; `web` is for what is none |
 //! | `fetch`, `clone`, `checkout`, `takeup` | from there to files |
-//! | `directory`, `config`, `files`, `programs` | what is left behind, and what never is |
+//! | `directory`, `config`, `files` | what is left behind, and what never is |
+//! | `programs`, `promised` | what gix lacks |
 //! | `credential`, `gh` | the token, for us, for the agent's own git, and for GitHub's CLI |
 //!
 //! gix does all of it but submodules, LFS, partial clones and paths, which need the `git` program, and ssh, which needs `ssh`.
@@ -29,6 +30,7 @@ mod files;
 pub mod gh;
 mod http;
 mod programs;
+mod promised;
 mod proxy;
 mod refs;
 mod ssh;
@@ -45,6 +47,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use agent_sdk::agent::RepositoryPath;
 use agent_sdk::task::{GitAccess, Workspace};
 
 pub use error::WorkspaceError;
@@ -68,6 +71,8 @@ pub struct Context<'a> {
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
     /// When to try again.
     pub retry: Retry,
+    /// What [`trust`] will read of the base branch: a partial clone has it then.
+    pub config_paths: &'a [RepositoryPath],
 }
 
 impl<'a> Context<'a> {
@@ -83,7 +88,7 @@ impl<'a> Context<'a> {
         progress: &'a (dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Self, WorkspaceError> {
         let dir = std::path::absolute(&workspace.dir).map_err(|source| WorkspaceError::io("cannot find", &workspace.dir, source))?;
-        Ok(Self { dir, env, program, cancel, progress, retry: Retry::default() })
+        Ok(Self { dir, env, program, cancel, progress, retry: Retry::default(), config_paths: &[] })
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -174,6 +179,7 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
             }
         }
     };
+    promised::fetch_base(&prepared, workspace.subdirectory.as_deref(), access, context)?;
     files::write_all(&context.dir, &workspace.files)?;
     prepared.env = takeup::owner_env(&prepared, context.env);
     if let Some(claim) = prepared.claim.take() {

@@ -3,6 +3,7 @@
 //! One place builds these commands. Hooks, file system monitors and prompts are switched off in each; what the task gives for reaching its
 //! repository, and that its work tree is to be trusted whoever owns it, stands in the environment of each.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,16 +11,22 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use agent_sdk::task::GitAccess;
+use gix::ObjectId;
+use gix::remote::fetch::Shallow;
 
 use super::Context;
 use super::config::{self, Setting};
 use super::connect::{git_command, set_config};
 use super::error::WorkspaceError;
+use super::takeup::repository_root;
 use super::url::RepoUrl;
 use super::wire::{Cancel, pause};
 
 /// A program whose pipes are closed ends at once; what has not ended after this never will.
 const BRIEFLY: Duration = Duration::from_millis(500);
+
+/// Their names, 40 bytes each, fit an argument list of any size that a kernel allows (execve(2): 128 KiB at the least).
+const OBJECTS_AT_ONCE: usize = 2000;
 
 /// Waits a moment for a program that has every reason to end, then ends it.
 pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
@@ -47,9 +54,10 @@ pub(crate) struct Git<'a> {
 impl<'a> Git<'a> {
     /// For the work tree of the context, whose `origin` is at this URL.
     pub(crate) fn new(url: &RepoUrl, access: &GitAccess, context: &'a Context<'a>) -> Result<Self, WorkspaceError> {
+        let root = repository_root(&context.dir).unwrap_or_else(|| context.dir.clone());
         // git compares with the path without links.
-        let real = context.dir.canonicalize().unwrap_or_else(|_| context.dir.clone());
-        let owned = [context.dir.as_path(), &real].into_iter().flat_map(|dir| [dir.into(), dir.join("*").into()]).collect();
+        let real = root.canonicalize().unwrap_or_else(|_| root.clone());
+        let owned = [root, real].into_iter().flat_map(|dir| [dir.join("*").into(), dir.into()]).collect();
         Ok(Self { context, access: config::access_settings(url, access, context.program)?, owned })
     }
 
@@ -100,14 +108,33 @@ impl<'a> Git<'a> {
     }
 
     /// Fetches with a filter, which gix cannot. The remote's promisor settings must stand in the configuration already.
-    pub(crate) fn fetch_filtered(&self, filter: &str, specs: &[String], depth: u32) -> Result<(), WorkspaceError> {
+    pub(crate) fn fetch_filtered(&self, filter: &str, specs: &[String], depth: &Shallow) -> Result<(), WorkspaceError> {
         let mut command = self.command();
         command.args(["fetch", "--no-tags", "--no-recurse-submodules", "--quiet"]).arg(format!("--filter={filter}"));
-        if depth > 0 {
+        if let Shallow::DepthAtRemote(depth) = depth {
             command.arg(format!("--depth={depth}"));
         }
         command.args(["--", "origin"]).args(specs);
         self.run(command, "git fetch", "a partial clone (`filter`)")
+    }
+
+    /// Fetches these and nothing else, as git itself does when it misses an object of a partial clone.
+    pub(crate) fn fetch_objects(&self, ids: &BTreeSet<ObjectId>) -> Result<(), WorkspaceError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        for some in ids.chunks(OBJECTS_AT_ONCE) {
+            let mut command = self.command();
+            command.args([
+                "-c",
+                "fetch.negotiationAlgorithm=noop",
+                "fetch",
+                "--no-tags",
+                "--no-recurse-submodules",
+                "--no-write-fetch-head",
+            ]);
+            command.args(["--quiet", "--filter=blob:none", "--", "origin"]).args(some);
+            self.run(command, "git fetch", "a partial clone (`filter`)")?;
+        }
+        Ok(())
     }
 
     /// Checks out HEAD in a partial clone: the missing blobs are fetched on the way.

@@ -21,7 +21,7 @@ use super::fetch::{Session, shallow};
 use super::programs::Git;
 use super::refs::{Listing, Start, Wanted};
 use super::url::{RepoUrl, without_what_may_be_a_password};
-use super::{Context, Prepared, Progress, checkout, config, trust};
+use super::{Context, Prepared, Progress, checkout, config, promised, trust};
 
 /// Locks that a killed git leaves; while they are there, nothing can be committed.
 const LOCKS: [&str; 5] = ["index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock"];
@@ -57,6 +57,9 @@ pub(crate) fn take_up(
         }
     }
     trust::undo(&repo)?;
+    // A partial clone stays one, whatever this task says: the rest of it is not here.
+    let filter = workspace.filter.clone().or_else(|| config::partial_filter(repo.common_dir()));
+    let workspace = &Workspace { filter, ..workspace.clone() };
     config::write(repo.common_dir(), url, &remotes, workspace, access, context.program)?;
     let repo = clone::open(dir)?;
 
@@ -64,14 +67,21 @@ pub(crate) fn take_up(
     let git = Git::new(url, access, context)?;
     // A whole history stays whole, a cut one is only ever prolonged: new commits come without a new cut.
     let depth = if repo.is_shallow().unwrap_or(false) && workspace.depth == 0 { Shallow::undo() } else { Shallow::NoChange };
-    let check = |listing: &Listing| wanted.check(listing, url.as_str());
-    let listing = session.fetch(&repo, &wanted.refspecs(), &depth, &check)?;
-    let Fetched { listing, base_branch } = clone::complete(&session, &repo, &depth, wanted, listing)?;
+    let fetched = match &workspace.filter {
+        Some(filter) => clone::fetch_filtered(&session, &git, &repo, &depth, wanted, filter)?,
+        None => {
+            let check = |listing: &Listing| wanted.check(listing, url.as_str());
+            let listing = session.fetch(&repo, &wanted.refspecs(), &depth, &check)?;
+            clone::complete(&session, &repo, &depth, wanted, listing)?
+        }
+    };
+    let Fetched { listing, base_branch } = fetched;
+    let repo = clone::open(dir)?;
     let start = wanted.start(&listing, |id| clone::peel(&repo, id))?;
     clone::refuse_missing_head(&session, &repo, &start, &listing)?;
     let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, name));
     let start = reconcile(&repo, start, &mut notes)?;
-    let commit = switch(&repo, &start, context, &mut notes)?;
+    let commit = switch(&repo, &git, &start, context, &mut notes)?;
     if let Start::Branch { name, .. } | Start::Unborn { name } = &start {
         config::set_upstream(repo.common_dir(), name)?;
     }
@@ -131,6 +141,7 @@ fn reconcile(repo: &gix::Repository, start: Start, notes: &mut Vec<String>) -> R
 /// Moves HEAD, index and files to where work begins, if nothing uncommitted is in the way.
 fn switch(
     repo: &gix::Repository,
+    git: &Git<'_>,
     start: &Start,
     context: &Context<'_>,
     notes: &mut Vec<String>,
@@ -167,7 +178,7 @@ fn switch(
     }
     if !changed.is_empty() {
         (context.progress)(Progress::CheckingOut);
-        update_files(repo, &new, &changed, context, notes)?;
+        update_files(repo, git, &new, &changed, context, notes)?;
     }
     clone::place_head(repo, start)
 }
@@ -222,6 +233,7 @@ fn uncommitted(repo: &gix::Repository) -> Result<BTreeSet<BString>, WorkspaceErr
 /// Brings the changed files, and only those, to what the tree has.
 fn update_files(
     repo: &gix::Repository,
+    git: &Git<'_>,
     tree: &gix::Tree<'_>,
     changed: &BTreeSet<BString>,
     context: &Context<'_>,
@@ -231,6 +243,8 @@ fn update_files(
     let dir = &context.dir;
     let mut wanted = repo.index_from_tree(&tree.id).map_err(broken)?;
     wanted.remove_entries(|_, path, _| !changed.contains(&path.to_owned()));
+    let blobs = wanted.entries().iter().filter(|entry| entry.mode != gix::index::entry::Mode::COMMIT);
+    promised::fetch(repo, git, blobs.map(|entry| entry.id))?;
     let kept: BTreeSet<BString> = wanted.entries().iter().map(|entry| entry.path(&wanted).to_owned()).collect();
     for path in changed.difference(&kept) {
         remove_file(dir, path).map_err(|error| WorkspaceError::io("cannot remove", dir.join(path.to_string()), error))?;

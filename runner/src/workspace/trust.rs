@@ -28,7 +28,7 @@ use super::config::replace;
 use super::error::WorkspaceError;
 use super::files;
 use super::takeup::repository_root;
-use tree::{Blob, resolve_base, resolve_work};
+use tree::{BaseFiles, Blob, resolve_base, resolve_work};
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +57,7 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     if !inner.as_os_str().is_empty() {
         files::subdirectory(&root, inner)?;
     }
-    // The root, then each directory on the way to the workdir.
-    let mut places = vec![PathBuf::new()];
-    for component in inner.components() {
-        places.push(places.last().map_or_else(PathBuf::new, |last| last.join(component)));
-    }
+    let places = places(inner);
     let base = match (request.trust, request.base_commit) {
         (Trust::Base, Some(id)) => Some(base_tree(&repo, id)?),
         // No base is known, so nothing of the repository is vouched for.
@@ -75,7 +71,7 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
                 Trust::Repository => {}
                 Trust::Base => {
                     let wanted = match &base {
-                        Some(tree) => resolve_base(&repo, tree, &path_here).map_err(|error| clone::broken(&repo, &error))?,
+                        Some(tree) => known(&repo, resolve_base(&repo, tree, &path_here)).map_err(|error| clone::broken(&repo, &error))?,
                         None => BTreeMap::new(),
                     };
                     work.make(&path_here, &wanted)?;
@@ -95,6 +91,40 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
         }
     }
     work.finish()
+}
+
+/// The root, then each directory on the way to the workdir.
+fn places(inner: &Path) -> Vec<PathBuf> {
+    let mut places = vec![PathBuf::new()];
+    for component in inner.components() {
+        places.push(places.last().map_or_else(PathBuf::new, |last| last.join(component)));
+    }
+    places
+}
+
+/// What is not known is no part of the base that could be put in place.
+fn known(repo: &gix::Repository, found: gix::Result<BaseFiles>) -> gix::Result<BTreeMap<PathBuf, Blob>> {
+    let found = found?;
+    found.unknown.map_or(Ok(()), |id| repo.find_object(id).map(|_| ()))?;
+    Ok(found.files)
+}
+
+/// What [`apply`] would read of the base and cannot, since it is not here.
+pub(crate) fn missing_of_base(
+    repo: &gix::Repository,
+    inner: &Path,
+    base: &str,
+    paths: &[RepositoryPath],
+) -> Result<BTreeSet<ObjectId>, WorkspaceError> {
+    let tree = base_tree(repo, base)?;
+    let mut missing = BTreeSet::new();
+    for (place, path) in places(inner).iter().flat_map(|place| paths.iter().map(move |path| (place, path))) {
+        let found = resolve_base(repo, &tree, &place.join(path.path.trim_end_matches('/')));
+        let found = found.map_err(|error| clone::broken(repo, &error))?;
+        missing.extend(found.unknown);
+        missing.extend(found.files.values().map(|blob| blob.id).filter(|id| !repo.has_object(id)));
+    }
+    Ok(missing)
 }
 
 fn base_tree<'repo>(repo: &'repo gix::Repository, id: &str) -> Result<gix::Tree<'repo>, WorkspaceError> {

@@ -63,15 +63,30 @@ pub(super) struct WorkFiles {
     pub(super) hostile: bool,
 }
 
+/// What stands at a path of the base's tree.
+#[derive(Debug, Default)]
+pub(super) struct BaseFiles {
+    pub(super) files: BTreeMap<PathBuf, Blob>,
+    /// A link that a partial clone has only been promised, so that nobody knows where it leads.
+    pub(super) unknown: Option<ObjectId>,
+}
+
 /// The files at and below a path of the base's tree.
-pub(super) fn resolve_base(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &Path) -> gix::Result<BTreeMap<PathBuf, Blob>> {
-    let mut found = BTreeMap::new();
+pub(super) fn resolve_base(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &Path) -> gix::Result<BaseFiles> {
+    let mut found = BaseFiles::default();
     let mut todo = vec![(path.to_owned(), path.to_owned(), 0)];
     while let Some((shown, real, mut links)) = todo.pop() {
-        let Some((kind, id, real)) = look_up(repo, tree, &real, &mut links)? else { continue };
+        let (kind, id, real) = match look_up(repo, tree, &real, &mut links)? {
+            LookedUp::Nothing => continue,
+            LookedUp::UnknownLink(id) => {
+                found.unknown = Some(id);
+                continue;
+            }
+            LookedUp::Entry(kind, id, real) => (kind, id, real),
+        };
         match kind {
             EntryKind::Blob | EntryKind::BlobExecutable => {
-                found.insert(shown, Blob { id, executable: kind == EntryKind::BlobExecutable });
+                found.files.insert(shown, Blob { id, executable: kind == EntryKind::BlobExecutable });
             }
             EntryKind::Tree => {
                 for entry in repo.find_tree(id)?.iter() {
@@ -82,39 +97,41 @@ pub(super) fn resolve_base(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &
             }
             EntryKind::Link | EntryKind::Commit => {}
         }
-        if found.len() + todo.len() > MAX_FILES {
+        if found.files.len() + todo.len() > MAX_FILES {
             break;
         }
     }
     Ok(found)
 }
 
+enum LookedUp {
+    Nothing,
+    UnknownLink(ObjectId),
+    Entry(EntryKind, ObjectId, PathBuf),
+}
+
 /// One path of a tree, through the links that are in it.
-fn look_up(
-    repo: &gix::Repository,
-    tree: &gix::Tree<'_>,
-    path: &Path,
-    links: &mut usize,
-) -> gix::Result<Option<(EntryKind, ObjectId, PathBuf)>> {
+fn look_up(repo: &gix::Repository, tree: &gix::Tree<'_>, path: &Path, links: &mut usize) -> gix::Result<LookedUp> {
     let mut path = path.to_owned();
     'again: loop {
         let mut at = PathBuf::new();
         let mut components = path.components();
         while let Some(component) = components.next() {
             at.push(component);
-            let Some(entry) = tree.lookup_entry_by_path(&at)? else { return Ok(None) };
+            let Some(entry) = tree.lookup_entry_by_path(&at)? else { return Ok(LookedUp::Nothing) };
             if entry.mode().kind() == EntryKind::Link {
                 *links += 1;
-                let target = repo.find_object(entry.object_id())?.detach().data;
+                let Some(target) = repo.try_find_object(entry.object_id())? else { return Ok(LookedUp::UnknownLink(entry.object_id())) };
+                let target = target.detach().data;
                 let Some(inside) = inside(&at, Path::new(std::ffi::OsStr::from_bytes(&target))).filter(|_| *links <= MAX_LINKS) else {
-                    return Ok(None);
+                    return Ok(LookedUp::Nothing);
                 };
                 path = inside.components().chain(components).collect();
                 continue 'again;
             }
         }
-        let Some(entry) = tree.lookup_entry_by_path(&path)? else { return Ok(None) };
-        return Ok(Some((entry.mode().kind(), entry.object_id(), path)));
+        let Some(entry) = tree.lookup_entry_by_path(&path)? else { return Ok(LookedUp::Nothing) };
+        return Ok(LookedUp::Entry(entry.mode().kind(), entry.object_id(), path));
     }
 }
 
