@@ -325,7 +325,7 @@ pub struct StreamSummary {
     pub last_error: Option<StreamError>,
     /// Retries in a row since the model last answered.
     pub retries: u32,
-    /// Steps in a row that cost no tokens.
+    /// Steps in a row that cost no tokens, and in which the model neither said anything nor called a tool.
     pub empty_steps: u32,
     /// Whether a tool call is open (called, not answered yet).
     pub tool_open: bool,

@@ -279,6 +279,26 @@ fn lines_that_are_no_json_are_counted_and_kept_in_part() {
     assert!(events.contains(&Event::Unknown { kind: "novelty".into() }));
 }
 
+/// Some gateways tell no tokens: one that works is not going round in circles.
+#[test]
+fn only_steps_that_do_nothing_are_empty() {
+    let step = |id: u32, block: &str| {
+        format!(
+            r#"{{"type":"assistant","message":{{"id":"m{id}","model":"x","content":[{block}],"usage":{{"input_tokens":0,"output_tokens":0}}}},"parent_tool_use_id":null}}"#
+        )
+    };
+    let call = r#"{"type":"tool_use","id":"t","name":"Bash","input":{}}"#;
+    let (nothing, text) = (r#"{"type":"text","text":""}"#, r#"{"type":"text","text":"Next."}"#);
+    let mut stream = vec![step(0, nothing), step(1, "")];
+    let empty_steps = |stream: &[String]| read(stream.join("\n").as_bytes(), Detail::Verdict).0.empty_steps;
+    assert_eq!(empty_steps(&stream), 2);
+    // One line per block.
+    stream.extend((2..40).flat_map(|id| [step(id, nothing), step(id, if id % 2 == 0 { call } else { text })]));
+    assert_eq!(empty_steps(&stream), 0);
+    stream.push(step(40, ""));
+    assert_eq!(empty_steps(&stream), 1);
+}
+
 #[test]
 fn goes_on_after_a_result_that_was_not_the_last() {
     let recording = recordings().into_iter().find(|recording| recording.name == "textonly").unwrap();

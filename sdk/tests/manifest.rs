@@ -389,6 +389,8 @@ fn pieces_of_a_text_are_joined_and_idle_steps_counted() {
     assert_eq!(summary.answer.as_deref(), Some("cd"));
     assert_eq!((summary.turns, summary.empty_steps, summary.usage.input_tokens), (Some(3), 2, Some(5)));
     assert_eq!((summary.unknown_lines, summary.malformed_lines), (1, 1));
+    // An agent that tells no tokens, but says something at each step.
+    assert_eq!(read(&agent, &"{\"t\":\"a\"}\n{\"u\":0}\n".repeat(30)).0.empty_steps, 1);
 }
 
 #[test]

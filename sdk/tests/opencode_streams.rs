@@ -236,6 +236,30 @@ fn a_field_of_another_type_costs_that_field_only() {
     assert_eq!(summary.malformed_lines, 0);
 }
 
+/// Some gateways tell no tokens: one that works is not going round in circles.
+#[test]
+fn only_steps_that_do_nothing_are_empty() {
+    let finish = |id: u32, reason: &str| {
+        format!(
+            r#"{{"type":"step_finish","sessionID":"s","part":{{"id":"p{id}","messageID":"m{id}","type":"step-finish","reason":"{reason}","cost":0,"tokens":{{"input":0,"output":0}}}}}}"#
+        )
+    };
+    let call = r#"{"type":"tool_use","sessionID":"s","part":{"tool":"bash","state":{}}}"#.to_owned();
+    let text = r#"{"type":"text","sessionID":"s","part":{"text":"Next."}}"#.to_owned();
+    let empty_steps = |lines: &[String]| {
+        let mut reader = OpenCode.reader(Detail::Verdict);
+        read_lines(reader.as_mut(), lines.join("\n").as_bytes(), &mut Vec::new());
+        reader.summary().empty_steps
+    };
+    let lines: Vec<_> = (0..30).flat_map(|id| [call.clone(), finish(id, "tool-calls")]).collect();
+    assert_eq!(empty_steps(&lines), 0);
+    // The library's word for why an answer was over is not always known.
+    let lines: Vec<_> = (0..30).flat_map(|id| [text.clone(), finish(id, "unknown")]).collect();
+    assert_eq!(empty_steps(&lines), 1);
+    let lines: Vec<_> = (0..30).map(|id| finish(id, "unknown")).collect();
+    assert_eq!(empty_steps(&lines), 30);
+}
+
 #[test]
 fn lines_that_are_no_json_are_counted_and_kept_in_part() {
     let mut reader = OpenCode.reader(Detail::Verdict);

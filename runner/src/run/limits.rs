@@ -24,11 +24,11 @@ pub enum Stop {
     Tokens,
     /// It repeated a request too often.
     Retries,
-    /// It goes round in steps that cost nothing.
+    /// It goes round in steps that cost nothing and do nothing.
     Stalled,
 }
 
-/// Steps in a row without a token after which an agent counts as going round in circles. A model that answers with
+/// Steps in a row without a token, a text or a tool call after which an agent counts as going round in circles. A model that answers with
 /// nothing does so once or twice; OpenCode did it 745 times in 110 s after a stream was cut.
 const MAX_EMPTY_STEPS: u32 = 20;
 

@@ -106,7 +106,10 @@ pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limit
             let reason = last_reason(evidence.stream).unwrap_or(Reason::NetworkFailed);
             runner(reason, format!("the agent repeated one request {} times", evidence.stream.retries))
         }
-        Stop::Stalled => runner(Reason::Stalled, format!("the agent took {} steps in a row without a token", evidence.stream.empty_steps)),
+        Stop::Stalled => runner(
+            Reason::Stalled,
+            format!("the agent took {} steps in a row without a token, a text or a tool call", evidence.stream.empty_steps),
+        ),
         Stop::Cost => runner(Reason::CostLimit, format!("the run has cost {:.4} USD", evidence.stream.usage.cost_usd.unwrap_or_default())),
         Stop::Turns => runner(Reason::TurnLimit, format!("the model was asked {} times", evidence.stream.turns.unwrap_or_default())),
         Stop::Tokens => {

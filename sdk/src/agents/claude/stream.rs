@@ -248,8 +248,11 @@ impl Reader {
         }
         self.count_message(&message, parent.as_deref(), emit);
         let from_main = parent.as_deref().is_none();
-        if from_main && message.content.text.as_deref().is_some_and(|text| !text.is_empty()) {
-            self.say(message.content.text.or_empty());
+        if message.content.text.as_deref().is_some_and(|text| !text.is_empty()) {
+            self.summary.empty_steps = 0;
+            if from_main {
+                self.say(message.content.text.or_empty());
+            }
         }
         for block in message.content.items {
             self.read_block(block, parent.as_deref(), emit);
@@ -312,6 +315,9 @@ impl Reader {
         match block.kind.or_empty() {
             "text" => {
                 let text = block.text.or_empty();
+                if !text.is_empty() {
+                    self.summary.empty_steps = 0;
+                }
                 if parent.is_none() && !text.is_empty() {
                     self.say(text);
                 }
@@ -322,6 +328,7 @@ impl Reader {
             "thinking" if self.full() => emit(Event::Thinking { text: block.thinking.or_empty().to_owned() }),
             "tool_use" | "server_tool_use" | "mcp_tool_use" => {
                 self.said_anything = true;
+                self.summary.empty_steps = 0;
                 // What the provider itself runs is answered within the same message.
                 if parent.is_none() && block.kind.or_empty() == "tool_use" {
                     self.open_calls = self.open_calls.saturating_add(1);

@@ -194,6 +194,7 @@ impl Reader {
 
     fn say(&mut self, said: &str, delta: bool) {
         self.summary.retries = 0;
+        self.summary.empty_steps = 0;
         let answer = self.summary.answer.get_or_insert_default();
         if !(delta && self.in_pieces) {
             answer.clear();
@@ -210,6 +211,7 @@ impl Reader {
         {
             self.open_calls = self.open_calls.saturating_add(1);
             self.summary.retries = 0;
+            self.summary.empty_steps = 0;
             if self.full() {
                 emit(Event::ToolCall {
                     id: words(item, call.id.as_ref()).unwrap_or_default(),
@@ -221,6 +223,7 @@ impl Reader {
         }
         if let Some(result) = &rule.tool_result {
             self.open_calls = self.open_calls.saturating_sub(1);
+            self.summary.empty_steps = 0;
             if self.full() {
                 emit(Event::ToolResult {
                     id: words(item, result.id.as_ref()).unwrap_or_default(),

@@ -120,7 +120,7 @@ impl Reader {
     fn read_stream(&mut self, line: &[u8], emit: &mut dyn FnMut(Event)) {
         // Nothing of it is needed but that it is there: it is the bulk of a stream.
         if !self.full() && line.starts_with(br#"{"type":"tool_use","#) && line.ends_with(b"}") && !self.summary_is_new() {
-            self.said_anything = true;
+            self.act();
             return;
         }
         let Some(parsed) = parse(line) else {
@@ -174,6 +174,12 @@ impl Reader {
         }
     }
 
+    /// The model said something, or called a tool.
+    fn act(&mut self) {
+        self.said_anything = true;
+        self.summary.empty_steps = 0;
+    }
+
     /// Keeps the last text, in the same buffer each time.
     fn read_text(&mut self, part: &Value, emit: &mut dyn FnMut(Event)) {
         let said = text(&part["text"]);
@@ -181,7 +187,7 @@ impl Reader {
         if part["synthetic"] == true || said.is_empty() {
             return;
         }
-        self.said_anything = true;
+        self.act();
         let answer = self.summary.answer.get_or_insert_default();
         answer.clear();
         answer.push_str(said);
@@ -192,7 +198,7 @@ impl Reader {
 
     /// A call that is over: it is told of only then.
     fn read_tool(&mut self, part: &Value, emit: &mut dyn FnMut(Event)) {
-        self.said_anything = true;
+        self.act();
         if !self.full() {
             return;
         }
@@ -218,7 +224,8 @@ impl Reader {
                 message: format!("the model's last answer ended by `{}`", shorten(step.reason, HEAD_LIMIT)),
                 reason: Some(reason),
             });
-            if !step.tokens.is_nothing() {
+            // Some gateways tell no tokens; the ledger tells of a step before the stream tells what it said.
+            if !step.tokens.is_nothing() || ["tool-calls", "stop"].contains(&step.reason) {
                 self.summary.empty_steps = 0;
             } else if is_new {
                 self.summary.empty_steps = self.summary.empty_steps.saturating_add(1);
