@@ -12,6 +12,7 @@ use agent_sdk::agent::{Agent, Detail, ProcessEnd, Seen, StreamSummary};
 use agent_sdk::agents::claude::Claude;
 use agent_sdk::event::Event;
 use agent_sdk::usage::Usage;
+use agent_sdk::verdict::Reason;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -308,6 +309,31 @@ fn goes_on_after_a_result_that_was_not_the_last() {
     let (after, _) = read(&stream, Detail::Verdict);
     assert!(before.end.is_some() && after.end.is_none());
     assert_eq!(after.usage.input_tokens.unwrap(), before.usage.input_tokens.unwrap() + 10);
+}
+
+/// It prints a result, waits for what runs in the background, and asks the model again.
+#[test]
+fn a_result_with_tasks_in_the_background_is_no_end() {
+    let recording = recordings().into_iter().find(|recording| recording.name == "claude-2.1.330/background").unwrap();
+    let lines: Vec<_> = recording.stream.split_inclusive(|byte| *byte == b'\n').collect();
+    let until = |what: &[u8]| lines.iter().position(|line| line.windows(what.len()).any(|part| part == what)).unwrap() + 1;
+    let after = |lines: &[&[u8]]| {
+        let (summary, _) = read(&lines.concat(), Detail::Verdict);
+        let judged = |process| Claude.judge(&Seen { stream: &summary, process, stderr_tail: "" }).map(|finding| finding.reason);
+        let ways = [ProcessEnd::Exited(0), ProcessEnd::Exited(143), ProcessEnd::Signaled(9)].map(judged);
+        (summary.end.is_some(), summary.held_end.is_some(), ways)
+    };
+    // The program leaves by itself when it no longer waits.
+    let [done, killed, cut] = [Reason::Completed, Reason::Killed, Reason::TruncatedStream].map(Some);
+    let result = until(b"\"total_cost_usd\"");
+    assert_eq!(after(&lines[..result]), (false, true, [done, killed, killed]));
+    let of_a_subagent = br#"{"type":"assistant","message":{"id":"sub","model":"x","content":[]},"parent_tool_use_id":"t"}"#;
+    assert_eq!(after(&[&lines[..result], &[of_a_subagent]].concat()), (false, true, [done, killed, killed]));
+    // Older versions end what runs in the background, and then themselves.
+    let ended = until(b"\"tasks\":[]");
+    assert_eq!(after(&lines[..ended]), (true, false, [done; 3]));
+    assert_eq!(after(&lines[..=ended]), (false, false, [cut, killed, killed]));
+    assert_eq!(after(&lines), (true, false, [done; 3]));
 }
 
 proptest! {

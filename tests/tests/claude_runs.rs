@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use agent_conformance::model::Scenario;
 use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::matrix;
 use agent_tests::runs::{Counted, KEY, Wanted, wanted};
+use serde_json::json;
 
 /// Scenarios that end only by a signal or a limit: `claude_signals` has them.
 const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep"];
@@ -93,6 +95,23 @@ fn older_versions_end_the_same() {
 #[test]
 fn every_built_in_scenario_is_tried() {
     matrix::assert_all_are_tried(TRIED, ENDLESS);
+}
+
+/// What it waits for in the background takes longer than it may live on after its last word.
+#[test]
+fn a_run_goes_on_after_a_result_while_a_command_runs_in_the_background() {
+    let scenario = json!({"name": "background", "turns": [
+        {"reply": {"content": [{"tool": {"name": "Bash", "input": {"command": "sleep 5", "description": "wait", "run_in_background": true}}}], "usage": {"input": 1000, "output": 50}}},
+        {"reply": {"content": [{"text": "I wait for the command."}], "usage": {"input": 1100, "output": 20}}},
+        {"reply": {"content": [{"shell": "git -c user.name=a -c user.email=a@example.invalid commit --allow-empty -m later"}], "usage": {"input": 1150, "output": 40}}},
+        {"reply": {"content": [{"text": "Done: the change is committed."}], "usage": {"input": 1200, "output": 60}}},
+    ]});
+    let Some(run) = AgentRun::playing("claude", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
+    let run = run.with("AGENT_LINGER", "3s");
+    let ended = run.scene.run();
+    ended.assert(wanted("succeeded", "Completed", 0, false));
+    assert_eq!(run.scene.git(&["log", "-1", "--format=%s"]), "later");
+    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
 }
 
 #[test]

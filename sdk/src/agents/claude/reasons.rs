@@ -106,7 +106,10 @@ pub(super) fn of_end(end: &Final<'_>, asked: bool, said_anything: bool, error: O
 
 /// The verdict's core.
 pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
-    if let Some(end) = &seen.stream.end {
+    // One that leaves by itself has waited for its background as long as it wanted to.
+    let held_end = seen.stream.held_end.as_ref();
+    let left = held_end.filter(|end| !end.succeeded || seen.process == ProcessEnd::Exited(0));
+    if let Some(end) = seen.stream.end.as_ref().or(left) {
         let message = end.message.clone().unwrap_or_default();
         return Some(if end.succeeded {
             Finding { reason: Reason::Completed, message }
@@ -120,6 +123,10 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
     if let Some((line, reason)) = last_known(STDERR_TABLE, seen.stderr_tail) {
         return Some(Finding { reason, message: line.to_owned() });
     }
+    let when = match held_end {
+        Some(_) => "while it waited for its tasks in the background",
+        None => "before its stream had a result",
+    };
     match seen.process {
         // Interrupted while it waits for the model, it leaves with code 0 and without a word.
         ProcessEnd::Exited(0) => Some(Finding {
@@ -127,13 +134,12 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
             message: "the agent ended with code 0, but its stream has no result".to_owned(),
         }),
         ProcessEnd::Signaled(signal) => {
-            Some(Finding { reason: Reason::Killed, message: format!("signal {signal} ended the agent before its stream had a result") })
+            Some(Finding { reason: Reason::Killed, message: format!("signal {signal} ended the agent {when}") })
         }
         // It catches SIGHUP and SIGTERM, and leaves with 128 + the signal.
-        ProcessEnd::Exited(code @ (129 | 143)) => Some(Finding {
-            reason: Reason::Killed,
-            message: format!("the agent ended on signal {} before its stream had a result", code - 128),
-        }),
+        ProcessEnd::Exited(code @ (129 | 143)) => {
+            Some(Finding { reason: Reason::Killed, message: format!("the agent ended on signal {} {when}", code - 128) })
+        }
         ProcessEnd::Exited(_) => {
             last_line(seen.stderr_tail, |_| true).map(|line| Finding { reason: Reason::AgentFailed, message: line.to_owned() })
         }

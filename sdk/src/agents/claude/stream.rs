@@ -35,7 +35,6 @@ const IGNORED_SUBTYPES: &[&str] = &[
     "file_snapshot",
     "files_persisted",
     "hook_progress",
-    "background_tasks_changed",
     "hook_started",
     "informational",
     "local_command_output",
@@ -63,6 +62,8 @@ pub(super) struct Reader {
     meter: Meter,
     /// Tool calls of the main conversation that are not answered yet.
     open_calls: u32,
+    /// Whether commands or sub-agents run in the background.
+    in_background: bool,
     /// Whether the model ever answered with a text or a tool call.
     said_anything: bool,
     /// The program's last word for an error, from a message that it made up.
@@ -71,7 +72,15 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(detail: Detail) -> Self {
-        Self { detail, summary: StreamSummary::default(), meter: Meter::default(), open_calls: 0, said_anything: false, error_word: None }
+        Self {
+            detail,
+            summary: StreamSummary::default(),
+            meter: Meter::default(),
+            open_calls: 0,
+            in_background: false,
+            said_anything: false,
+            error_word: None,
+        }
     }
 
     fn full(&self) -> bool {
@@ -198,6 +207,13 @@ impl Reader {
                     });
                 }
             }
+            "background_tasks_changed" => {
+                self.in_background = !system.tasks.items.is_empty();
+                if !self.in_background && self.summary.held_end.is_some() {
+                    self.summary.end = self.summary.held_end.take();
+                }
+                self.pass_over(format!("system/{subtype}"), |_| true, emit);
+            }
             "hook_response" => self.pass_over(format!("system/{subtype}"), |_| true, emit),
             _ => self.pass_over(format!("system/{subtype}"), |_| IGNORED_SUBTYPES.contains(&&*subtype), emit),
         }
@@ -205,6 +221,8 @@ impl Reader {
     }
 
     fn read_init(&mut self, init: &System<'_>, emit: &mut dyn FnMut(Event)) {
+        // After a result: the model is about to be asked again.
+        self.go_on();
         let summary = &mut self.summary;
         summary.session_id = init.session_id.to_owned().or(summary.session_id.take());
         summary.model = init.model.to_owned().or(summary.model.take());
@@ -279,8 +297,11 @@ impl Reader {
         let Some(id) = message.id.as_deref() else { return };
         let seen = self.meter.message(id, parent, message.model.or_empty(), message.usage.as_ref());
         if seen.new {
-            // The model goes on after a result: the program works on what arrived in the background.
-            self.summary.end = None;
+            if parent.is_none() {
+                self.go_on();
+            } else if let Some(end) = self.summary.end.take() {
+                self.summary.held_end = Some(end);
+            }
             self.error_word = None;
             self.summary.retries = 0;
             self.summary.empty_steps = if seen.empty { self.summary.empty_steps.saturating_add(1) } else { 0 };
@@ -294,6 +315,12 @@ impl Reader {
         if seen.changed {
             self.report_usage(false, emit);
         }
+    }
+
+    /// No result was the last: the program works on what arrived in the background.
+    fn go_on(&mut self) {
+        self.summary.end = None;
+        self.summary.held_end = None;
     }
 
     fn report_usage(&mut self, complete: bool, emit: &mut dyn FnMut(Event)) {
@@ -427,7 +454,9 @@ impl Reader {
             self.summary.turns = Some(if answered { turns } else { 0 });
         }
         emit(Event::Ended { succeeded: stream_end.succeeded, detail: end.terminal_reason.to_owned().or_else(|| end.subtype.to_owned()) });
-        self.summary.end = Some(stream_end);
+        // It waits for what runs in the background, then asks the model again, or ends. Older versions only end it.
+        let (end, held_end) = if self.in_background { (None, Some(stream_end)) } else { (Some(stream_end), None) };
+        (self.summary.end, self.summary.held_end) = (end, held_end);
     }
 }
 

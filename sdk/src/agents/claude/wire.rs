@@ -254,6 +254,8 @@ pub(super) struct System<'a> {
     pub(super) stderr: Text<'a>,
     #[serde(borrow, default)]
     pub(super) content: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) tasks: Many<'a, IgnoredAny>,
 }
 
 /// What became of one MCP server.
