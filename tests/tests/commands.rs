@@ -128,6 +128,20 @@ fn a_repository_that_holds_whoever_looks_at_it_costs_its_facts_and_not_the_repor
 }
 
 #[test]
+fn what_a_block_says_in_vain_is_a_warning() {
+    let desk = Desk::new();
+    // The last is longer than any line that is read whole.
+    let script = r#"echo "---AGENT_OUTPUTS_START $AGENT_NONCE---"; echo 'small: ok'; echo 'bad key: v'; echo 'escaped: a\\qb'
+        for length in 70000 300000; do printf "big$length: %0${length}d\n" 0; done
+        echo "---AGENT_OUTPUTS_END $AGENT_NONCE---"; echo "---AGENT_OUTPUTS_START $AGENT_NONCE---"; echo 'never: ended'"#;
+    assert!(desk.run(&["exec", "--", "sh", "-c", script]).status.success());
+    let message = desk.message();
+    assert_eq!(message.claims, ["small"]);
+    let said = message.warnings.join("\n");
+    assert!(["1 marker blocks", "2 lines in", "2 values in"].iter().all(|what| said.contains(what)), "{said}");
+}
+
+#[test]
 fn exec_of_what_is_not_there_ends_as_a_shell_would() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["exec", "--", "/nonexistent"]).status.code(), Some(127));

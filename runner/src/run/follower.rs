@@ -23,6 +23,7 @@ use crate::stream::follow::{Follower, Forward, Log};
 use crate::stream::mask::Secrets;
 use crate::stream::output::Output;
 use crate::stream::pretty::Pretty;
+use crate::stream::split::Fit;
 use crate::stream::tail::PlainFollower;
 
 /// How long what is still in our hands at the end may wait for a reader of ours that does not read.
@@ -138,7 +139,11 @@ impl<'a> RunFollower<'a> {
         let scanner = Arc::clone(&markers);
         let detail = if quiet { Detail::Verdict } else { Detail::Full };
         let mut stream = Follower::new(reader(detail), log, &secrets).with_line_hook(Box::new(move |line| {
-            locked(&scanner).line(line);
+            let mut scanner = locked(&scanner);
+            match line.fit {
+                Fit::Whole => scanner.line(line.bytes),
+                Fit::Condensed | Fit::Head => scanner.too_long(),
+            }
             false
         }));
         if let Some(events) = &events {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_sdk::agent::{Agent, ProcessEnd, StreamSummary};
-use agent_sdk::marker::Scanned;
+use agent_sdk::marker::{MarkerCounts, Scanned};
 use agent_sdk::outcome::{Outcome, StreamCounts};
 use agent_sdk::results::{Voucher, key};
 use agent_sdk::task::{Sinks, Task};
@@ -234,8 +234,15 @@ pub fn collect_facts(
 /// What the agent said of itself: by marker blocks, by files in the results directory, by declared outputs; the last of a key wins.
 fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
     let markers = &end.run.followed.markers;
-    if markers.counts.forged > 0 {
-        journal.warn(format!("{} marker blocks without this run's nonce were ignored", markers.counts.forged));
+    let MarkerCounts { blocks: _, forged, unterminated, malformed, over_limit } = markers.counts;
+    let ignored = [
+        (forged, "marker blocks without this run's nonce"),
+        (unterminated, "marker blocks that were not ended"),
+        (malformed, "lines in marker blocks that are not `key: value`"),
+        (over_limit, "values in marker blocks that are too long, or too many"),
+    ];
+    for (count, what) in ignored.into_iter().filter(|(count, _)| *count > 0) {
+        journal.warn(format!("{count} {what} were ignored"));
     }
     let marked = Claims { values: markers.values.clone().into_iter().collect(), warnings: Vec::new() };
     let mut warnings = marked.apply(&mut journal.results);

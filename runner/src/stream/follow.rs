@@ -32,7 +32,7 @@ pub enum Log {
 
 /// Sees each line that is no JSON object before the reader does, and answers whether it took it: then the reader does not get it.
 /// Marker blocks are found so.
-pub type LineHook = Box<dyn FnMut(&[u8]) -> bool + Send>;
+pub type LineHook = Box<dyn FnMut(&Line<'_>) -> bool + Send>;
 
 /// Sees each event, for `events.jsonl`.
 pub type EventHook = Box<dyn FnMut(&Record<'_>) + Send>;
@@ -260,7 +260,7 @@ impl Reading {
             self.counts.blank += 1;
             return;
         };
-        if *first != b'{' && self.line_hook.as_mut().is_some_and(|hook| hook(line.bytes)) {
+        if *first != b'{' && self.line_hook.as_mut().is_some_and(|hook| hook(&line)) {
             self.counts.taken += 1;
             return;
         }
@@ -428,8 +428,8 @@ mod tests {
         let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let into = seen.clone();
         let mut raw = follower(Log::Raw, &Secrets::new()).with_line_hook(Box::new(move |line| {
-            into.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
-            line.starts_with(b"---")
+            into.lock().unwrap().push(String::from_utf8_lossy(line.bytes).into_owned());
+            line.bytes.starts_with(b"---")
         }));
         run(&mut raw, &[b"{\"text\":\"---\"}\n---START---\nplain\n \n  {}\n"]);
         assert_eq!(*seen.lock().unwrap(), ["---START---", "plain"]);

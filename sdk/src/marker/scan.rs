@@ -109,6 +109,11 @@ impl MarkerScanner {
         }
     }
 
+    /// Passes over a line that is longer than its reader keeps: within a block it is an entry beyond the limits.
+    pub fn too_long(&mut self) {
+        self.scanned.counts.over_limit += u64::from(self.open.is_some());
+    }
+
     /// What has been said by closed blocks. A block that is still open does not count.
     #[must_use]
     pub fn finish(mut self) -> Scanned {

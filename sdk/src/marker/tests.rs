@@ -161,6 +161,17 @@ fn a_flood_is_bounded_and_counted() {
 }
 
 #[test]
+fn a_line_that_nobody_keeps_counts_within_a_block_only() {
+    let mut scanner = MarkerScanner::native(&nonce());
+    scanner.too_long();
+    scanner.line(format!("---AGENT_OUTPUTS_START {WORD}---").as_bytes());
+    scanner.too_long();
+    scanner.line(format!("---AGENT_OUTPUTS_END {WORD}---").as_bytes());
+    scanner.too_long();
+    assert_eq!(scanner.finish().counts, MarkerCounts { blocks: 1, over_limit: 1, ..MarkerCounts::default() });
+}
+
+#[test]
 fn a_result_that_is_too_long_for_a_line_is_named() {
     let mut outcome = outcome();
     outcome.results.claim("report", "x".repeat(MAX_VALUE + 1)).unwrap();
