@@ -32,27 +32,29 @@ pub fn kelos_block(outcome: &Outcome) -> String {
         .as_deref()
         .filter(|answer| !answer.is_empty())
         .map(|answer| format!("{RESPONSE}: {}", STANDARD.encode(head(answer))));
+    let parameters = outcome.parameters();
+    let known = KEYS.iter().filter_map(|key| parameters.iter().find(|(name, _)| name == key));
+    let others = parameters.iter().filter(|(key, _)| !KEYS.contains(key) && *key != RESPONSE);
+    let entries = known.chain(others).flat_map(|(key, value)| {
+        // Several pull requests are a line each.
+        let values: Vec<&str> = if *key == key::PR { value.lines().collect() } else { vec![value] };
+        let is_sure = KEYS.contains(key) && *key != key::PR;
+        values.into_iter().map(move |value| (is_sure, format!("{key}: {}", one_line(value))))
+    });
+    let entries: Vec<(bool, String)> = entries.collect();
     let mut room = KELOS_LAST_LINES - 2 - response.as_deref().map_or(0, stored_lines);
+    // Pull requests may be claimed, as many as an agent likes: they stand before facts, and get what these leave.
+    let mut reserved: usize = entries.iter().filter(|(is_sure, _)| *is_sure).map(|(_, line)| stored_lines(line)).sum();
     let mut lines = Vec::new();
-    let mut take = |line: String| {
+    for (is_sure, line) in entries {
         let price = stored_lines(&line);
-        if price <= room {
+        if is_sure {
+            reserved -= price;
+        }
+        if price + reserved <= room {
             room -= price;
             lines.push(line);
         }
-    };
-    let parameters = outcome.parameters();
-    let value_of = |key: &str| parameters.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
-    for key in KEYS {
-        let Some(value) = value_of(key) else { continue };
-        // Several pull requests are a line each.
-        let values: Vec<&str> = if *key == key::PR { value.lines().collect() } else { vec![value] };
-        for value in values {
-            take(format!("{key}: {}", one_line(value)));
-        }
-    }
-    for (key, value) in parameters.iter().filter(|(key, _)| !KEYS.contains(key) && *key != RESPONSE) {
-        take(format!("{key}: {}", one_line(value)));
     }
     lines.extend(response);
     let whole = [KELOS_BEGIN].into_iter().chain(lines.iter().map(String::as_str)).chain([KELOS_END]);

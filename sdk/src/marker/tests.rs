@@ -68,6 +68,22 @@ fn a_kelos_block_stays_within_the_last_fifty_stored_lines() {
 }
 
 #[test]
+fn pull_requests_leave_room_for_facts_in_a_kelos_block() {
+    for pull_request in ["https://forge/pull/1\n".repeat(60), "x".repeat(44 * (16 << 10))] {
+        let mut outcome = outcome();
+        outcome.results.claim(key::PR, pull_request).unwrap();
+        outcome.results.set_fact(key::BASE_BRANCH, "main");
+        let block = kelos_block(&outcome);
+        let scanned = scan_kelos(&block);
+        let facts = [key::BRANCH, key::COMMIT, key::BASE_BRANCH, key::COST_USD, key::INPUT_TOKENS, key::OUTPUT_TOKENS];
+        assert!(facts.iter().all(|key| scanned.values.contains_key(*key)) && scanned.answer.is_some(), "{:?}", scanned.values.keys());
+        let stored: usize = block.lines().map(|line| line.len().div_ceil(16 << 10).max(1)).sum();
+        assert!(stored <= KELOS_LAST_LINES, "{stored} lines");
+        assert_eq!(stored == KELOS_LAST_LINES, block.contains("\npr: "), "{stored} lines");
+    }
+}
+
+#[test]
 fn of_kelos_blocks_only_the_last_whole_one_counts() {
     let text = format!(
         "{KELOS_BEGIN}\nbranch: a\npr: x\n{KELOS_END}\nnoise\n{KELOS_BEGIN}\nbranch: b\npr: 1\npr: 2\nresponse: aGk=\n{KELOS_END}\n{KELOS_BEGIN}\nbranch: c\n"
