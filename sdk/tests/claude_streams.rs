@@ -220,6 +220,56 @@ fn a_field_of_another_type_costs_that_field_only() {
     assert_eq!(summary.malformed_lines, 0);
 }
 
+/// Whatever stands beside a message's usage.
+#[test]
+fn odd_neighbours_cost_no_usage() {
+    let deep =
+        |depth: usize| format!(r#"[{{"type":"tool_use","id":"t","name":"Bash","input":{}{}}}]"#, "[".repeat(depth), "]".repeat(depth));
+    let mut contents = vec![deep(120), deep(125), deep(100_000)];
+    contents.extend(
+        [
+            "null",
+            "7",
+            "{}",
+            r#"["text",7,null,[],{"type":"text","text":"hi"}]"#,
+            r#"[{"type":"text","type":"text","text":"a","text":"b"}]"#,
+            r#"[{"type":"tool_result","content":[7,"x",{"text":"y"}]}]"#,
+        ]
+        .map(str::to_owned),
+    );
+    for content in contents {
+        let usage = r#"{"input_tokens":5,"output_tokens":2}"#;
+        let line = format!(
+            r#"{{"type":"assistant","message":{{"id":"m1","id":"m2","model":"x","content":{content},"usage":{usage}}},"parent_tool_use_id":null}}"#
+        );
+        for line in [line.replacen(r#""id":"m1","#, "", 1), line] {
+            for detail in [Detail::Verdict, Detail::Full] {
+                let (summary, _) = read(line.as_bytes(), detail);
+                let head = &line[..line.len().min(200)];
+                assert_eq!(
+                    (summary.usage.input_tokens, summary.turns, summary.malformed_lines),
+                    (Some(5), Some(1), 0),
+                    "{detail:?} {head}"
+                );
+            }
+        }
+    }
+    // No usage here, but nothing that is malformed either.
+    for line in [
+        r#"{"type":"assistant","message":"words"}"#,
+        r#"{"type":"assistant","message":["a"]}"#,
+        r#"{"type":"assistant","message":{"id":"m","usage":"none"}}"#,
+        r#"{"type":"system","subtype":"task_updated","patch":"completed"}"#,
+        r#"{"type":"system","subtype":"init","mcp_servers":["a",{"name":"b","status":"failed"}]}"#,
+        r#"{"type":"stream_event","event":"ping"}"#,
+    ] {
+        assert_eq!(read(line.as_bytes(), Detail::Full).0.malformed_lines, 0, "{line}");
+    }
+    let end = r#"{"type":"result","subtype":"success","usage":7,"modelUsage":{"a":{"outputTokens":3},"b":"none"},"model_usage_since_last_result":[]}"#;
+    let (summary, _) = read(end.as_bytes(), Detail::Verdict);
+    assert_eq!((summary.usage.output_tokens, summary.end.is_some(), summary.malformed_lines), (Some(3), true, 0));
+}
+
 #[test]
 fn a_message_in_several_events_is_counted_once() {
     let event = |output: u64, text: &str| {

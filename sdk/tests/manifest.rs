@@ -394,6 +394,14 @@ fn pieces_of_a_text_are_joined_and_idle_steps_counted() {
 }
 
 #[test]
+fn a_deeply_nested_neighbour_costs_no_usage() {
+    let text = "[stream]\nformat = \"json-lines\"\n[[stream.event]]\nhas = [\"/u\"]\nusage = { counts = \"each\", input = \"/u\" }\n";
+    let line = format!("{{\"arguments\":{}{},\"u\":5}}\n", "[".repeat(1000), "]".repeat(1000));
+    let summary = read(&parse(&small(text)), &line).0;
+    assert_eq!((summary.usage.input_tokens, summary.malformed_lines), (Some(5), 0));
+}
+
+#[test]
 fn the_last_row_that_fits_is_the_reason() {
     let agent = guide();
     let problem = |status: u16, message: &str| json!({"type": "problem", "http": status, "message": message}).to_string();

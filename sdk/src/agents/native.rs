@@ -7,6 +7,7 @@ use crate::agent::{
     Agent, Detail, FileContent, FileWrite, Finding, Plan, PlanError, PlanRequest, ProcessEnd, RepositoryPath, Seen, StreamEnd, StreamError,
     StreamReader, StreamSummary,
 };
+use crate::agents::lines;
 use crate::event::Event;
 use crate::verdict::Reason;
 
@@ -109,7 +110,8 @@ struct Reader {
 
 impl StreamReader for Reader {
     fn read_line(&mut self, line: &[u8], emit: &mut dyn FnMut(Event)) {
-        let Ok(event) = serde_json::from_slice::<Event>(line) else {
+        let odd = || serde_json::from_value(lines::parse(line)?).ok();
+        let Some(event) = serde_json::from_slice::<Event>(line).ok().or_else(odd) else {
             self.summary.malformed_lines += 1;
             emit(Event::Malformed { head: String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned() });
             return;

@@ -97,9 +97,9 @@ fn model_usage(usage: &ModelUsage) -> Usage {
 
 impl Meter {
     /// Counts a message, or what is new about it.
-    pub(super) fn message(&mut self, id: &str, parent: Option<&str>, model: &str, usage: Option<&MessageUsage>) -> Seen {
+    pub(super) fn message(&mut self, id: &str, parent: Option<&str>, model: &str, usage: &MessageUsage) -> Seen {
         let id = hash(id);
-        let usage = usage.map(message_usage).unwrap_or_default();
+        let usage = message_usage(usage);
         let output = usage.output_tokens.unwrap_or(0);
         if let Some(known) = self.recent.iter_mut().rev().find(|known| known.id == id) {
             let more = output.saturating_sub(known.output);
@@ -143,19 +143,15 @@ impl Meter {
 
     /// Takes the program's own total in place of what was counted. True if it had one.
     pub(super) fn settle(&mut self, end: &Final<'_>) -> bool {
-        let news = end.model_usage_since_last_result.as_ref();
-        let by_model: UsageByModel = news
-            .or(end.model_usage.as_ref())
-            .into_iter()
-            .flatten()
-            .map(|(model, of_model)| (model.clone().into_owned(), model_usage(of_model)))
-            .collect();
+        let (news, whole) = (end.model_usage_since_last_result.0.as_ref(), end.model_usage.0.as_ref());
+        let by_model: UsageByModel =
+            news.or(whole).into_iter().flatten().map(|(model, of_model)| (model.clone(), model_usage(of_model))).collect();
         // A run that never got an answer has an empty `modelUsage`, and zeros in `usage`: the program's word that nothing was billed.
-        let no_model = end.model_usage.as_ref().is_none_or(BTreeMap::is_empty);
+        let no_model = whole.is_none_or(BTreeMap::is_empty);
         let mut total = if !by_model.is_empty() {
             Usage::sum(by_model.values())
         } else if no_model {
-            end.usage.as_ref().map(message_usage).unwrap_or_default()
+            message_usage(&end.usage)
         } else {
             NOTHING
         };

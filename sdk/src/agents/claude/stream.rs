@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::reasons;
 use super::wire::{Block, Final, Head, Input, Message, Partial, System, Text, Turn};
 use crate::agent::{Detail, StreamError, StreamReader, StreamSummary};
-use crate::agents::lines::{mend, shorten};
+use crate::agents::lines::{self, mend, shorten};
 use crate::event::Event;
 
 /// The model name on messages that the program makes up itself, for instance to show an error.
@@ -114,6 +114,10 @@ impl StreamReader for Reader {
         if mend(line).is_some_and(|mended| self.read_json(&mended, emit).is_ok()) {
             return;
         }
+        // What its types refuse: a name that is repeated, or arguments of a tool that are nested very deep.
+        if lines::parse(line).is_some_and(|value| self.read_json(value.to_string().as_bytes(), emit).is_ok()) {
+            return;
+        }
         self.summary.malformed_lines += 1;
         emit(Event::Malformed { head: shorten(&String::from_utf8_lossy(line), HEAD_LIMIT) });
     }
@@ -197,7 +201,7 @@ impl Reader {
                 let state = match &*subtype {
                     "task_started" => "started",
                     "task_progress" => "progress",
-                    _ => system.status.as_deref().or(system.patch.as_ref().and_then(|patch| patch.status.as_deref())).unwrap_or("progress"),
+                    _ => system.status.as_deref().or(system.patch.status.as_deref()).unwrap_or("progress"),
                 };
                 if self.full() {
                     emit(Event::SubAgent {
@@ -295,7 +299,7 @@ impl Reader {
 
     fn count_message<I>(&mut self, message: &Message<'_, I>, parent: Option<&str>, emit: &mut dyn FnMut(Event)) {
         let Some(id) = message.id.as_deref() else { return };
-        let seen = self.meter.message(id, parent, message.model.or_empty(), message.usage.as_ref());
+        let seen = self.meter.message(id, parent, message.model.or_empty(), &message.usage);
         if seen.new {
             if parent.is_none() {
                 self.go_on();
@@ -416,7 +420,7 @@ impl Reader {
         match event.kind.or_empty() {
             "message_start" => self.count_message(&event.message, partial.parent_tool_use_id.as_deref(), emit),
             "message_delta" => {
-                let changed = event.usage.as_ref().is_some_and(|usage| self.meter.latest(partial.parent_tool_use_id.as_deref(), usage));
+                let changed = self.meter.latest(partial.parent_tool_use_id.as_deref(), &event.usage);
                 if changed {
                     self.report_usage(false, emit);
                 }

@@ -12,6 +12,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -189,6 +190,75 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Many<'a, T> {
     }
 }
 
+/// An object; anything else counts as an empty one.
+struct Object<T>(T);
+
+impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(T::default())
+            }
+            fn visit_str<E>(self, _: &str) -> Result<T, E> {
+                Ok(T::default())
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+                Ok(T::default())
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<T, E> {
+                Ok(T::default())
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+                Ok(T::default())
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+                Ok(T::default())
+            }
+            fn visit_unit<E>(self) -> Result<T, E> {
+                Ok(T::default())
+            }
+        }
+        deserializer.deserialize_any(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+fn object<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+fn objects<'de: 'a, 'a, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<Many<'a, T>, D::Error> {
+    let Many { items, text } = Many::<Object<T>>::deserialize(deserializer)?;
+    Ok(Many { items: items.into_iter().map(|Object(item)| item).collect(), text })
+}
+
+/// Tokens by the name of a model, or absent.
+#[derive(Debug, Default)]
+pub(super) struct ByModel(pub(super) Option<BTreeMap<String, ModelUsage>>);
+
+impl<'de> Deserialize<'de> for ByModel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default)]
+        struct Models(Option<BTreeMap<String, ModelUsage>>);
+        impl<'de> Deserialize<'de> for Models {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let models: BTreeMap<String, Object<ModelUsage>> = Deserialize::deserialize(deserializer)?;
+                Ok(Self(Some(models.into_iter().map(|(model, Object(usage))| (model, usage)).collect())))
+            }
+        }
+        object(deserializer).map(|Models(models)| Self(models))
+    }
+}
+
 /// The arguments of a tool call: kept where every event is wanted, skipped where only the verdict is.
 pub(super) trait Input<'de>: Default + Deserialize<'de> {
     fn into_value(self) -> Value;
@@ -224,7 +294,7 @@ pub(super) struct System<'a> {
     pub(super) model: Text<'a>,
     #[serde(borrow, default)]
     pub(super) claude_code_version: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "objects")]
     pub(super) mcp_servers: Many<'a, McpStatus<'a>>,
     #[serde(default)]
     pub(super) attempt: Count,
@@ -244,8 +314,8 @@ pub(super) struct System<'a> {
     pub(super) summary: Text<'a>,
     #[serde(borrow, default)]
     pub(super) status: Text<'a>,
-    #[serde(borrow, default)]
-    pub(super) patch: Option<Patch<'a>>,
+    #[serde(borrow, default, deserialize_with = "object")]
+    pub(super) patch: Patch<'a>,
     #[serde(borrow, default)]
     pub(super) hook_name: Text<'a>,
     #[serde(borrow, default)]
@@ -259,7 +329,7 @@ pub(super) struct System<'a> {
 }
 
 /// What became of one MCP server.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct McpStatus<'a> {
     #[serde(borrow, default)]
     pub(super) name: Text<'a>,
@@ -268,7 +338,7 @@ pub(super) struct McpStatus<'a> {
 }
 
 /// The change of a sub-agent's state.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Patch<'a> {
     #[serde(borrow, default)]
     pub(super) status: Text<'a>,
@@ -278,7 +348,7 @@ pub(super) struct Patch<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(bound(deserialize = "I: Input<'de>"))]
 pub(super) struct Turn<'a, I> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub(super) message: Message<'a, I>,
     #[serde(borrow, default)]
     pub(super) parent_tool_use_id: Text<'a>,
@@ -297,20 +367,20 @@ pub(super) struct Message<'a, I> {
     pub(super) id: Text<'a>,
     #[serde(borrow, default)]
     pub(super) model: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "objects")]
     pub(super) content: Many<'a, Block<'a, I>>,
-    #[serde(default)]
-    pub(super) usage: Option<MessageUsage>,
+    #[serde(default, deserialize_with = "object")]
+    pub(super) usage: MessageUsage,
 }
 
 impl<I> Default for Message<'_, I> {
     fn default() -> Self {
-        Self { id: Text(None), model: Text(None), content: Many::default(), usage: None }
+        Self { id: Text(None), model: Text(None), content: Many::default(), usage: MessageUsage::default() }
     }
 }
 
 /// A part of a message.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(bound(deserialize = "I: Input<'de>"))]
 pub(super) struct Block<'a, I> {
     #[serde(borrow, default, rename = "type")]
@@ -329,12 +399,12 @@ pub(super) struct Block<'a, I> {
     pub(super) tool_use_id: Text<'a>,
     #[serde(default)]
     pub(super) is_error: Flag,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "objects")]
     pub(super) content: Many<'a, Part<'a>>,
 }
 
 /// A part of a tool's answer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Part<'a> {
     #[serde(borrow, default)]
     pub(super) text: Text<'a>,
@@ -356,7 +426,7 @@ pub(super) struct MessageUsage {
 /// `{"type":"stream_event",…}`, printed under `--include-partial-messages`: only its usage is read.
 #[derive(Debug, Deserialize)]
 pub(super) struct Partial<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub(super) event: PartialEvent<'a>,
     #[serde(borrow, default)]
     pub(super) parent_tool_use_id: Text<'a>,
@@ -367,10 +437,10 @@ pub(super) struct Partial<'a> {
 pub(super) struct PartialEvent<'a> {
     #[serde(borrow, default, rename = "type")]
     pub(super) kind: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub(super) message: Message<'a, IgnoredAny>,
-    #[serde(default)]
-    pub(super) usage: Option<MessageUsage>,
+    #[serde(default, deserialize_with = "object")]
+    pub(super) usage: MessageUsage,
 }
 
 /// `{"type":"result",…}`: the terminal event.
@@ -396,18 +466,18 @@ pub(super) struct Final<'a> {
     pub(super) session_id: Text<'a>,
     #[serde(default)]
     pub(super) total_cost_usd: Number,
-    #[serde(default)]
-    pub(super) usage: Option<MessageUsage>,
+    #[serde(default, deserialize_with = "object")]
+    pub(super) usage: MessageUsage,
     /// Newer versions count the whole session here, what was there before a resume included.
-    #[serde(borrow, default, rename = "modelUsage")]
-    pub(super) model_usage: Option<BTreeMap<Cow<'a, str>, ModelUsage>>,
+    #[serde(default, rename = "modelUsage")]
+    pub(super) model_usage: ByModel,
     /// What is new since the program's start, or since its last result.
-    #[serde(borrow, default)]
-    pub(super) model_usage_since_last_result: Option<BTreeMap<Cow<'a, str>, ModelUsage>>,
+    #[serde(default)]
+    pub(super) model_usage_since_last_result: ByModel,
 }
 
 /// What one model was asked and billed, in all.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ModelUsage {
     #[serde(default)]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::meter::Meter;
 use super::reasons;
 use crate::agent::{Detail, LedgerEntry, StreamEnd, StreamReader, StreamSummary};
+use crate::agents::lines;
 use crate::event::Event;
 use crate::verdict::Reason;
 
@@ -49,8 +50,8 @@ impl StreamReader for Reader {
         if line.is_empty() || (!self.full() && self.skip_command(line)) {
             return;
         }
-        match serde_json::from_slice::<Value>(line).or_else(|_| serde_json::from_str(&String::from_utf8_lossy(line))) {
-            Ok(event) if event.is_object() => self.read_event(&event, emit),
+        match lines::parse(line) {
+            Some(event) if event.is_object() => self.read_event(&event, emit),
             _ => {
                 self.summary.malformed_lines += 1;
                 emit(Event::Malformed { head: shorten(&String::from_utf8_lossy(line), HEAD_LIMIT) });

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::reasons;
 use crate::agent::{Detail, StreamEnd, StreamError, StreamReader, StreamSummary};
+use crate::agents::lines;
 use crate::event::Event;
 use crate::usage::Usage;
 use crate::verdict::Reason;
@@ -179,8 +180,8 @@ impl StreamReader for Reader {
         if line.is_empty() {
             return;
         }
-        match serde_json::from_slice::<Value>(line) {
-            Ok(event) if event.is_object() => self.read_event(&event, emit),
+        match lines::parse(line) {
+            Some(event) if event.is_object() => self.read_event(&event, emit),
             _ => self.read_words(&String::from_utf8_lossy(line), emit),
         }
     }

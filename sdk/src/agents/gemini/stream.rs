@@ -3,11 +3,14 @@
 //! Messages come in chunks; the answer is what was said since the last tool call. What the usage numbers are worth stands in
 //! [`super::meter`], what the end means in [`super::reasons`].
 
+use serde::Deserialize;
+
 use super::ledgers::{Records, TELEMETRY_LEDGER};
 use super::meter::Meter;
 use super::reasons;
 use super::wire::{Attributes, Failure, Line, Message, Record};
 use crate::agent::{Detail, LedgerEntry, StreamError, StreamReader, StreamSummary};
+use crate::agents::lines;
 use crate::event::Event;
 
 /// How much of a tool's answer goes into an event: enough to see what happened, not to copy files.
@@ -66,14 +69,19 @@ impl StreamReader for Reader {
         }
         // What a tool printed may be no UTF-8, and half a character of JavaScript's is no JSON.
         let text = String::from_utf8_lossy(line);
-        match serde_json::from_str::<Line<'_>>(&text) {
-            // Without this an array would pass for an object that lacks every field.
-            Ok(read) if line.first() == Some(&b'{') => self.read(read, emit),
-            _ => {
-                self.summary.malformed_lines += 1;
-                emit(Event::Malformed { head: shorten(&text, HEAD_LIMIT) });
+        // Without this an array would pass for an object that lacks every field.
+        if line.first() == Some(&b'{') {
+            if let Ok(read) = serde_json::from_str::<Line<'_>>(&text) {
+                return self.read(read, emit);
+            }
+            if let Some(value) = lines::parse(line)
+                && let Ok(read) = Line::deserialize(&value)
+            {
+                return self.read(read, emit);
             }
         }
+        self.summary.malformed_lines += 1;
+        emit(Event::Malformed { head: shorten(&text, HEAD_LIMIT) });
     }
 
     fn read_ledger(&mut self, entry: &LedgerEntry<'_>, emit: &mut dyn FnMut(Event)) {

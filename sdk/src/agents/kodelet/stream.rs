@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::agent::{StreamReader, StreamSummary};
+use crate::agents::lines;
 use crate::event::Event;
 
 /// How much of a tool's answer goes into an event: enough to see what happened, not to copy files.
@@ -85,8 +86,8 @@ impl StreamReader for Reader {
         if line.is_empty() {
             return;
         }
-        match serde_json::from_slice::<Value>(line) {
-            Ok(event) if event.is_object() => self.read_event(&event, emit),
+        match lines::parse(line) {
+            Some(event) if event.is_object() => self.read_event(&event, emit),
             _ => {
                 self.summary.malformed_lines += 1;
                 emit(Event::Malformed { head: shorten(&String::from_utf8_lossy(line), HEAD_LIMIT) });

@@ -13,6 +13,7 @@ use super::reasons;
 use super::rules::{Counts, EndRule, ErrorRule, EventRule, UsageRule};
 use super::schema::Manifest;
 use crate::agent::{Detail, LedgerEntry, StreamEnd, StreamError, StreamReader, StreamSummary};
+use crate::agents::lines;
 use crate::event::Event;
 use crate::usage::{CostSource, Usage};
 
@@ -63,7 +64,7 @@ impl StreamReader for Reader {
         if line.is_empty() {
             return;
         }
-        let Ok(value) = serde_json::from_slice::<Value>(line) else {
+        let Some(value) = lines::parse(line) else {
             self.summary.malformed_lines += 1;
             emit(Event::Malformed { head: shorten(&String::from_utf8_lossy(&line[..line.len().min(4 * HEAD_LIMIT)]), HEAD_LIMIT) });
             return;
@@ -85,7 +86,7 @@ impl StreamReader for Reader {
 
     fn read_ledger(&mut self, entry: &LedgerEntry<'_>, emit: &mut dyn FnMut(Event)) {
         // What was there before is another run's.
-        let Ok(value) = serde_json::from_slice::<Value>(entry.content) else { return };
+        let Some(value) = lines::parse(entry.content) else { return };
         let manifest = Arc::clone(&self.manifest);
         let Some(ledger) = manifest.ledgers.get(entry.ledger).filter(|_| !entry.earlier) else { return };
         for rule in ledger.events.iter().filter(|rule| rule.fits(&value)) {

@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::reasons;
 use super::wire::{Failure, Step, count, text};
 use crate::agent::{Detail, LedgerEntry, StreamError, StreamReader, StreamSummary};
-use crate::agents::lines::{mend, shorten};
+use crate::agents::lines::{self, shorten};
 use crate::event::Event;
 
 /// How much of a tool's answer goes into an event: enough to see what happened, not to copy files.
@@ -79,10 +79,9 @@ impl Reader {
     }
 }
 
-/// A line as JSON, if need be without what JSON may not hold.
+/// A line as a JSON object.
 fn parse(line: &[u8]) -> Option<Value> {
-    let parsed = serde_json::from_slice(line).ok().or_else(|| serde_json::from_slice(&mend(line)?).ok());
-    parsed.filter(Value::is_object)
+    lines::parse(line).filter(Value::is_object)
 }
 
 impl StreamReader for Reader {
