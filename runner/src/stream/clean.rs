@@ -1,6 +1,8 @@
-//! Text of others made fit for a terminal or a log: no escape sequence, no control character, nothing that reorders or hides what is read.
+//! Text of others made fit for a terminal or a log: no escape sequence, no control character, nothing that reorders or hides what is read,
+//! no command of a CI system that takes them anywhere in a line.
 
-/// The text without ANSI sequences, control characters (but tab and newline), bidirectional controls and invisible characters.
+/// The text without ANSI sequences, control characters (but tab and newline), bidirectional controls and invisible characters. Commands as
+/// GitHub's runner (`##[error]`) and Azure's (`##vso[task.setvariable]`) take them in the middle of a line are broken by a space.
 #[must_use]
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -26,6 +28,7 @@ pub fn clean(text: &str) -> String {
             // A lone carriage return would let the end of a line overwrite its beginning.
             '\r' | '\u{2028}' | '\u{2029}' | '\x0b' | '\x0c' => out.push(' '),
             '\n' | '\t' => out.push(c),
+            '[' if out.trim_end_matches(|c: char| c.is_ascii_alphabetic()).ends_with("##") => out.push_str(" ["),
             c if c.is_control() || is_deceptive(c) => {}
             c => out.push(c),
         }
@@ -86,6 +89,8 @@ mod tests {
             ("x\u{202e}lru\u{2066}", "xlru"),
             ("tab\tnul\0bell\x07del\x7f", "tab\tnulbelldel"),
             ("\x1bcreset \x1b(Bset", "reset Bset"),
+            ("see ##[add-mask]x, ##vso[task.complete]", "see ## [add-mask]x, ##vso [task.complete]"),
+            ("#\x1b[0m#\u{200b}[error]x # [x] a[0] ##", "## [error]x # [x] a[0] ##"),
             ("family 👨\u{200d}👩", "family 👨\u{200d}👩"),
         ] {
             assert_eq!(clean(dirty), wanted, "{dirty:?}");
