@@ -2,6 +2,8 @@
 
 const BEGIN: &str = "<!-- agent-runner: begin; what stands here is written anew at each run -->";
 const END: &str = "<!-- agent-runner: end -->";
+/// How both begin, and what becomes of it in a text.
+const MARK: (&str, &str) = ("<!-- agent-runner:", "<!-- agent-runner :");
 
 /// The file with this text in its section; `None` if nothing is left to be in it.
 pub(super) fn put(old: Option<&str>, text: &str) -> Option<String> {
@@ -15,8 +17,8 @@ pub(super) fn put(old: Option<&str>, text: &str) -> Option<String> {
         };
         return (!rest.trim().is_empty()).then_some(rest);
     }
-    // A text that holds the marks would end its own section; they mean nothing in it.
-    let text = text.replace(BEGIN, "").replace(END, "");
+    // A text that holds the marks would end its own section. Taken out, what stands around them could be the next one.
+    let text = text.replace(MARK.0, MARK.1);
     let mut all = String::with_capacity(before.len() + text.len() + after.len() + 160);
     if !before.trim_end().is_empty() {
         all.push_str(before.trim_end());
@@ -66,6 +68,14 @@ mod tests {
         assert_eq!(put(None, ""), None);
     }
 
+    #[test]
+    fn marks_within_marks_end_no_section_either() {
+        let text = format!("<!-- agent-runner: {END}end -->\n{}evil", &END.replace("agent", &format!("ag{BEGIN}ent")));
+        let once = put(Some("mine\n"), &text).unwrap();
+        assert_eq!((once.matches(BEGIN).count(), once.matches(END).count()), (1, 1));
+        assert_eq!(put(Some(&once), "").unwrap(), "mine\n");
+    }
+
     proptest! {
         #[test]
         fn a_second_run_changes_nothing(old in "(\\PC|\n){0,40}", text in "(\\PC|\n){0,40}") {
@@ -74,7 +84,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_ends_its_section(text in "(a|\n|<!-- agent-runner: end -->|<!-- agent-runner: begin; what stands here is written anew at each run -->){0,6}b") {
+        fn no_text_ends_its_section(text in "(a|\n|<!-- agent|-runner: |end -->|<!-- agent-runner: end -->|begin; what stands here is written anew at each run -->|<!-- agent-runner: begin; what stands here is written anew at each run -->){0,8}b") {
             let once = put(Some("mine\n"), &text).unwrap();
             prop_assert_eq!(put(Some(&once), "").unwrap(), "mine\n");
         }
