@@ -36,7 +36,7 @@ pub fn of_environment(env: &BTreeMap<OsString, OsString>, agent: Option<&dyn Age
         .collect()
 }
 
-/// The secrets of a task: values of MCP headers and variables, and the git token as it is now.
+/// The secrets of a task: values of MCP headers and variables, what URLs hold before their `@`, and the git token as it is now.
 #[must_use]
 pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
     let of_server = |server: &McpServer| -> Vec<Vec<u8>> {
@@ -45,15 +45,48 @@ pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
                 env.iter().filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value.clone().into_bytes()).collect()
             }
             // A header of an MCP server is there to carry a credential; `Bearer x` hides x too.
-            McpServer::Http { headers, .. } | McpServer::Sse { headers, .. } => headers
+            McpServer::Http { url, headers } | McpServer::Sse { url, headers } => headers
                 .values()
                 .flat_map(|value| [value.clone(), value.rsplit(' ').next().unwrap_or_default().to_owned()])
                 .map(String::into_bytes)
+                .chain(of_url(url))
                 .collect(),
         }
     };
     let servers = task.mcp_servers.values().flat_map(of_server);
-    servers.chain(token.map(|token| token.trim_ascii().to_vec())).filter(|value| value.len() >= SECRET_MIN).collect()
+    let endpoint = task.agent.endpoint.as_deref().into_iter().flat_map(of_url);
+    servers.chain(endpoint).chain(token.map(|token| token.trim_ascii().to_vec())).filter(|value| value.len() >= SECRET_MIN).collect()
+}
+
+/// The password of a URL, or the user where there is none, which then is the credential; as it is written, and as it is meant.
+fn of_url(url: &str) -> Vec<Vec<u8>> {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let Some((userinfo, _)) = authority.rsplit_once('@') else { return Vec::new() };
+    let secret = match userinfo.split_once(':') {
+        Some((user, "")) => user,
+        Some((_, password)) => password,
+        None => userinfo,
+    };
+    vec![secret.as_bytes().to_vec(), percent_decoded(secret)]
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match byte.filter(|_| *first == b'%') {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = after;
+            }
+        }
+    }
+    decoded
 }
 
 /// The file with the git token: whoever renews the token while a run goes on makes another text secret.
@@ -117,6 +150,25 @@ mod tests {
         let secrets = of_task(&task, Some(b"ghs_tokentoken\n"));
         assert!(secrets.contains(b"sekret-value".as_slice()));
         assert!(secrets.contains(b"ghs_tokentoken".as_slice()));
+    }
+
+    #[test]
+    fn what_stands_before_the_at_of_a_url_is_a_secret() {
+        for (url, secret) in [
+            ("https://robot:pass-word@gw/v1", "pass-word"),
+            ("https://robot:p%40ss%2Fword%zz@gw:8080", "p@ss/word%zz"),
+            ("https://token-token@gw", "token-token"),
+            ("https://token-token:@gw?x=y@z", "token-token"),
+        ] {
+            let server = serde_json::json!({"a": {"url": url}});
+            let as_endpoint = serde_json::json!({"agent": {"type": "x", "endpoint": url}});
+            for task in [as_endpoint, serde_json::json!({"agent": {"type": "x"}, "mcpServers": server})] {
+                let found = of_task(&Task::from_value(&task).unwrap(), None);
+                assert!(found.contains(secret.as_bytes()), "{task} {found:?}");
+                assert!(!found.iter().any(|found| found.windows(5).any(|part| part == b"robot")), "{found:?}");
+            }
+        }
+        assert_eq!(of_url("https://gw/path@v1"), [[0_u8; 0]; 0]);
     }
 
     #[test]
