@@ -3,13 +3,14 @@
 //! Which files are ours stands in a list beside the directory: one relative path a line. Files that are not in it are the user's.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use agent_sdk::agent::Installed;
 
 use super::error::ConfigureError;
 use super::writer::{Report, put};
-use crate::files::{Directory, FileError, Kind};
+use crate::files::{Directory, FileError, Identity, Kind};
 
 /// A tree of skills and sub-agents is text with a few scripts; more than this is a mistake.
 const FILES_LIMIT: usize = 10_000;
@@ -29,10 +30,38 @@ pub(super) struct Tree {
     pub(super) left_out: Vec<PathBuf>,
 }
 
+/// Where a tree that is copied may come from, and what its links are worth there.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// The repository: no link is followed, not even on the way to it.
+    pub(super) repository: Option<&'a Path>,
+    /// The plugin directory, by its real path: a link is followed as far as it stays within.
+    pub(super) plugins: Option<&'a Path>,
+}
+
 struct Entry {
     path: PathBuf,
     content: Vec<u8>,
     executable: bool,
+}
+
+/// One tree, while it is read.
+struct Reading<'a> {
+    source: &'a Path,
+    /// The directory that no link may leave; without one, none is followed.
+    within: Option<&'a Path>,
+}
+
+impl Reading<'_> {
+    /// Where a link leads, if it may be followed.
+    fn follow(&self, link: &Path) -> Option<PathBuf> {
+        let within = self.within?;
+        link.canonicalize().ok().filter(|real| real.starts_with(within))
+    }
+
+    fn too_much(&self, limit: String) -> ConfigureError {
+        ConfigureError::TooMuch { path: self.source.to_owned(), limit }
+    }
 }
 
 /// The list of what was installed below a directory.
@@ -41,56 +70,80 @@ pub(super) fn list_name(name: &Path) -> PathBuf {
 }
 
 impl Tree {
-    /// Reads everything that is to be copied; within the repository no link is followed, not even on the way to it.
-    pub(super) fn gather(wanted: &BTreeMap<PathBuf, Installed>, repository: Option<&Path>) -> Result<Self, ConfigureError> {
+    /// Reads everything that is to be copied.
+    pub(super) fn gather(wanted: &BTreeMap<PathBuf, Installed>, sources: Sources<'_>) -> Result<Self, ConfigureError> {
         let mut tree = Self::default();
         for (to, what) in wanted {
             match what {
                 Installed::File(content) => tree.files.push(Entry { path: to.clone(), content: content.clone(), executable: false }),
-                Installed::Tree(source) => tree.read(source, to, repository)?,
+                Installed::Tree(source) => tree.read(source, to, sources)?,
             }
         }
         Ok(tree)
     }
 
-    fn read(&mut self, source: &Path, to: &Path, repository: Option<&Path>) -> Result<(), ConfigureError> {
-        let directory = match repository.and_then(|root| Some((root, source.strip_prefix(root).ok()?))) {
+    fn read(&mut self, source: &Path, to: &Path, sources: Sources<'_>) -> Result<(), ConfigureError> {
+        let in_repository = sources.repository.and_then(|root| Some((root, source.strip_prefix(root).ok()?)));
+        let directory = match in_repository {
             Some((root, below)) => Directory::open(root)?.descend(below)?,
             None => Directory::open(source)?,
         };
-        let too_much = |limit| ConfigureError::TooMuch { path: source.to_owned(), limit };
-        self.read_directory(&directory, to, 0, &too_much)
+        let within = sources.plugins.filter(|plugins| in_repository.is_none() && source.starts_with(plugins));
+        self.read_directory(&directory, to, &mut Vec::new(), &Reading { source, within })
     }
 
     fn read_directory(
         &mut self,
         directory: &Directory,
         below: &Path,
-        depth: usize,
-        too_much: &dyn Fn(String) -> ConfigureError,
+        above: &mut Vec<Identity>,
+        reading: &Reading<'_>,
     ) -> Result<(), ConfigureError> {
-        if depth == DEPTH_LIMIT {
-            return Err(too_much(format!("{DEPTH_LIMIT} levels of directories")));
+        if above.len() == DEPTH_LIMIT {
+            return Err(reading.too_much(format!("{DEPTH_LIMIT} levels of directories")));
         }
+        let identity = directory.identity()?;
+        if above.contains(&identity) {
+            // A link leads round in circles.
+            self.left_out.push(directory.path().to_owned());
+            return Ok(());
+        }
+        above.push(identity);
         for (name, kind) in directory.entries()? {
+            if reading.within.is_some() && name.as_os_str().as_bytes().starts_with(b"..") {
+                // Kubernetes keeps a volume's content there, and links to it.
+                continue;
+            }
             let path = below.join(&name);
             match kind {
-                Kind::Directory => self.read_directory(&directory.descend(&name)?, &path, depth + 1, too_much)?,
-                Kind::File => {
-                    let read = match directory.read(&name, BYTES_LIMIT - self.bytes) {
-                        Err(FileError::TooLarge { .. }) => return Err(too_much(format!("{BYTES_LIMIT} bytes"))),
-                        other => other?,
-                    };
-                    let Some((content, mode)) = read else { continue };
-                    self.bytes += content.len() as u64;
-                    if self.files.len() == FILES_LIMIT {
-                        return Err(too_much(format!("{FILES_LIMIT} files")));
+                Kind::Directory => self.read_directory(&directory.descend(&name)?, &path, above, reading)?,
+                Kind::File => self.read_file(directory, &name, path, reading)?,
+                Kind::Link => match reading.follow(&directory.path().join(&name)) {
+                    Some(real) if real.is_dir() => self.read_directory(&Directory::open(&real)?, &path, above, reading)?,
+                    Some(real) if real.is_file() => {
+                        let (parent, name) = split(&real);
+                        self.read_file(&Directory::open(parent)?, name, path, reading)?;
                     }
-                    self.files.push(Entry { path, content, executable: mode & 0o100 != 0 });
-                }
-                Kind::Link | Kind::Other => self.left_out.push(directory.path().join(&name)),
+                    _ => self.left_out.push(directory.path().join(&name)),
+                },
+                Kind::Other => self.left_out.push(directory.path().join(&name)),
             }
         }
+        above.pop();
+        Ok(())
+    }
+
+    fn read_file(&mut self, directory: &Directory, name: &Path, path: PathBuf, reading: &Reading<'_>) -> Result<(), ConfigureError> {
+        let read = match directory.read(name, BYTES_LIMIT - self.bytes) {
+            Err(FileError::TooLarge { .. }) => return Err(reading.too_much(format!("{BYTES_LIMIT} bytes"))),
+            other => other?,
+        };
+        let Some((content, mode)) = read else { return Ok(()) };
+        self.bytes += content.len() as u64;
+        if self.files.len() == FILES_LIMIT {
+            return Err(reading.too_much(format!("{FILES_LIMIT} files")));
+        }
+        self.files.push(Entry { path, content, executable: mode & 0o100 != 0 });
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::error::ConfigureError;
 use super::merge::{self, Format, Merged};
 use super::section;
-use super::tree::Tree;
+use super::tree::{Sources, Tree};
 use crate::files::{Directory, FileError, Identity, identity_of};
 
 /// Files that fields are merged into are read up to this size: Claude's own, with years of history in it, has some MiB.
@@ -29,6 +29,8 @@ pub struct Places<'a> {
     pub trusted: &'a [&'a Path],
     /// The repository's tree, into which nothing is written.
     pub forbidden: Option<&'a Path>,
+    /// The plugin directory, by its real path: what is copied from there may be links that stay within it.
+    pub plugins: Option<&'a Path>,
 }
 
 /// What was written.
@@ -131,8 +133,10 @@ fn check(file: &FileWrite, places: Places<'_>, forbidden: Option<Identity>, repo
             Action::Remove
         }
         FileContent::Install(wanted) => {
-            let tree = Tree::gather(wanted, places.forbidden)?;
-            report.warnings.extend(tree.left_out.iter().map(|path| format!("`{}` was not copied: it is no regular file", path.display())));
+            let tree = Tree::gather(wanted, Sources { repository: places.forbidden, plugins: places.plugins })?;
+            let left_out =
+                |path: &PathBuf| format!("`{}` was not copied: it is no regular file, or a link out of its place", path.display());
+            report.warnings.extend(tree.left_out.iter().map(left_out));
             match &at {
                 Some(dir) => tree.check(dir, name)?,
                 None if tree.is_empty() => {
@@ -243,7 +247,8 @@ mod tests {
 
         fn apply(&self, files: &[FileWrite]) -> Result<Report, ConfigureError> {
             let (home, repo) = (self.path("home"), self.path("repo"));
-            apply(files, Places { trusted: &[&home], forbidden: Some(&repo) })
+            let plugins = self.path("plugins");
+            apply(files, Places { trusted: &[&home], forbidden: Some(&repo), plugins: Some(&plugins) })
         }
 
         fn file(&self, path: &str, content: FileContent, private: bool) -> FileWrite {
@@ -314,7 +319,7 @@ mod tests {
         for (root, path) in [("repo", "repo/f"), ("repo/sub", "repo/sub/f"), ("alias", "alias/f"), ("", "repo/f"), ("", "repo/new/f")] {
             let root = place.path(root);
             let file = place.replace(path, "x");
-            let error = apply(&[file], Places { trusted: &[&root], forbidden: Some(&repo) }).unwrap_err();
+            let error = apply(&[file], Places { trusted: &[&root], forbidden: Some(&repo), plugins: None }).unwrap_err();
             assert!(matches!(error, ConfigureError::InsideRepository { .. }), "{path}: {error}");
         }
         assert_eq!(std::fs::read_dir(&repo).unwrap().count(), 1);
@@ -326,7 +331,8 @@ mod tests {
         symlink(place.path("home"), place.path("alias")).unwrap();
         let real = std::fs::canonicalize(place.path("home")).unwrap().join("f");
         let write = |path: PathBuf| {
-            apply(&[FileWrite { path, content: FileContent::Replace(vec![]), private: false }], Places { trusted: &[], forbidden: None })
+            let files = [FileWrite { path, content: FileContent::Replace(vec![]), private: false }];
+            apply(&files, Places { trusted: &[], forbidden: None, plugins: None })
         };
         assert!(write(real).is_ok());
         assert!(matches!(write(place.path("alias/f")), Err(ConfigureError::File(FileError::Link { .. }))));
@@ -405,6 +411,32 @@ mod tests {
         let file = place.file("home/skills", install(place.path("repo/.claude/skills")), false);
         assert!(matches!(place.apply(&[file]), Err(ConfigureError::File(FileError::Link { .. }))));
         assert!(!place.path("home/skills").exists());
+    }
+
+    #[test]
+    fn a_mounted_plugins_links_are_followed_within_the_plugin_directory_only() {
+        let place = Place::new();
+        let skill = place.path("plugins/kit/skills/review");
+        std::fs::create_dir_all(skill.join("..2026_01/scripts")).unwrap();
+        std::fs::write(skill.join("..2026_01/SKILL.md"), "one").unwrap();
+        std::fs::write(skill.join("..2026_01/scripts/run"), "#!").unwrap();
+        std::fs::write(place.path("plugins/kit/shared"), "shared").unwrap();
+        for (target, link) in [
+            ("..2026_01", "..data"),
+            ("..data/SKILL.md", "SKILL.md"),
+            ("..data/scripts", "scripts"),
+            ("../../shared", "shared"),
+            ("/etc/passwd", "out"),
+            ("..", "round"),
+            ("nowhere", "nowhere"),
+        ] {
+            symlink(target, skill.join(link)).unwrap();
+        }
+        let report = place.apply(&[place.file("home/skills/kit:review", install(skill.clone()), false)]).unwrap();
+        let copied = |name: &str| std::fs::read_to_string(place.path("home/skills/kit:review").join(name)).unwrap();
+        assert_eq!([copied("SKILL.md"), copied("scripts/run"), copied("shared")], ["one", "#!", "shared"]);
+        assert_eq!(std::fs::read_dir(place.path("home/skills/kit:review")).unwrap().count(), 3, "{:?}", report.written);
+        assert_eq!(report.warnings.len(), 3, "{:?}", report.warnings);
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl Run<'_> {
         let places = Places {
             trusted: &[&surroundings.home, &surroundings.private_dir],
             forbidden: prepared.git_dir.as_ref().map(|_| prepared.dir.as_path()),
+            plugins: plugins.first().and_then(|plugin| plugin.dir.parent()),
         };
         let report = configure::apply(&plan.files, places)?;
         report.warnings.into_iter().for_each(|warning| journal.warn(warning));
