@@ -124,3 +124,21 @@ fn an_attack_from_the_working_branch_is_put_back() {
     assert!(put_back.contains("opencode.json") && put_back.contains(".opencode/plugin"), "{put_back}");
     saw("opencode", Ability::Trust, Support::Yes);
 }
+
+/// Somebody else made the clone, and the task works in a directory of it, by its name or by a link to it.
+#[test]
+fn what_stands_above_the_workspace_in_its_repository_is_looked_at_too() {
+    for name in ["origin/sub", "linked"] {
+        let seen = run(|stage, _| {
+            plugin(&stage);
+            said(&stage);
+            stage.file("sub/README.md", "");
+            std::os::unix::fs::symlink(stage.path("origin/sub"), stage.path("linked")).unwrap();
+            let workspace = stage.path(name);
+            stage.without("AGENT_REPO").variable("AGENT_WORKSPACE_DIR", workspace)
+        });
+        let Some(seen) = seen else { return };
+        assert_eq!(seen.programs, [""; 0], "{name}");
+        assert!(seen.ended.outcome["warnings"].to_string().contains(".opencode/plugin"), "{:?}", seen.ended.outcome);
+    }
+}

@@ -174,15 +174,16 @@ impl Run<'_> {
             return Ok(Plan { program, ..Plan::default() });
         }
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
-        let below = workdir.strip_prefix(&prepared.dir).unwrap_or(Path::new(""));
-        let files = configure::read_repository_files(&prepared.dir, below, self.agent.repository_config()).map_err(ConfigureError::from)?;
-        let mut surroundings = self.place.surroundings(&self.order.inputs.env, &prepared.dir, &workdir, files);
+        let root = workspace::work_tree(prepared);
+        let below = workdir.strip_prefix(&root).unwrap_or(Path::new(""));
+        let files = configure::read_repository_files(&root, below, self.agent.repository_config()).map_err(ConfigureError::from)?;
+        let mut surroundings = self.place.surroundings(&self.order.inputs.env, &root, &workdir, files);
         surroundings.for_later = self.order.extent == Extent::Setup;
         let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
         let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
         let places = Places {
             trusted: &[&surroundings.home, &surroundings.private_dir],
-            forbidden: prepared.git_dir.as_ref().map(|_| prepared.dir.as_path()),
+            forbidden: prepared.git_dir.as_ref().map(|_| root.as_path()),
             plugins: plugins.first().and_then(|plugin| plugin.dir.parent()),
         };
         let report = configure::apply(&plan.files, places)?;

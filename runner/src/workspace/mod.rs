@@ -191,7 +191,7 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
 /// Whether there is neither anything to clone nor a repository to look at, so that [`prepare`] has nothing to wait for.
 #[must_use]
 pub fn is_plain_directory(workspace: &Workspace) -> bool {
-    let is_in_none = |dir: &Path| std::path::absolute(dir).is_ok_and(|dir| takeup::repository_root(&dir).is_none());
+    let is_in_none = |dir: &Path| std::path::absolute(dir).is_ok_and(|dir| takeup::repository_root(&takeup::located(dir)).is_none());
     workspace.repo.is_none() && is_in_none(&workspace.dir)
 }
 
@@ -201,6 +201,12 @@ pub fn is_plain_directory(workspace: &Workspace) -> bool {
 /// The configuration cannot be read or written.
 pub fn forget_access(prepared: &Prepared) -> Result<(), WorkspaceError> {
     prepared.git_dir.as_deref().map_or(Ok(()), config::forget_access)
+}
+
+/// The repository's root: the workspace's directory, or, where somebody else made the clone, a directory above it.
+#[must_use]
+pub fn work_tree(prepared: &Prepared) -> PathBuf {
+    prepared.git_dir.as_ref().and_then(|_| takeup::repository_root(&prepared.dir)).unwrap_or_else(|| prepared.dir.clone())
 }
 
 /// The directory in which the agent is started: the work tree, or the task's `subdirectory` of it.

@@ -288,6 +288,7 @@ fn remove_file(dir: &Path, path: &BString) -> std::io::Result<()> {
 pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
     let dir = context.dir.clone();
     std::fs::create_dir_all(&dir).map_err(|error| WorkspaceError::io("cannot create directory", &dir, error))?;
+    let dir = located(dir);
     let nothing = Prepared::without_repository(dir.clone());
     let Some(root) = repository_root(&dir) else { return Ok(nothing) };
     let repo = clone::open(&root)?;
@@ -365,6 +366,12 @@ fn base_as_it_is(repo: &gix::Repository, wanted: Option<&str>) -> Option<(Option
 /// The directory that holds `.git`: this one or one above it.
 pub(crate) fn repository_root(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().find(|ancestor| ancestor.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
+}
+
+/// The directory by the path at which git, and with it an agent, finds its repository: its real one, where a link leads into a repository.
+pub(crate) fn located(dir: PathBuf) -> PathBuf {
+    let real = dir.canonicalize().ok().filter(|real| repository_root(&dir).is_none() && repository_root(real).is_some());
+    real.unwrap_or(dir)
 }
 
 /// git refuses a work tree of another owner (a volume that belongs to root, a runner that is somebody else). The agent's git is
