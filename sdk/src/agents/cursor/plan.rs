@@ -29,6 +29,7 @@ const OWN_FLAGS: &[&str] = &["-p", "--print", "--output-format", "--endpoint", "
 pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let PlanRequest { task, surroundings, plugins: given } = *request;
     let mut errors = check(task);
+    errors.extend(trust::check(surroundings));
     let skills = plugins::skills(given).unwrap_or_else(|collisions| collect(&mut errors, collisions));
     let agents = plugins::sub_agents(given, sub_agent).unwrap_or_else(|collisions| collect(&mut errors, collisions));
     if !errors.is_empty() {
