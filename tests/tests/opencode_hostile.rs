@@ -142,3 +142,23 @@ fn what_stands_above_the_workspace_in_its_repository_is_looked_at_too() {
         assert!(seen.ended.outcome["warnings"].to_string().contains(".opencode/plugin"), "{:?}", seen.ended.outcome);
     }
 }
+
+#[test]
+fn a_directory_that_is_no_repository_starts_nothing_and_is_left_as_it_was() {
+    let good = model();
+    let Some(stage) = Stage::new("opencode", &good) else { return };
+    let config = json!({"mcp": mcp()}).to_string();
+    stage.other_file("plain/opencode.json", &config);
+    stage.other_file("plain/AGENTS.md", "REPOSITORY-SAYS\n");
+    let workspace = stage.path("plain");
+    let stage =
+        stage.without("AGENT_REPO").variable("AGENT_WORKSPACE_DIR", &workspace).variable("AGENT_MODEL", "anthropic/claude-sonnet-4-5");
+    let ended = stage.run();
+    ended.expect_success();
+    assert!(questions(&good)[0].mentions("REPOSITORY-SAYS"));
+    assert_eq!(stage.traces("spy-").len(), 0);
+    assert_eq!(ended.outcome["putBack"], json!(["opencode.json"]));
+    assert!(ended.outcome["warnings"].to_string().contains("AGENT_TRUST=repository"), "{:?}", ended.outcome);
+    assert_eq!(std::fs::read_to_string(workspace.join("opencode.json")).unwrap(), config);
+    assert!(!workspace.join(".agent-runner").exists());
+}

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use agent_runner::workspace::facts::{Base, Facts, facts};
-use agent_runner::workspace::trust::{Request, apply};
+use agent_runner::workspace::trust::{Request, apply, plain::SetAside};
 use agent_runner::workspace::{Prepared, workdir};
 use agent_sdk::agent::RepositoryPower::{Executes, Instructs};
 use agent_sdk::agent::{RepositoryPath, RepositoryPower};
@@ -336,8 +336,12 @@ fn turned(root: &Path, source: &Source) -> Prepared {
 }
 
 fn trust(prepared: &Prepared, trust: Trust) -> Vec<String> {
-    let workdir = prepared.dir.join("sub");
-    apply(&Request { workdir: &workdir, trust, paths: PATHS, base_commit: prepared.base_commit.as_deref() }).unwrap()
+    with_home(prepared, trust, Path::new("/nonexistent"))
+}
+
+fn with_home(prepared: &Prepared, trust: Trust, home: &Path) -> Vec<String> {
+    let (dir, workdir, base_commit) = (&prepared.dir, &prepared.dir.join("sub"), prepared.base_commit.as_deref());
+    apply(&Request { dir, workdir, home, trust, paths: PATHS, base_commit }).unwrap()
 }
 
 /// The agent commits everything that it sees; the branch must not have changed but for its own file.
@@ -494,6 +498,65 @@ fn links_in_the_way_are_replaced_and_never_followed() {
             agent_commits_only_its_own(&prepared);
         }
     }
+}
+
+/// A directory that is no repository, as somebody mounted it.
+fn mounted(root: &Path) -> Job {
+    let dir = root.join("clone");
+    for (name, content) in [
+        ("CLAUDE.md", "instructions"),
+        (".claude/settings.json", "settings"),
+        (".claude/skills/a/SKILL.md", "skill"),
+        (".env", "env"),
+        ("sub/.mcp.json", "mcp"),
+    ] {
+        fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+        fs::write(dir.join(name), content).unwrap();
+    }
+    fs::create_dir(dir.join(".claude/hooks")).unwrap();
+    fs::set_permissions(dir.join(".claude/hooks"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(dir.join(".claude/hooks/h.sh"), "hook").unwrap();
+    let mut job = Job::new("unused", &dir);
+    job.workspace.repo = None;
+    job
+}
+
+#[test]
+fn in_a_directory_that_is_no_repository_nothing_that_executes_is_left_and_all_of_it_comes_back() {
+    for mode in [Trust::Base, Trust::Instructions] {
+        let root = tempfile::tempdir().unwrap();
+        let job = mounted(root.path());
+        let prepared = job.run().unwrap();
+        assert_eq!(trust(&prepared, Trust::Repository), Vec::<String>::new());
+        let put_back = trust(&prepared, mode);
+        assert_eq!(put_back, [".claude/hooks/h.sh", ".claude/settings.json", ".env", "sub/.mcp.json"], "{mode:?}");
+        assert_eq!(read(&prepared.dir, "CLAUDE.md") + &read(&prepared.dir, ".claude/skills/a/SKILL.md"), "instructionsskill");
+        for name in &put_back {
+            assert_eq!(read(&prepared.dir, name), "<NotFound>");
+        }
+        // What the agent made meanwhile stays.
+        fs::write(prepared.dir.join(".env"), "the agent's").unwrap();
+        drop(SetAside::of(&prepared));
+        assert_eq!(read(&prepared.dir, ".env"), "the agent's");
+        assert_eq!(read(&prepared.dir, ".agent-runner/set-aside/.env"), "env");
+        fs::remove_file(prepared.dir.join(".env")).unwrap();
+        // The next run, also of one that was killed.
+        let again = job.run().unwrap();
+        for (name, content) in [(".claude/settings.json", "settings"), (".env", "env"), ("sub/.mcp.json", "mcp")] {
+            assert_eq!(read(&again.dir, name), content);
+        }
+        assert_eq!(fs::metadata(again.dir.join(".claude/hooks")).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(!again.dir.join(".agent-runner").exists());
+    }
+}
+
+#[test]
+fn a_home_that_is_the_workspace_holds_the_users_own() {
+    let root = tempfile::tempdir().unwrap();
+    let prepared = mounted(root.path()).run().unwrap();
+    let home = root.path().join("home");
+    symlink(&prepared.dir, &home).unwrap();
+    assert_eq!(with_home(&prepared, Trust::Base, &home), ["sub/.mcp.json"]);
 }
 
 #[test]

@@ -32,7 +32,8 @@ use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
 use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
 use crate::secrets;
-use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, gh, trust};
+use crate::workspace::trust::{self, plain::SetAside};
+use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, gh};
 
 /// Drives a run to its end.
 ///
@@ -68,16 +69,18 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
         return Ok(Ending::Prepared(work));
     }
     journal.enter(Phase::Configure);
-    run.apply_trust(journal, &prepared)?;
+    let set_aside = run.apply_trust(journal, &prepared)?;
     let mut plan = run.configure(journal, &prepared, &plugins)?;
     plan.warnings.drain(..).for_each(|warning| journal.warn(warning));
     let environment = run.environment(&plan, &prepared, journal.nonce());
     run.set_up(journal, &mut signals, &prepared, &environment).await?;
     if order.extent == Extent::Setup {
+        set_aside.keep();
         return Ok(Ending::Prepared(work));
     }
     journal.enter(Phase::Agent);
     let ran = run.agent(journal, &mut signals, plan, &prepared, &environment).await?;
+    drop(set_aside);
     journal.enter(Phase::Collect);
     Ok(Ending::Agent(Box::new(AgentEnd { agent, task, place, work, run: ran, by_hand: matches!(order.extent, Extent::Command(_)) })))
 }
@@ -191,19 +194,31 @@ impl Run<'_> {
         Ok(plan)
     }
 
-    fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<(), Failure> {
+    fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<SetAside, Failure> {
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
         let put_back = trust::apply(&trust::Request {
+            dir: &prepared.dir,
             workdir: &workdir,
+            home: self.place.home(),
             trust: self.task.trust,
             paths: self.agent.repository_config(),
             base_commit: prepared.base_commit.as_deref(),
-        })?;
+        });
+        // Also where it failed halfway.
+        let set_aside = SetAside::of(prepared);
+        let put_back = put_back?;
         if !put_back.is_empty() {
             tracing::info!(trust = self.task.trust.as_str(), "put back or hidden: {}", put_back.join(", "));
+            if let (Some(dir), Trust::Base) = (set_aside.dir(), self.task.trust) {
+                journal.warn(format!(
+                    "`{}` is no git repository, so that no base branch vouches for {}: set aside for this run; AGENT_TRUST=repository has it count",
+                    dir.display(),
+                    put_back.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+                ));
+            }
             journal.put_back(put_back);
         }
-        Ok(())
+        Ok(set_aside)
     }
 
     fn environment(&self, plan: &Plan, prepared: &Prepared, nonce: &Nonce) -> Vec<(OsString, OsString)> {

@@ -135,6 +135,12 @@ impl Place {
         }
     }
 
+    /// The agent's HOME.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// The complete environment of a program of this run: ours without our own settings, then `more`.
     #[must_use]
     pub fn environment(

@@ -157,6 +157,14 @@ pub enum WorkspaceError {
         /// Why not.
         problem: String,
     },
+    /// A file that does not count, by the task's trust, cannot be kept from the agent.
+    #[error("cannot set aside `{path}`: {source}")]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The file system said no.
     #[error("{what} `{path}`: {source}")]
     Io {
@@ -191,6 +199,7 @@ impl WorkspaceError {
             Self::AuthFailed { .. } | Self::TokenFile { .. } => Reason::CloneAuthFailed,
             Self::Network { .. } | Self::ServerBusy { .. } => Reason::NetworkFailed,
             Self::DiskFull { .. } => Reason::DiskFull,
+            Self::SetAside { .. } => Reason::ConfigurationFailed,
             Self::Conflict { .. } | Self::Subdirectory { .. } | Self::InjectedFile { .. } => Reason::WorkspaceConflict,
             Self::HostKey { .. }
             | Self::Tls { .. }
@@ -229,6 +238,7 @@ impl WorkspaceError {
             Self::Subdirectory { .. } => {
                 "AGENT_SUBDIRECTORY names a real directory of the repository, as it is at the ref that is checked out"
             }
+            Self::SetAside { .. } => "make the workspace writable, or let all of its agent configuration count: AGENT_TRUST=repository",
             Self::InjectedFile { .. } => {
                 "files are put only at plain paths inside the work tree: no `..`, no symbolic link on the way, not into .git"
             }
@@ -244,6 +254,11 @@ impl WorkspaceError {
         } else {
             Self::Io { what, path, source }
         }
+    }
+
+    /// For a file that cannot be set aside.
+    pub(crate) fn set_aside(path: &Path, source: io::Error) -> Self {
+        if is_disk_full(&source) { Self::io("cannot set aside", path, source) } else { Self::SetAside { path: path.to_owned(), source } }
     }
 
     /// For a failure inside a repository.

@@ -290,7 +290,11 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     std::fs::create_dir_all(&dir).map_err(|error| WorkspaceError::io("cannot create directory", &dir, error))?;
     let dir = located(dir);
     let nothing = Prepared::without_repository(dir.clone());
-    let Some(root) = repository_root(&dir) else { return Ok(nothing) };
+    let Some(root) = repository_root(&dir) else {
+        // Of a run that was killed.
+        trust::plain::undo(&dir)?;
+        return Ok(nothing);
+    };
     let repo = clone::open(&root)?;
     trust::undo(&repo)?;
     let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());

@@ -3,11 +3,12 @@
 //! What does not count is set aside before the agent starts, and what the base branch has is put in its place, so that the
 //! agent sees that, and its `git add -A && git commit` still commits neither: tracked files get the index's skip-worktree
 //! flag, files that only the base has are named in `.git/info/exclude`. What was set aside is kept below
-//! `.git/agent-runner/set-aside`, and put back where the clone is taken up again.
+//! `.git/agent-runner/set-aside`, and put back where the clone is taken up again. A directory that is no repository is [`plain`]'s subject.
 //!
 //! A symbolic link counts as what it leads to inside the tree, on both sides; a link that leads out of it leads nowhere. Where
 //! the two sides differ, the link itself is replaced; it is never written through.
 
+pub mod plain;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use agent_sdk::agent::{RepositoryPath, RepositoryPower};
@@ -33,8 +35,12 @@ use tree::{BaseFiles, Blob, resolve_base, resolve_work};
 /// What is to be looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// The workspace's directory.
+    pub dir: &'a Path,
     /// The directory in which the agent will be started; each directory from the work tree's root to it is looked at.
     pub workdir: &'a Path,
+    /// The agent's HOME: what stands there is the user's own.
+    pub home: &'a Path,
     /// What counts.
     pub trust: Trust,
     /// The agent's list.
@@ -48,35 +54,39 @@ pub struct Request<'a> {
 /// # Errors
 /// If the base commit is not in the repository, or a file cannot be moved or written: the agent must not start then.
 pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
-    let Some(root) = repository_root(request.workdir) else { return Ok(Vec::new()) };
     if request.trust == Trust::Repository || request.paths.is_empty() {
         return Ok(Vec::new());
     }
-    let repo = clone::open(&root)?;
+    let root = repository_root(request.workdir);
+    let repo = root.as_deref().map(clone::open).transpose()?;
+    let root = root.unwrap_or_else(|| request.dir.to_owned());
     let inner = request.workdir.strip_prefix(&root).unwrap_or(Path::new(""));
     if !inner.as_os_str().is_empty() {
         files::subdirectory(&root, inner)?;
     }
     let places = places(inner);
-    let base = match (request.trust, request.base_commit) {
-        (Trust::Base, Some(id)) => Some(base_tree(&repo, id)?),
+    let base = match (&repo, request.base_commit) {
+        (Some(repo), Some(id)) if request.trust == Trust::Base => Some(base_tree(repo, id)?),
         // No base is known, so nothing of the repository is vouched for.
         _ => None,
     };
-    let mut work = Work { repo: &repo, root, changed: BTreeSet::new(), written: BTreeSet::new() };
+    let state = repo.as_ref().map_or_else(|| plain::state_dir(&root), state_dir);
+    let mut work = Work { root, state, changed: BTreeSet::new(), written: BTreeSet::new() };
+    if repo.is_none() {
+        places.retain(|place| !plain::is_same(&work.root.join(place), request.home));
+    }
     for place in &places {
         for path in request.paths {
             let path_here = place.join(path.path.trim_end_matches('/'));
-            match request.trust {
-                Trust::Repository => {}
-                Trust::Base => {
+            match (&repo, request.trust) {
+                (Some(repo), Trust::Base) => {
                     let wanted = match &base {
-                        Some(tree) => known(&repo, resolve_base(&repo, tree, &path_here)).map_err(|error| clone::broken(&repo, &error))?,
+                        Some(tree) => known(repo, resolve_base(repo, tree, &path_here)).map_err(|error| clone::broken(repo, &error))?,
                         None => BTreeMap::new(),
                     };
-                    work.make(&path_here, &wanted)?;
+                    work.make(repo, &path_here, &wanted)?;
                 }
-                Trust::Instructions if path.power == RepositoryPower::Executes => {
+                _ if path.power == RepositoryPower::Executes => {
                     let kept: Vec<PathBuf> = request
                         .paths
                         .iter()
@@ -86,11 +96,14 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
                         .collect();
                     work.hide(&path_here, &kept)?;
                 }
-                Trust::Instructions => {}
+                _ => {}
             }
         }
     }
-    work.finish()
+    if let Some(repo) = &repo {
+        work.note(repo)?;
+    }
+    Ok(work.changed.iter().map(|path| path.to_string_lossy().into_owned()).collect())
 }
 
 /// The root, then each directory on the way to the workdir.
@@ -133,21 +146,22 @@ fn base_tree<'repo>(repo: &'repo gix::Repository, id: &str) -> Result<gix::Tree<
 }
 
 /// What is done to one work tree.
-struct Work<'a> {
-    repo: &'a gix::Repository,
+struct Work {
     root: PathBuf,
+    /// Where what is set aside is kept.
+    state: PathBuf,
     /// Files that were set aside or written.
     changed: BTreeSet<PathBuf>,
     /// Files that were written.
     written: BTreeSet<PathBuf>,
 }
 
-impl Work<'_> {
+impl Work {
     /// Makes a path what the base has there.
-    fn make(&mut self, path: &Path, wanted: &BTreeMap<PathBuf, Blob>) -> Result<(), WorkspaceError> {
+    fn make(&mut self, repo: &gix::Repository, path: &Path, wanted: &BTreeMap<PathBuf, Blob>) -> Result<(), WorkspaceError> {
         let actual = resolve_work(&self.root, path).map_err(|error| self.io("cannot read", path, error))?;
         let is_same = actual.files.len() == wanted.len()
-            && wanted.iter().all(|(name, blob)| actual.files.get(name).is_some_and(|file| blob.is_same(self.repo, &self.root, file)));
+            && wanted.iter().all(|(name, blob)| actual.files.get(name).is_some_and(|file| blob.is_same(repo, &self.root, file)));
         if is_same && !actual.hostile {
             return Ok(());
         }
@@ -157,15 +171,15 @@ impl Work<'_> {
             self.set_aside_whole(path)?;
         }
         for (name, file) in &actual.files {
-            let is_wanted = wanted.get(name).is_some_and(|blob| blob.is_same(self.repo, &self.root, file));
+            let is_wanted = wanted.get(name).is_some_and(|blob| blob.is_same(repo, &self.root, file));
             if !anew && !is_wanted {
                 self.set_aside(name)?;
             }
         }
         for (name, blob) in wanted {
-            let stays = !anew && actual.files.get(name).is_some_and(|file| blob.is_same(self.repo, &self.root, file));
+            let stays = !anew && actual.files.get(name).is_some_and(|file| blob.is_same(repo, &self.root, file));
             if !stays {
-                self.write(name, blob)?;
+                self.write(repo, name, blob)?;
             }
         }
         Ok(())
@@ -204,14 +218,15 @@ impl Work<'_> {
     /// Moves one file or link away. Its parents are real directories.
     fn set_aside(&mut self, name: &Path) -> Result<(), WorkspaceError> {
         let from = self.root.join(name);
-        let keep = state_dir(self.repo).join("set-aside").join(name);
-        let parent = keep.parent().unwrap_or(&keep);
-        let moved = fs::create_dir_all(parent).and_then(|()| fs::rename(&from, &keep)).or_else(|error| match error.raw_os_error() {
+        let kept = self.state.join(SET_ASIDE);
+        let keep = kept.join(name);
+        let made = fs::create_dir_all(&kept).and_then(|()| make_directories_as(&self.root, &kept, name.parent().unwrap_or(Path::new(""))));
+        let moved = made.and_then(|()| fs::rename(&from, &keep)).or_else(|error| match error.raw_os_error() {
             // The git directory is on another file system.
             Some(nix::libc::EXDEV) => copy(&from, &keep).and_then(|()| fs::remove_file(&from)),
             _ => Err(error),
         });
-        moved.map_err(|error| self.io("cannot set aside", name, error))?;
+        moved.map_err(|error| WorkspaceError::set_aside(&from, error))?;
         // Directories that are empty now are nothing to git, and nothing to an agent.
         for parent in from.ancestors().skip(1).take_while(|parent| *parent != self.root) {
             if fs::remove_dir(parent).is_err() {
@@ -222,8 +237,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn write(&mut self, name: &Path, blob: &Blob) -> Result<(), WorkspaceError> {
-        let content = blob.content(self.repo).map_err(|error| clone::broken(self.repo, &error))?;
+    fn write(&mut self, repo: &gix::Repository, name: &Path, blob: &Blob) -> Result<(), WorkspaceError> {
+        let content = blob.content(repo).map_err(|error| clone::broken(repo, &error))?;
         let parts: Vec<&OsStr> = name.components().map(|component| component.as_os_str()).collect();
         let mode = if blob.executable { 0o755 } else { 0o644 };
         // A file may stand where a directory is needed; it is the repository's, so it is out of the way.
@@ -245,24 +260,25 @@ impl Work<'_> {
     }
 
     /// Keeps all of it out of the agent's commits, and notes it for [`undo`].
-    fn finish(self) -> Result<Vec<String>, WorkspaceError> {
+    fn note(&self, repo: &gix::Repository) -> Result<(), WorkspaceError> {
         if self.changed.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let tracked = flag(self.repo, &self.changed, true)?;
+        let tracked = flag(repo, &self.changed, true)?;
         let untracked: Vec<String> = self.written.difference(&tracked).map(|path| exclude_pattern(path)).collect();
-        let git_dir = self.repo.common_dir();
-        exclude(git_dir, &untracked)?;
+        exclude(repo.common_dir(), &untracked)?;
         let mut notes = Vec::new();
         for path in &self.changed {
             notes.extend_from_slice(if self.written.contains(path) { b"w " } else { b"- " });
             notes.extend_from_slice(path.as_os_str().as_bytes());
             notes.push(0);
         }
-        replace(&state_dir(self.repo).join("put-back"), &notes)?;
-        Ok(self.changed.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+        replace(&self.state.join("put-back"), &notes)
     }
 }
+
+/// Where, below the directory of what is kept, files are that were set aside.
+const SET_ASIDE: &str = "set-aside";
 
 fn state_dir(repo: &gix::Repository) -> PathBuf {
     repo.git_dir().join("agent-runner")
@@ -308,11 +324,8 @@ pub(crate) fn undo(repo: &gix::Repository) -> Result<(), WorkspaceError> {
     for note in notes.split(|byte| *byte == 0).filter(|note| note.len() > 2) {
         let name = PathBuf::from(OsStr::from_bytes(&note[2..]));
         // The list is the runner's, but lies where the agent could write.
-        let parts = files::parts(&name)?;
-        let Some((_, parents)) = parts.split_last() else { continue };
-        let parents: PathBuf = parents.iter().collect();
-        let is_real = parents.as_os_str().is_empty() || files::subdirectory(&root, &parents).is_ok() || !root.join(&parents).exists();
-        if !is_real {
+        files::parts(&name)?;
+        if !is_reached_without_links(&root, &name) {
             continue;
         }
         let here = root.join(&name);
@@ -322,15 +335,45 @@ pub(crate) fn undo(repo: &gix::Repository) -> Result<(), WorkspaceError> {
         paths.insert(name);
     }
     for name in &paths {
-        let (here, kept) = (root.join(name), state.join("set-aside").join(name));
-        if kept.symlink_metadata().is_ok() && here.symlink_metadata().is_err() {
-            fs::create_dir_all(here.parent().unwrap_or(&root)).map_err(io(&here))?;
-            fs::rename(&kept, &here).or_else(|_| copy(&kept, &here)).map_err(io(&here))?;
-        }
+        put_back(&root, &state, name).map_err(io(&root.join(name)))?;
     }
     flag(repo, &paths, false)?;
     unexclude(repo.common_dir())?;
     fs::remove_file(&list).map_err(io(&list))
+}
+
+/// Whether no link is on the way to a path of the work tree, as far as that is there.
+fn is_reached_without_links(root: &Path, name: &Path) -> bool {
+    let parents = name.parent().unwrap_or(Path::new(""));
+    parents.as_os_str().is_empty() || files::subdirectory(root, parents).is_ok() || !root.join(parents).exists()
+}
+
+/// Puts one file or link that was set aside back where it was, unless something stands there meanwhile.
+fn put_back(root: &Path, state: &Path, name: &Path) -> io::Result<()> {
+    let (here, kept) = (root.join(name), state.join(SET_ASIDE).join(name));
+    if kept.symlink_metadata().is_ok() && here.symlink_metadata().is_err() {
+        make_directories_as(&state.join(SET_ASIDE), root, name.parent().unwrap_or(Path::new("")))?;
+        fs::rename(&kept, &here).or_else(|_| copy(&kept, &here))?;
+    }
+    Ok(())
+}
+
+/// Makes the directories of a path that are missing below `to`, with the owner and the permissions that they have below `from`.
+fn make_directories_as(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
+    let mut at = PathBuf::new();
+    for component in path.components() {
+        at.push(component);
+        let made = to.join(&at);
+        match fs::create_dir(&made) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            other => other?,
+        }
+        let metadata = from.join(&at).symlink_metadata()?;
+        // Only root can give one away; anybody else's is their own.
+        let _ = std::os::unix::fs::chown(&made, Some(metadata.uid()), Some(metadata.gid()));
+        fs::set_permissions(&made, metadata.permissions())?;
+    }
+    Ok(())
 }
 
 /// The lines that the runner adds to `info/exclude` stand between these.

@@ -291,7 +291,7 @@ impl Default for Limits {
 pub enum Trust {
     /// All of it, as the work tree has it.
     Repository,
-    /// As the base branch has it, not as the working branch changed it.
+    /// As the base branch has it, not as the working branch changed it. In a directory that is no repository: as `instructions`.
     #[default]
     Base,
     /// Instruction files and skills only: nothing that starts a program or changes a setting.

@@ -1,0 +1,95 @@
+//! Trust in a directory that is no repository: no base branch can vouch for anything in it.
+//!
+//! What would start programs or say where requests go is set aside under `base` as under `instructions`; instruction files and skills count:
+//! whoever mounts such a directory wants them read, and they start nothing. What was set aside is kept below `.agent-runner/set-aside` in the
+//! directory itself, so that it is still there where the runner is killed, and put back when the run is over, or when the next one begins.
+//!
+//! A directory that is HOME, too, holds the user's own configuration, which counts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::Prepared;
+use super::super::error::WorkspaceError;
+use super::{SET_ASIDE, is_reached_without_links, list, put_back};
+use crate::files::identity_of;
+
+/// The directory for what is kept.
+const STATE_DIR: &str = ".agent-runner";
+
+pub(super) fn state_dir(dir: &Path) -> PathBuf {
+    dir.join(STATE_DIR)
+}
+
+/// Whether two paths lead to one directory.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    identity_of(one).is_ok_and(|one| identity_of(other).is_ok_and(|other| one == other))
+}
+
+/// Puts back what was set aside, when it goes.
+#[derive(Debug)]
+#[must_use = "it is put back when this goes"]
+pub struct SetAside {
+    dir: Option<PathBuf>,
+}
+
+impl SetAside {
+    /// What [`super::apply`] has set aside in a workspace, if that is no repository.
+    pub fn of(prepared: &Prepared) -> Self {
+        let found = prepared.git_dir.is_none() && fs::symlink_metadata(state_dir(&prepared.dir).join(SET_ASIDE)).is_ok();
+        Self { dir: found.then(|| prepared.dir.clone()) }
+    }
+
+    /// The directory in which something was set aside.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// Leaves it set aside: the agent is started later, by others.
+    pub fn keep(mut self) {
+        self.dir = None;
+    }
+}
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        if let Some(dir) = self.dir.take()
+            && let Err(error) = undo(&dir)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// Puts everything back; what is in the way of something stays, and so does that.
+pub(crate) fn undo(dir: &Path) -> Result<(), WorkspaceError> {
+    let state = state_dir(dir);
+    let kept = state.join(SET_ASIDE);
+    let is_real = [&state, &kept].into_iter().all(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()));
+    if !is_real {
+        return Ok(());
+    }
+    let failed = |path: &Path, error: io::Error| WorkspaceError::io("cannot put back", path, error);
+    for name in list(&kept, Path::new("")).map_err(|error| failed(&kept, error))? {
+        if is_reached_without_links(dir, &name) {
+            put_back(dir, &state, &name).map_err(|error| failed(&dir.join(&name), error))?;
+        }
+    }
+    remove_empty(&kept);
+    // There may be something of the user's in it.
+    let _ = fs::remove_dir(&state);
+    Ok(())
+}
+
+/// Removes the directories in which nothing is left.
+fn remove_empty(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    // One that holds something stays.
+    let _ = fs::remove_dir(dir);
+}
