@@ -500,6 +500,20 @@ fn links_in_the_way_are_replaced_and_never_followed() {
     }
 }
 
+#[test]
+fn what_the_branch_only_deleted_is_back() {
+    let (root, source) = setting();
+    source.commit(".mcp.json", "base mcp");
+    git_ok(&source.work, ["checkout", "-q", "-b", "evil"]);
+    git_ok(&source.work, ["rm", "-q", ".mcp.json"]);
+    source.commit("sub/x", "");
+    source.push();
+    let prepared = job(&source, root.path()).on("evil").run().unwrap();
+    assert_eq!(trust(&prepared, Trust::Base), [".mcp.json"]);
+    assert_eq!(read(&prepared.dir, ".mcp.json"), "base mcp");
+    agent_commits_only_its_own(&prepared);
+}
+
 /// A directory that is no repository, as somebody mounted it.
 fn mounted(root: &Path) -> Job {
     let dir = root.join("clone");

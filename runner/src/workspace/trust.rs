@@ -273,6 +273,8 @@ impl Work {
             notes.extend_from_slice(path.as_os_str().as_bytes());
             notes.push(0);
         }
+        // Where nothing was set aside there is no such directory yet.
+        fs::create_dir_all(&self.state).map_err(|error| WorkspaceError::io("cannot create", &self.state, error))?;
         replace(&self.state.join("put-back"), &notes)
     }
 }
