@@ -64,7 +64,7 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     if !inner.as_os_str().is_empty() {
         files::subdirectory(&root, inner)?;
     }
-    let places = places(inner);
+    let mut places = places(inner);
     let base = match (&repo, request.base_commit) {
         (Some(repo), Some(id)) if request.trust == Trust::Base => Some(base_tree(repo, id)?),
         // No base is known, so nothing of the repository is vouched for.
