@@ -439,6 +439,22 @@ fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
 }
 
 #[test]
+fn a_run_on_a_partial_clone_gives_the_agent_the_bases_configuration() {
+    let origin = agent_tests::runs::Origin::with(|source| {
+        turn(source);
+        git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"]);
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let agent = directory.path().join("agent");
+    fs::write(&agent, "#!/bin/sh\ncat CLAUDE.md >&2\n").unwrap();
+    fs::set_permissions(&agent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let scene = agent_tests::runs::Scene::of(origin, "claude", &agent, &agent_tests::runs::nobody());
+    let ended = scene.with("AGENT_BRANCH", "evil").with("AGENT_FILTER", "blob:none").with("ANTHROPIC_API_KEY", "key").run();
+    assert_eq!(ended.message["phase"], "agent", "{ended}");
+    assert!(ended.stderr.contains("base agents"), "{ended}");
+}
+
+#[test]
 fn with_trust_instructions_nothing_that_executes_is_left() {
     let (root, source) = setting();
     let prepared = turned(root.path(), &source);
