@@ -192,6 +192,20 @@ fn every_prefix_of_every_run_counts_at_most_what_was_billed() {
 }
 
 #[test]
+fn the_models_make_the_total_at_each_line() {
+    for recording in recordings() {
+        let mut reader = Claude.reader(Detail::Verdict);
+        for line in recording.stream.split(|byte| *byte == b'\n') {
+            reader.read_line(line, &mut |_| ());
+            let summary = reader.summary();
+            let sum = Usage::sum(summary.usage_by_model.values());
+            let tokens = |usage: &Usage| (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens);
+            assert!(summary.usage_by_model.is_empty() || tokens(&sum) == tokens(&summary.usage), "{}: {summary:?}", recording.name);
+        }
+    }
+}
+
+#[test]
 fn both_details_come_to_the_same_summary() {
     for recording in recordings() {
         let (verdict, _) = read(&recording.stream, Detail::Verdict);

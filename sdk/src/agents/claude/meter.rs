@@ -24,7 +24,8 @@ const REMEMBERED_MESSAGES: usize = 256;
 struct Counted {
     id: u64,
     parent: Option<u64>,
-    model: String,
+    /// Its place in the meter's list of models.
+    model: usize,
     output: u64,
 }
 
@@ -32,12 +33,14 @@ struct Counted {
 #[derive(Default)]
 pub(super) struct Meter {
     recent: VecDeque<Counted>,
+    /// The models that answered: one, or a few.
+    models: Vec<String>,
     /// What the last `result` line said.
     settled: Usage,
     settled_by_model: UsageByModel,
-    /// What came after it: everything, until there is one.
-    live: Usage,
-    live_by_model: UsageByModel,
+    /// That, and what came after it.
+    total: Usage,
+    by_model: UsageByModel,
 }
 
 /// Nothing, said so.
@@ -105,15 +108,19 @@ impl Meter {
             let more = output.saturating_sub(known.output);
             if more > 0 {
                 known.output = output;
-                let model = known.model.clone();
-                self.add(&model, &Usage { output_tokens: Some(more), ..Usage::default() });
+                let model = known.model;
+                self.add(model, &Usage { output_tokens: Some(more), ..Usage::default() });
             }
             return Seen { new: false, changed: more > 0, empty: false };
         }
         if self.recent.len() == REMEMBERED_MESSAGES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Counted { id, parent: parent.map(hash), model: model.to_owned(), output });
+        let model = self.models.iter().position(|known| known == model).unwrap_or_else(|| {
+            self.models.push(model.to_owned());
+            self.models.len() - 1
+        });
+        self.recent.push_back(Counted { id, parent: parent.map(hash), model, output });
         self.add(model, &usage);
         Seen { new: true, changed: !usage.is_empty(), empty: usage.input_tokens.unwrap_or(0) == 0 && output == 0 }
     }
@@ -128,16 +135,17 @@ impl Meter {
             return false;
         }
         known.output = output;
-        let model = known.model.clone();
-        self.add(&model, &Usage { output_tokens: Some(more), ..Usage::default() });
+        let model = known.model;
+        self.add(model, &Usage { output_tokens: Some(more), ..Usage::default() });
         true
     }
 
-    fn add(&mut self, model: &str, usage: &Usage) {
-        self.live = self.live.plus(usage);
-        if !model.is_empty() {
-            let of_model = self.live_by_model.entry(model.to_owned()).or_default();
-            *of_model = of_model.plus(usage);
+    fn add(&mut self, model: usize, usage: &Usage) {
+        self.total = self.total.plus(usage);
+        let Some(model) = self.models.get(model).filter(|model| !model.is_empty()) else { return };
+        match self.by_model.get_mut(model) {
+            Some(of_model) => *of_model = of_model.plus(usage),
+            None => drop(self.by_model.insert(model.clone(), *usage)),
         }
     }
 
@@ -165,32 +173,26 @@ impl Meter {
         }
         if news.is_some() {
             self.settled = self.settled.plus(&total);
-            add_by_model(&mut self.settled_by_model, &by_model);
+            for (model, usage) in by_model {
+                let of_model = self.settled_by_model.entry(model).or_default();
+                *of_model = of_model.plus(&usage);
+            }
         } else {
             self.settled = total;
             self.settled_by_model = by_model;
         }
-        self.live = Usage::default();
-        self.live_by_model.clear();
+        self.total = self.settled;
+        self.by_model.clone_from(&self.settled_by_model);
         true
     }
 
     /// All of it, so far.
     pub(super) fn total(&self) -> Usage {
-        self.settled.plus(&self.live)
+        self.total
     }
 
     /// The same by model.
-    pub(super) fn by_model(&self) -> UsageByModel {
-        let mut all = self.settled_by_model.clone();
-        add_by_model(&mut all, &self.live_by_model);
-        all
-    }
-}
-
-fn add_by_model(all: &mut UsageByModel, more: &UsageByModel) {
-    for (model, usage) in more {
-        let of_model = all.entry(model.clone()).or_default();
-        *of_model = of_model.plus(usage);
+    pub(super) fn by_model(&self) -> &UsageByModel {
+        &self.by_model
     }
 }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -97,6 +98,14 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
+/// A line by the types of [`super::wire`]. Where all of it is UTF-8, which is quickly seen, no text in it is looked at for that again.
+fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(line) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(line),
+    }
+}
+
 /// The word that follows where the line begins with `prefix`, and what comes after its closing quote.
 fn peek<'a>(line: &'a [u8], prefix: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let rest = line.strip_prefix(prefix)?;
@@ -135,14 +144,14 @@ impl Reader {
             return Err(Malformed);
         }
         let Some((kind, rest)) = peek(line, br#"{"type":""#) else {
-            let head: Head<'_> = serde_json::from_slice(line)?;
+            let head: Head<'_> = parse(line)?;
             return self.read_kind(head.kind.or_empty().as_bytes(), head.subtype.or_empty().as_bytes(), line, emit);
         };
         // Without its `subtype` in second place the line is parsed to find it.
         match (kind, peek(rest, br#","subtype":""#)) {
             (_, Some((subtype, _))) => self.read_kind(kind, subtype, line, emit),
             (b"system", None) => {
-                let head: Head<'_> = serde_json::from_slice(line)?;
+                let head: Head<'_> = parse(line)?;
                 self.read_kind(kind, head.subtype.or_empty().as_bytes(), line, emit)
             }
             (_, None) => self.read_kind(kind, b"", line, emit),
@@ -151,16 +160,16 @@ impl Reader {
 
     fn read_kind(&mut self, kind: &[u8], subtype: &[u8], line: &[u8], emit: &mut dyn FnMut(Event)) -> Result<(), Malformed> {
         match kind {
-            b"user" if self.full() => self.read_user(serde_json::from_slice(line)?, emit),
+            b"user" if self.full() => self.read_user(parse(line)?, emit),
             b"user" => return self.skip_user(line),
-            b"assistant" if self.full() => self.read_assistant::<Value>(serde_json::from_slice(line)?, emit),
-            b"assistant" => self.read_assistant::<IgnoredAny>(serde_json::from_slice(line)?, emit),
-            b"stream_event" => self.read_partial(&serde_json::from_slice(line)?, emit),
-            b"result" => self.read_final(&serde_json::from_slice(line)?, emit),
+            b"assistant" if self.full() => self.read_assistant::<Value>(parse(line)?, emit),
+            b"assistant" => self.read_assistant::<IgnoredAny>(parse(line)?, emit),
+            b"stream_event" => self.read_partial(&parse(line)?, emit),
+            b"result" => self.read_final(&parse(line)?, emit),
             b"system" => return self.read_system(subtype, line, emit),
             _ => {
                 // Is it a whole line at all?
-                let head: Head<'_> = serde_json::from_slice(line)?;
+                let head: Head<'_> = parse(line)?;
                 let kind = head.kind.or_empty().to_owned();
                 self.pass_over(kind, |kind| IGNORED_KINDS.contains(&kind), emit);
             }
@@ -180,7 +189,7 @@ impl Reader {
 
     fn read_system(&mut self, subtype: &[u8], line: &[u8], emit: &mut dyn FnMut(Event)) -> Result<(), Malformed> {
         let subtype = String::from_utf8_lossy(subtype);
-        let system: System<'_> = serde_json::from_slice(line)?;
+        let system: System<'_> = parse(line)?;
         match &*subtype {
             "init" => self.read_init(&system, emit),
             "api_retry" => self.read_retry(&system, emit),
@@ -329,7 +338,13 @@ impl Reader {
 
     fn report_usage(&mut self, complete: bool, emit: &mut dyn FnMut(Event)) {
         self.summary.usage = self.meter.total();
-        self.summary.usage_by_model = self.meter.by_model();
+        let by_model = self.meter.by_model();
+        if complete || by_model.len() != self.summary.usage_by_model.len() {
+            self.summary.usage_by_model.clone_from(by_model);
+        } else {
+            // The same models, between results.
+            self.summary.usage_by_model.values_mut().zip(by_model.values()).for_each(|(told, usage)| *told = *usage);
+        }
         emit(Event::Usage { usage: self.summary.usage, complete });
     }
 
@@ -382,7 +397,7 @@ impl Reader {
     fn skip_user(&mut self, line: &[u8]) -> Result<(), Malformed> {
         // A line that was cut off is to be counted as such.
         if line.last() != Some(&b'}') {
-            let _: IgnoredAny = serde_json::from_slice(line)?;
+            let _: IgnoredAny = parse(line)?;
         }
         let head = &line[..line.len().min(LOOK_AHEAD)];
         if memmem::find(head, br#""tool_use_id""#).is_some() || memmem::find(head, br#""tool_result""#).is_some() {
