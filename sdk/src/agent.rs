@@ -321,7 +321,7 @@ pub struct StreamSummary {
     pub answer: Option<String>,
     /// The terminal event, if there was one.
     pub end: Option<StreamEnd>,
-    /// What would be the terminal event, but that the agent waits for tasks of its own that run in the background, and may go on after them.
+    /// What would be the terminal event, but that the agent waits for tasks of its own in the background, and may go on after them.
     pub held_end: Option<StreamEnd>,
     /// The last error that the stream reported, fatal or not.
     pub last_error: Option<StreamError>,

@@ -2,7 +2,8 @@
 //!
 //! What the agent or a tool said always stands behind a bar (`| `), our own lines never do: so no text of theirs can pass
 //! for a line of ours, for a marker block, or for a command of the CI system that shows the log. Text of others is cleaned
-//! ([`super::clean`]), which also breaks the commands that are taken in the middle of a line. Colour is decoration: every line reads the same without it.
+//! ([`super::clean`]), which also breaks the commands that are taken in the middle of a line. Colour is decoration: every line reads
+//! the same without it.
 
 use std::time::{Duration, SystemTime};
 
