@@ -78,7 +78,21 @@ fn an_attack_from_the_working_branch_is_put_back() {
     seen.assert_done_without_programs();
     let put_back = seen.ended.outcome["putBack"].to_string();
     assert!([".env", ".gemini/.env", ".gemini/settings.json"].iter().all(|path| put_back.contains(path)), "{put_back}");
-    saw("gemini", Ability::Trust, Support::Yes);
+}
+
+/// They are what the task trusts, and what they can read cannot be hidden from them.
+#[test]
+fn programs_of_the_base_branch_start_with_a_warning() {
+    let seen = run(|gemini, evil| {
+        attack(&gemini, evil, &programs());
+        gemini
+    });
+    let Some(seen) = seen else { return };
+    seen.ended.expect_success();
+    assert!(seen.programs.iter().any(|name| name == "mcp"), "the MCP server did not start: {:?}", seen.programs);
+    assert!(seen.ended.outcome["warnings"].to_string().contains("can read `GEMINI_API_KEY`"), "{:?}", seen.ended.outcome);
+    let how = "a program that the base branch starts can read Gemini's environment, which holds the key; a warning says so";
+    saw("gemini", Ability::Trust, Support::Partly(how.into()));
 }
 
 #[test]

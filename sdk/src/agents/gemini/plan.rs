@@ -55,6 +55,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.ledgers = ledgers::ledgers(&gemini_dir, &own_dir);
     let (settings, warnings) = settings::settings(task, surroundings);
     plan.warnings.extend(warnings);
+    plan.warnings.extend(trust::warning(task.trust, surroundings));
     // MCP servers' variables and headers hold secrets.
     plan.files.push(FileWrite { path: gemini_dir.join("settings.json"), content: FileContent::MergeJson(settings), private: true });
     add_instructions(&mut plan, task, &gemini_dir);

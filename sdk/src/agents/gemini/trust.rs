@@ -19,7 +19,9 @@
 
 use serde_json::Value;
 
+use super::plan::SECRET_VARIABLES;
 use crate::agent::{PlanError, RepositoryFile, RepositoryPath, RepositoryPower, Surroundings};
+use crate::task::Trust;
 
 use RepositoryPower::{Executes, Instructs};
 
@@ -45,12 +47,14 @@ pub(super) const PINNED: &[&str] = &[
     "GEMINI_API_KEY",
     "GEMINI_API_KEY_AUTH_MECHANISM",
     "GEMINI_CLI_CUSTOM_HEADERS",
+    "GEMINI_CLI_HOME",
     "GEMINI_CLI_SYSTEM_DEFAULTS_PATH",
     "GEMINI_CLI_SYSTEM_SETTINGS_PATH",
     "GEMINI_MODEL",
     "GEMINI_SANDBOX",
     "GEMINI_SYSTEM_MD",
     "GOOGLE_API_KEY",
+    "GOOGLE_CLOUD_LOCATION",
     "GOOGLE_GEMINI_BASE_URL",
     "GOOGLE_GENAI_USE_GCA",
     "GOOGLE_GENAI_USE_VERTEXAI",
@@ -69,6 +73,9 @@ const ROUTING_KEYS: &[&str] = &["auth", "baseUrl", "customHeaders", "httpOptions
 /// Keys with which JavaScript's objects can be given what they do not seem to have.
 const PROTOTYPE_KEYS: &[&str] = &["__proto__", "constructor", "prototype"];
 
+/// Settings that start programs.
+const PROGRAM_KEYS: &[&str] = &["/mcpServers", "/hooks", "/tools/discoveryCommand", "/tools/callCommand", "/mcp/serverCommand"];
+
 /// Why the repository's settings that count cannot be had.
 pub(super) fn check(surroundings: &Surroundings) -> Vec<PlanError> {
     let files = surroundings.repository_files.iter().filter(|(path, _)| path.ends_with(".gemini/settings.json"));
@@ -85,6 +92,25 @@ pub(super) fn check(surroundings: &Surroundings) -> Vec<PlanError> {
         })
     });
     unsafe_settings.collect()
+}
+
+/// What the user is to know where programs of the base branch can read the key.
+pub(super) fn warning(trust: Trust, surroundings: &Surroundings) -> Option<String> {
+    // Whoever trusts the whole work tree trusts its programs with what they can read.
+    if trust != Trust::Base {
+        return None;
+    }
+    let key = SECRET_VARIABLES.iter().find(|name| surroundings.env.get(**name).is_some_and(|value| !value.is_empty()))?;
+    let starts = |file: &RepositoryFile| match file {
+        RepositoryFile::File(content) => {
+            serde_json::from_slice::<Value>(content).is_ok_and(|settings| PROGRAM_KEYS.iter().any(|at| settings.pointer(at).is_some()))
+        }
+        RepositoryFile::Directory | RepositoryFile::Other => false,
+    };
+    let mut files = surroundings.repository_files.iter().filter(|(path, _)| path.ends_with(".gemini/settings.json"));
+    let (path, _) = files.find(|(_, file)| starts(file))?;
+    let path = path.display();
+    Some(format!("what `{path}` starts can read `{key}` in Gemini's environment; `trust: instructions` leaves it out"))
 }
 
 /// What in a settings file touches routing or credentials.
@@ -166,5 +192,17 @@ mod tests {
         ] {
             assert_eq!(settings(RepositoryFile::File(text.into())), [], "{text}");
         }
+    }
+
+    #[test]
+    fn programs_that_can_read_the_key_are_told_of_where_the_base_starts_them() {
+        let held = |text: &str| Surroundings {
+            env: [("GEMINI_API_KEY".into(), "k".into())].into(),
+            repository_files: [(".gemini/settings.json".into(), RepositoryFile::File(text.into()))].into(),
+            ..Surroundings::default()
+        };
+        let (starts, does_not) = (held(r#"{"hooks":{}}"#), held(r#"{"model":{"name":"m"}}"#));
+        assert!(warning(Trust::Base, &starts).is_some_and(|warning| warning.contains("GEMINI_API_KEY")));
+        assert_eq!((warning(Trust::Repository, &starts), warning(Trust::Base, &does_not)), (None, None));
     }
 }
