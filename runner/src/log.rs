@@ -1,16 +1,20 @@
 //! The runner's own log: one line per thing on stderr, for people. Machine output goes to stdout and files.
 //!
 //! A subscriber of our own, since there are no spans here, and the usual one makes room for thousands of them when it starts. The filter is the
-//! library's.
+//! library's. Nobody waits for whoever reads stderr, or does not ([`Queue`]).
 
 use std::fmt::{self, Debug, Write as _};
-use std::io::Write as _;
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
+
+use crate::stream::Queue;
+use crate::stream::output::FLUSH_LIMIT;
 
 /// The variable that says how much is logged: a level (`warn`, `debug`, …), or levels by target (`warn,agent_runner=debug`).
 pub const VARIABLE: &str = "AGENT_RUNNER_LOG";
@@ -21,6 +25,27 @@ pub fn start() {
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN).with_target("agent_runner", LevelFilter::INFO));
     // A second start, in tests, leaves the first one in place.
     let _ = tracing::subscriber::set_global_default(Log { filter });
+}
+
+/// Prints a text on stderr as it stands, in its turn among the lines.
+pub fn print(text: &str) {
+    if let Some(stderr) = stderr() {
+        stderr.put(text.as_bytes().to_vec());
+    }
+}
+
+/// Waits until all lines are written, but not for a reader who does not read: before something follows them in the container's log, and before the end.
+pub fn flush() {
+    if let Some(stderr) = stderr() {
+        // The log cannot say that the log was not read.
+        let _ = stderr.flush(FLUSH_LIMIT);
+    }
+}
+
+/// `None` if it is closed: then nobody can be told.
+fn stderr() -> Option<&'static Queue> {
+    static STDERR: OnceLock<Option<Queue>> = OnceLock::new();
+    STDERR.get_or_init(|| Some(Queue::new("log", std::io::stderr().as_fd().try_clone_to_owned().ok()?))).as_ref()
 }
 
 /// Writes each event that passes the filter.
@@ -34,9 +59,8 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let line = line(event);
-        // In one write, so that lines of several processes stay whole. A stderr that is gone (a terminal that hung up) must not end the run.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        // In one write, so that lines of several processes stay whole.
+        print(&line(event));
     }
 
     // There are no spans here, and those of libraries are not wanted.

@@ -1,5 +1,6 @@
 //! The commands as people type them: real processes of the built binary, what they print, write and end with.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -341,4 +342,40 @@ fn replay_shows_the_outcome_of_a_recorded_stream() {
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(outcome["reason"], "TruncatedStream");
     assert_eq!(outcome["answer"], "hi");
+}
+
+/// Runs `exec` of a script that prints 300 kB to a stream of ours that nobody reads meanwhile; what is read there at last.
+fn nobody_reads(desk: &Desk, descriptor: u8) -> String {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let script = format!("head -c 300000 /dev/zero | tr '\\0' x >&{descriptor}; echo; echo done");
+    let mut command = desk.command(&["exec", "--result-file", "result.json", "--", "sh", "-c", &script]);
+    command.env("AGENT_MARKER", "true").stdout(Stdio::null()).stderr(Stdio::null());
+    match descriptor {
+        1 => command.stdout(writer),
+        _ => command.stderr(writer),
+    };
+    let mut running = command.spawn().unwrap();
+    drop(command);
+    assert!(running.wait().unwrap().success());
+    assert_eq!(desk.message().status, Status::Succeeded);
+    assert!(desk.path().join("result.json").exists());
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_holds_up_no_result() {
+    let desk = Desk::new();
+    nobody_reads(&desk, 2);
+    assert!(desk.message().warnings.is_empty());
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_gets_no_block_and_the_result_says_so() {
+    let desk = Desk::new();
+    let text = nobody_reads(&desk, 1);
+    assert!(!text.contains("OUTPUTS_START"), "{}", &text[text.len() - 200..]);
+    let warnings = desk.message().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("no marker block")), "{warnings:?}");
 }

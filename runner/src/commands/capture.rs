@@ -41,7 +41,9 @@ pub fn run(settings: SettingFlags) -> ExitCode {
         Err(failure) => {
             // The agent before us in the pipe must not be killed by our mistake: its bytes go on.
             let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::stdout());
-            return ExitCode::from(report::conclude(&mut journal, &given, Ending::Failed(failure)));
+            let code = report::conclude(&mut journal, &given, Ending::Failed(failure));
+            crate::log::flush();
+            return ExitCode::from(code);
         }
     };
     crate::run::phases::gather_secrets(&mut journal, &given, &task, Some(agent.as_ref()));
@@ -79,7 +81,9 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let mut outcome = Outcome::new(crate::VERSION, Phase::Agent, verdict.origin, verdict.reason, verdict.message.clone());
     outcome.exit_code = verdict.exit_code(process);
     let mut outcome = journal.fill(outcome);
+    journal.finish(&mut outcome);
     report::say(&outcome);
-    journal.finish(&mut outcome, followed.ends_in_line_start);
+    journal.mark(&outcome, followed.ends_in_line_start);
+    crate::log::flush();
     ExitCode::from(outcome.exit_code)
 }

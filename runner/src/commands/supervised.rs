@@ -14,6 +14,12 @@ use crate::run::{self, Extent, Order};
 #[must_use]
 pub fn run(side: RunnerSide, args: Vec<OsString>) -> u8 {
     crate::log::start();
+    let code = carry_out(side, args);
+    crate::log::flush();
+    code
+}
+
+fn carry_out(side: RunnerSide, args: Vec<OsString>) -> u8 {
     let cli = match cli::parse(args) {
         Ok(cli) => cli,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

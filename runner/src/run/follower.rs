@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use agent_sdk::agent::{Detail, Ledger, StreamSummary};
 use agent_sdk::marker::{MarkerScanner, Nonce};
@@ -21,13 +21,10 @@ use crate::secrets::TokenFile;
 use crate::sinks::events::EventsFile;
 use crate::stream::follow::{Follower, Forward, Log};
 use crate::stream::mask::Secrets;
-use crate::stream::output::Output;
+use crate::stream::output::{FLUSH_LIMIT, Flushed, Output};
 use crate::stream::pretty::Pretty;
 use crate::stream::split::Fit;
 use crate::stream::tail::PlainFollower;
-
-/// How long what is still in our hands at the end may wait for a reader of ours that does not read.
-const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the watchdogs look at, and why the agent is being stopped.
 #[derive(Debug)]
@@ -60,10 +57,19 @@ impl Watch {
         self.started
     }
 
-    /// When the agent last printed something. While it is held up because our own stdout is not read, that is now: it is not silent.
+    /// When the agent last printed something. While it is held up because our own outputs are not read, that is now: it is not silent.
     #[must_use]
     pub fn last_output(&self) -> Instant {
         if self.blocked.get() { Instant::now() } else { self.last_output.get() }
+    }
+
+    /// Awaits what may have to wait for whoever reads our own outputs.
+    async fn held_up<T>(&self, waiting: impl Future<Output = T>) -> T {
+        self.blocked.set(true);
+        let done = waiting.await;
+        self.blocked.set(false);
+        self.last_output.set(Instant::now());
+        done
     }
 
     /// When its stream said that it is done.
@@ -221,7 +227,7 @@ impl<'a> RunFollower<'a> {
         self.look();
         self.last_byte = rest.last().copied().or(self.last_byte);
         let deadline = tokio::time::Instant::now() + FLUSH_LIMIT;
-        close(&mut self.stdout, rest, deadline).await;
+        let stdout_is_stuck = close(&mut self.stdout, rest, deadline).await == Flushed::Stuck;
         let mut rest = Vec::new();
         self.complaints.finish(&mut rest);
         close(&mut self.stderr, rest, deadline).await;
@@ -235,6 +241,7 @@ impl<'a> RunFollower<'a> {
             markers: scanner.finish(),
             stopped_before_end: self.stopped_before_end,
             ends_in_line_start: self.last_byte.is_none_or(|byte| byte == b'\n'),
+            stdout_is_stuck,
         }
     }
 }
@@ -243,16 +250,7 @@ impl ProcessFollower for RunFollower<'_> {
     async fn stdout(&mut self, chunk: &[u8]) {
         self.touched();
         self.token.look();
-        let mut buffer = match &mut self.stdout {
-            Some(output) => {
-                self.watch.blocked.set(true);
-                let buffer = output.buffer().await;
-                self.watch.blocked.set(false);
-                self.touched();
-                buffer
-            }
-            None => Vec::new(),
-        };
+        let mut buffer = self.watch.held_up(buffer_of(&mut self.stdout)).await;
         if self.stream.push(chunk, SystemTime::now(), &mut buffer) == Forward::Chunk {
             buffer.extend_from_slice(chunk);
         }
@@ -270,13 +268,9 @@ impl ProcessFollower for RunFollower<'_> {
     async fn stderr(&mut self, chunk: &[u8]) {
         self.touched();
         self.token.look();
-        forward_plain(&mut self.complaints, &mut self.stderr, chunk).await;
         // An agent whose stream is silent while it repeats a question says so here, if anywhere.
         if self.ledgers.are_due() {
-            let mut buffer = match &mut self.stdout {
-                Some(output) => output.buffer().await,
-                None => Vec::new(),
-            };
+            let mut buffer = self.watch.held_up(buffer_of(&mut self.stdout)).await;
             self.read_ledgers(&mut buffer);
             self.last_byte = buffer.last().copied().or(self.last_byte);
             if let Some(output) = &mut self.stdout {
@@ -285,6 +279,7 @@ impl ProcessFollower for RunFollower<'_> {
             self.look();
             self.write_events();
         }
+        self.watch.held_up(forward_plain(&mut self.complaints, &mut self.stderr, chunk)).await;
     }
 }
 
@@ -330,11 +325,16 @@ impl ProcessFollower for SetupFollower {
     }
 }
 
-async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>, chunk: &[u8]) {
-    let mut buffer = match output {
+/// A buffer to fill; for an output that is closed it goes nowhere.
+async fn buffer_of(output: &mut Option<Output>) -> Vec<u8> {
+    match output {
         Some(output) => output.buffer().await,
         None => Vec::new(),
-    };
+    }
+}
+
+async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>, chunk: &[u8]) {
+    let mut buffer = buffer_of(output).await;
     if follower.push(chunk, &mut buffer) == Forward::Chunk {
         buffer.extend_from_slice(chunk);
     }
@@ -344,14 +344,14 @@ async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>
 }
 
 /// The last bytes of an output, and its flush; neither waits for a reader beyond the deadline.
-async fn close(output: &mut Option<Output>, bytes: Vec<u8>, deadline: tokio::time::Instant) {
-    let Some(output) = output.as_mut() else { return };
+async fn close(output: &mut Option<Output>, bytes: Vec<u8>, deadline: tokio::time::Instant) -> Flushed {
+    let Some(output) = output.as_mut() else { return Flushed::All };
     if !bytes.is_empty() {
-        let Ok(mut buffer) = tokio::time::timeout_at(deadline, output.buffer()).await else { return };
+        let Ok(mut buffer) = tokio::time::timeout_at(deadline, output.buffer()).await else { return Flushed::Stuck };
         buffer.extend_from_slice(&bytes);
         output.send(buffer);
     }
-    output.flush(deadline).await;
+    output.flush(deadline).await
 }
 
 /// One of our own outputs; `None` if it is closed: then the agent goes on without a log.

@@ -4,6 +4,7 @@
 //! termination message's file, and on the board from which init takes the last words.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use agent_sdk::verdict::Phase;
 use crate::dialects::Dialect;
 use crate::init::LastWordsBoard;
 use crate::sinks::{ProgressFile, Writers};
+use crate::stream::Queue;
 use crate::stream::mask::Secrets;
 
 /// Everything known of a run so far.
@@ -248,15 +250,30 @@ impl Journal {
         warnings.into_iter().for_each(|warning| self.warn(warning));
     }
 
-    /// Writes everything for the last time.
-    pub fn finish(&mut self, outcome: &mut Outcome, at_line_start: bool) {
+    /// Writes everything for the last time, but for the block.
+    pub fn finish(&mut self, outcome: &mut Outcome) {
         let Some(writers) = &mut self.writers else { return };
-        // Too late for what is written already; the log still has them. Only what befalls the block itself is said after it.
-        let log = |warning: &str| tracing::warn!("{warning}");
-        writers.finish(outcome, at_line_start, &mut std::io::stdout(), &log);
+        // Too late for what is written already; the log still has them.
+        writers.finish(outcome, &|warning| tracing::warn!("{warning}"));
         if let Some(board) = &mut self.board {
             board.close();
         }
+    }
+
+    /// Prints the block, after everything else that is printed. `at_line_start`: whether stdout has come to a line's end.
+    pub fn mark(&self, outcome: &Outcome, at_line_start: bool) {
+        let Some(writers) = &self.writers else { return };
+        crate::log::flush();
+        // Closed, nobody can read a block.
+        let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else { return };
+        writers.mark(outcome, at_line_start, &mut Queue::new("marker", stdout), &|warning| tracing::warn!("{warning}"));
+    }
+
+    /// Nobody reads our stdout, so there is no place for a block.
+    pub fn stdout_is_stuck(&mut self) {
+        let block = self.writers.as_mut().is_some_and(Writers::leave_mark_out);
+        let block = if block { ", and no marker block is printed" } else { "" };
+        self.warn(format!("our stdout is not read: the end of the agent's stream is missing there{block}"));
     }
 
     /// Fills an outcome with everything that is known.

@@ -1,12 +1,11 @@
 //! What init does when the runner is dead: the last message that it published becomes the last words.
 
-use std::io::Write;
-
 use agent_sdk::agent::ProcessEnd;
 use agent_sdk::termination;
 use agent_sdk::verdict::Phase;
 
 use crate::init::{Death, Slot};
+use crate::log;
 use crate::process::ExitStatus;
 use crate::sinks::write_last_words;
 
@@ -19,10 +18,10 @@ pub fn write(slot: &Slot, death: Death) {
     let phase = slot.phase.and_then(|number| Phase::ALL.get(usize::from(number)).copied());
     let death = termination::Death { end, out_of_memory: death.out_of_memory, phase };
     let (words, written) = write_last_words(&slot.path, slot.budget, &slot.message, death);
-    // Init has no log; stderr is where the runner's was. It may be gone, and then that is no reason to fall.
-    let mut stderr = std::io::stderr();
-    let _ = writeln!(stderr, "agent-runner: {}", words.message);
+    // Where the runner's log was; whether anybody reads it or not.
+    log::print(&format!("agent-runner: {}\n", words.message));
     if let Err(error) = written {
-        let _ = writeln!(stderr, "agent-runner: {}", error.warning());
+        log::print(&format!("agent-runner: {}\n", error.warning()));
     }
+    log::flush();
 }

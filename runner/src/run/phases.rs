@@ -4,7 +4,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -253,10 +252,10 @@ impl Run<'_> {
         let Some((program, args)) = self.task.setup_command.split_first() else { return Ok(()) };
         journal.enter(Phase::Setup);
         let dialect = self.order.inputs.dialect;
-        banner(dialect.before_setup());
+        dialect.before_setup().into_iter().for_each(crate::log::print);
         let done = self.run_setup(journal, signals, prepared, environment, program, args).await;
         let code = done.as_ref().err().map_or(0, Failure::exit_code);
-        banner(dialect.after_setup(code).as_deref());
+        dialect.after_setup(code).as_deref().into_iter().for_each(crate::log::print);
         done
     }
 
@@ -385,13 +384,6 @@ impl Run<'_> {
         launch.env = environment.to_vec();
         launch.start_in(workspace::workdir(prepared, &self.task.workspace)?);
         Ok(launch)
-    }
-}
-
-/// Text of a dialect on stderr, as it stands. Without a stderr there is nobody who could miss it.
-fn banner(text: Option<&str>) {
-    if let Some(text) = text {
-        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }
 

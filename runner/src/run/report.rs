@@ -83,6 +83,8 @@ pub struct Followed {
     pub stopped_before_end: bool,
     /// Whether what was written to our stdout ended with a line's end.
     pub ends_in_line_start: bool,
+    /// Whether some of it was not read, and is still in our hands.
+    pub stdout_is_stuck: bool,
 }
 
 /// An agent that has run, and all that its report needs. The place goes when this is dropped: after the report.
@@ -129,12 +131,13 @@ pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
         Ending::Agent(end) => judged(journal, end),
     };
     let mut outcome = journal.fill(outcome);
+    journal.finish(&mut outcome);
     say(&outcome);
     let at_line_start = match &ending {
         Ending::Agent(end) => end.run.followed.ends_in_line_start,
         Ending::Failed(_) | Ending::Prepared(_) => true,
     };
-    journal.finish(&mut outcome, at_line_start);
+    journal.mark(&outcome, at_line_start);
     outcome.exit_code
 }
 
@@ -177,6 +180,9 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     journal.note_stream(&followed.summary, followed.counts);
     journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
+    if followed.stdout_is_stuck {
+        journal.stdout_is_stuck();
+    }
     let patience = Patience {
         hurried: matches!(stop, Some(Stop::Signal(_) | Stop::Deadline)),
         deadline: end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration()),

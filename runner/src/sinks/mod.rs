@@ -132,9 +132,9 @@ impl Writers {
         self.termination.tick(now).err().map(|error| error.warning())
     }
 
-    /// Writes everything, for the last time. Warnings are added to the outcome, and said at once: a platform reads the log's last lines, and
-    /// those are the block's.
-    pub fn finish(&mut self, outcome: &mut Outcome, at_line_start: bool, stdout: &mut dyn Write, say: &dyn Fn(&str)) {
+    /// Writes everything but the block, for the last time. Warnings are added to the outcome, and said at once: a platform reads the log's last
+    /// lines, and those are the block's.
+    pub fn finish(&mut self, outcome: &mut Outcome, say: &dyn Fn(&str)) {
         let mut masked = mask_outcome(outcome, &*self.mask);
         let mut warn = |masked: &mut Outcome, warning: Option<String>| {
             if let Some(warning) = warning {
@@ -162,10 +162,20 @@ impl Writers {
         let message = fit(&masked, self.budget, whole.as_ref());
         let failure = attempt("termination message", || self.termination.finish(message.as_bytes())).err();
         warn(&mut masked, failure);
-        if let Some(form) = &self.marker {
-            let failure = attempt("marker block", || marker::write(&masked, form, at_line_start, stdout)).err();
-            warn(&mut masked, failure);
+    }
+
+    /// Prints the block, if one is wanted; after [`finish`](Self::finish), so a failure can only be said.
+    pub fn mark(&self, outcome: &Outcome, at_line_start: bool, stdout: &mut dyn Write, say: &dyn Fn(&str)) {
+        let Some(form) = &self.marker else { return };
+        let masked = mask_outcome(outcome, &*self.mask);
+        if let Err(failure) = attempt("marker block", || marker::write(&masked, form, at_line_start, stdout)) {
+            say(&(self.mask)(&failure));
         }
+    }
+
+    /// From here on no block is wanted; whether one was.
+    pub fn leave_mark_out(&mut self) -> bool {
+        self.marker.take().is_some()
     }
 }
 
@@ -216,16 +226,18 @@ mod tests {
         let mut outcome = Outcome::new("0.1.0", Phase::Done, Origin::Agent, Reason::Completed, "done");
         outcome.warnings.push("an old one".to_owned());
         let said = RefCell::new(Vec::new());
-        writers.finish(&mut outcome, true, &mut Faulty, &|warning| said.borrow_mut().push(warning.to_owned()));
+        let say = |warning: &str| said.borrow_mut().push(warning.to_owned());
+        writers.finish(&mut outcome, &say);
+        writers.mark(&outcome, true, &mut Faulty, &say);
         let warnings = said.into_inner();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].starts_with("results directory: ") && warnings[1].starts_with("marker block: "), "{warnings:?}");
-        assert_eq!(outcome.warnings.len(), 3);
+        assert_eq!(outcome.warnings.len(), 2);
 
         let result: Outcome = serde_json::from_slice(&std::fs::read(dir.path().join("result.json")).unwrap()).unwrap();
-        assert_eq!(result.warnings, outcome.warnings[..2]);
+        assert_eq!(result.warnings, outcome.warnings);
         let message = TerminationMessage::parse(&std::fs::read(dir.path().join("message")).unwrap()).unwrap();
-        assert_eq!(message.warnings, outcome.warnings[..2]);
+        assert_eq!(message.warnings, outcome.warnings);
         assert!(message.result_sha256.is_some());
     }
 }

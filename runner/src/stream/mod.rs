@@ -23,6 +23,7 @@ mod forms;
 pub mod mask;
 pub mod output;
 pub mod pretty;
+pub mod queue;
 pub mod split;
 pub mod tail;
 
@@ -30,4 +31,5 @@ pub use filter::{Followed, capture, replay};
 pub use follow::{Changes, EventHook, Follower, Forward, LineHook, Log, StreamCounts};
 pub use mask::{SecretError, Secrets};
 pub use output::{Flushed, Output};
+pub use queue::Queue;
 pub use tail::PlainFollower;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,8 +32,11 @@ pub const BUFFER: usize = 128 << 10;
 /// Buffers in flight: one is filled while one is written and one waits.
 const BUFFERS: usize = 3;
 
+/// How long what is still in our hands at the end may wait for a reader of ours that does not read.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
 /// The thread only calls write(2).
-const STACK: usize = 64 << 10;
+pub(super) const STACK: usize = 64 << 10;
 
 /// The position that means: where the descriptor is, as write(2) has it (`pwritev2(2)`).
 const HERE: u64 = u64::MAX;
@@ -86,10 +90,8 @@ impl Output {
     pub fn send(&mut self, mut filled: Vec<u8>) {
         self.take_back();
         if self.in_flight == 0 && self.at_once && !self.is_broken() {
-            match pwritev2(&*self.to, &[IoSlice::new(&filled)], HERE, ReadWriteFlags::NOWAIT) {
+            match write_at_once(&self.to, &filled) {
                 Ok(written) => drop(filled.drain(..written)),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-                // It cannot promise that, or a sandbox does not know the call; should it be broken, the writer will see it too.
                 Err(_) => self.at_once = false,
             }
         }
@@ -185,6 +187,18 @@ fn write_jobs(to: &OwnedFd, jobs: &Receiver<Vec<u8>>, back: &UnboundedSender<Vec
     }
 }
 
+/// Writes what is taken without waiting, which may be nothing.
+///
+/// # Errors
+/// The kernel cannot promise that here, or a sandbox does not know the call; should the output be broken, a blocking write will say it too.
+pub(super) fn write_at_once(to: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    match pwritev2(to, &[IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT) {
+        Ok(written) => Ok(written),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Writes all bytes to a descriptor, blocking or not: somebody who shares it may have made it non-blocking (Node does that to pipes).
 ///
 /// # Errors
@@ -209,7 +223,6 @@ pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Seek};
-    use std::time::Duration;
 
     use super::*;
 

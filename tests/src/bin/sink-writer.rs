@@ -150,7 +150,7 @@ fn all(paths: &[&str]) -> ExitCode {
     let mut outcome = outcome(1, 1);
     outcome.answer = Some("an answer with a s3cr3t-\"value".to_owned());
     warnings.iter().for_each(|warning| say(warning));
-    writers.finish(&mut outcome, true, &mut io::sink(), &say);
+    writers.finish(&mut outcome, &say);
     ExitCode::SUCCESS
 }
 
