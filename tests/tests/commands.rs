@@ -379,3 +379,32 @@ fn a_stdout_that_nobody_reads_gets_no_block_and_the_result_says_so() {
     let warnings = desk.message().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("no marker block")), "{warnings:?}");
 }
+
+#[test]
+fn a_stdout_that_is_read_late_costs_the_log_its_end_and_the_verdict_nothing() {
+    let desk = Desk::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // More than waits in our hands and in a pipe's usual buffer; the rest stays in the agent's.
+    let script = "head -c 900000 /dev/zero | tr '\\0' x; echo; echo '{\"type\":\"ended\",\"succeeded\":true}'";
+    let mut command = desk.command(&["run", "--type", "native", "--prompt", "x", "--program", "sh", "--extra-args"]);
+    command.arg(serde_json::json!(["-c", script]).to_string()).stdout(writer).stderr(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    drop(command);
+    assert!(running.wait().unwrap().success());
+    let message = desk.message();
+    assert_eq!(message.reason, Reason::Completed);
+    assert!(message.warnings.iter().any(|warning| warning.contains("our stdout is not read")), "{:?}", message.warnings);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(text.bytes().all(|byte| byte == b'x'), "nothing is missing in the middle");
+}
+
+#[test]
+fn a_script_goes_on_after_its_agents_last_word() {
+    let desk = Desk::new();
+    // Longer than an agent may linger where nobody says how long.
+    let script = "echo '{\"type\":\"ended\",\"succeeded\":true}'; sleep 6; echo pushed > pushed";
+    let output = desk.run(&["exec", "--type", "native", "--", "sh", "-c", script]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(desk.path().join("pushed").exists());
+}

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use agent_sdk::task::Span;
 use clap::error::ErrorKind;
 
 use crate::cli::setting_flags::SettingFlags;
@@ -42,8 +43,11 @@ fn carry_out(side: RunnerSide, args: Vec<OsString>) -> u8 {
         Command::Clone(settings) => prepare(settings, Extent::Clone),
         Command::Exec(args) => {
             let mut order = prepare(args.settings, Extent::Command(args.command));
-            // Anybody's program may be silent for as long as it likes, and its output is its own to the last byte.
-            order.inputs.defaults = vec![("limits.silenceTimeout", "0s".into()), ("sinks.marker", false.into())];
+            // Anybody's program may be silent for as long as it likes, has its own business after an agent's last word (a script may push), and its
+            // output is its own to the last byte.
+            let never = Span::MAX.to_string();
+            order.inputs.defaults =
+                vec![("limits.silenceTimeout", "0s".into()), ("limits.linger", never.into()), ("sinks.marker", false.into())];
             // And what a platform says of its agent is not said of it, not even where that agent starts it.
             order.inputs.said.retain(|said| said.is_of_any_program());
             order

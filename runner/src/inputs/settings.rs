@@ -103,7 +103,7 @@ settings! {
     LIMITS: "AGENT_TIMEOUT" Text "limits.timeout" "TIME" "For the whole task, for instance `30m`";
     LIMITS: "AGENT_SILENCE_TIMEOUT" Text "limits.silenceTimeout" "TIME" "The agent may print nothing for this long, 0 for ever [default: 30m; for exec 0]";
     LIMITS: "AGENT_GRACE" Text "limits.grace" "TIME" "The agent's time from a request to end until it is killed; give terminationGracePeriodSeconds 10 seconds more, for the report [default: 20s]";
-    LIMITS: "AGENT_LINGER" Text "limits.linger" "TIME" "How long the agent may live on after its stream said that it is done [default: 5s]";
+    LIMITS: "AGENT_LINGER" Text "limits.linger" "TIME" "How long the agent may live on after its stream said that it is done [default: 5s; for exec for ever]";
     LIMITS: "AGENT_MAX_COST_USD" Text "limits.maxCostUsd" "USD" "Stop when the run has cost this much";
     LIMITS: "AGENT_MAX_TURNS" Text "limits.maxTurns" "N" "Stop when the model was asked this often";
     LIMITS: "AGENT_MAX_OUTPUT_TOKENS" Text "limits.maxOutputTokens" "N" "Stop when this many tokens were generated";
