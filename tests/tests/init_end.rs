@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use agent_sdk::{termination::TerminationMessage, verdict::Reason};
 use agent_tests::{
     probe::{self, Running},
     sandbox::{Place, is_alive, namespaces_work, only_child, sandbox},
@@ -13,8 +14,11 @@ use agent_tests::{
 };
 use nix::{
     libc,
-    sys::signal::{SIGINT, SIGKILL, SIGTERM, kill},
-    unistd::{Pid, geteuid},
+    sys::{
+        signal::{SIGINT, SIGKILL, SIGTERM, kill},
+        stat::Mode,
+    },
+    unistd::{Pid, geteuid, mkfifo},
 };
 
 /// Long enough that a test which waits for it fails.
@@ -66,6 +70,75 @@ fn whoever_is_left_by_a_program_that_leaves_cleans_up_too() {
             assert_eq!(fs::read_to_string(&file).unwrap(), "done", "{place:?} {how}");
         }
     }
+}
+
+#[test]
+fn a_proc_that_hides_init_hides_nobody_of_the_tree() {
+    if !namespaces_work() || !geteuid().is_root() {
+        return skip("a `/proc` that hides needs a PID namespace and another user (root)");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    open_to_all(directory.path(), 0o777);
+    let file = directory.path().join("file");
+    let mut command = sandbox(&["--user", "1879048188", "--proc", "hidden"], probe::runner());
+    command.args(["exec", "--"]).arg(probe_program()).arg("straggler").arg(&file).arg("session-alone").env("AGENT_GRACE", FOR_EVER);
+    assert_eq!(probe::code(&probe::output(&mut command)), 5);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "done");
+}
+
+#[test]
+fn a_proc_of_another_namespace_is_not_believed() {
+    if !namespaces_work() {
+        return skip("no PID namespace may be made here");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let message = directory.path().join("message");
+    let mut command = sandbox(&["--proc", "foreign"], probe::runner());
+    command.args(["exec", "--"]).arg(probe_program()).args(["exit", "5"]).env("AGENT_GRACE", SHORT).env("AGENT_TERMINATION_LOG", &message);
+    assert_eq!(probe::code(&probe::output(&mut command)), 5);
+    let message = TerminationMessage::parse(&fs::read(message).unwrap()).unwrap();
+    assert!(!message.warnings.iter().any(|warning| warning.contains("could not be ended")), "{:?}", message.warnings);
+}
+
+#[test]
+fn what_comes_when_the_program_has_ended_is_not_why_it_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    for place in Place::all() {
+        let message = directory.path().join(format!("{place:?}"));
+        let mut command = place.exec("sh");
+        // It says that it was asked, and lives on until the grace is over.
+        command.args(["-c", "(trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done) & read x < $FIFO"]);
+        command.env("AGENT_GRACE", "2s").env("AGENT_TERMINATION_LOG", &message);
+        let fifo = directory.path().join(format!("{place:?}-fifo"));
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let mut running = Running::start(command.env("FIFO", &fifo));
+        running.expect("ready");
+        fs::write(&fifo, "\n").unwrap();
+        running.expect("asked");
+        kill(place.init_of(running.child.id()), SIGTERM).unwrap();
+        assert_eq!(running.finish().0, 0, "{place:?}");
+        let message = TerminationMessage::parse(&fs::read(message).unwrap()).unwrap();
+        assert_eq!(message.reason, Reason::Completed, "{place:?}");
+    }
+}
+
+#[test]
+fn an_agent_that_calls_itself_done_when_it_is_cancelled_is_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = directory.path().join("agent");
+    let script =
+        "#!/bin/sh\ntrap 'echo \"{\\\"type\\\":\\\"ended\\\",\\\"succeeded\\\":true}\"' TERM\necho ready\nwhile :; do sleep 0.1; done\n";
+    fs::write(&agent, script).unwrap();
+    open_to_all(&agent, 0o755);
+    let message = directory.path().join("message");
+    let mut command = Command::new(probe::runner());
+    command.args(["run", "--type", "native", "--prompt", "x", "--linger", "10ms", "--grace", "1s", "--program"]).arg(agent);
+    let mut running = Running::start(command.env("AGENT_TERMINATION_LOG", &message).current_dir(directory.path()));
+    running.expect("ready");
+    kill(Place::Plain.init_of(running.child.id()), SIGTERM).unwrap();
+    assert_eq!(running.finish().0, 143);
+    let message = TerminationMessage::parse(&fs::read(message).unwrap()).unwrap();
+    assert_eq!(message.reason, Reason::Cancelled);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 /// One line of the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn nobody_but(root: Pid, only: Pid, dead: Pid) -> bool {
         children(parent, parent).is_ok_and(|found| found == [child])
             && other_threads(parent).into_iter().all(|thread| children(parent, thread).is_ok_and(|found| found.is_empty()))
     };
-    has_none_but(root, only) && has_none_but(only, dead)
+    is_our_namespace() && has_none_but(root, only) && has_none_but(only, dead)
 }
 
 /// Everything alive that descends from `root`, except `spared`, whose children count all the same.
@@ -60,11 +60,16 @@ pub fn nobody_but(root: Pid, only: Pid, dead: Pid) -> bool {
 /// # Errors
 /// `/proc` is not there, or not that of our PID namespace.
 pub fn descendants(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
-    match by_children_files(root, spared) {
-        // the file needs CONFIG_PROC_CHILDREN
-        Err(error) if error.kind() == io::ErrorKind::NotFound => by_whole_table(root, spared),
-        found => found,
+    if !is_our_namespace() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "`/proc` is not that of our PID namespace"));
     }
+    // the file needs CONFIG_PROC_CHILDREN, and `hidepid` hides init, who is not dumpable, from other users than root
+    by_children_files(root, spared).or_else(|_| by_whole_table(root, spared))
+}
+
+/// Whether the numbers in `/proc` mean to us what they say: that of another namespace calls us by another one, or not at all.
+fn is_our_namespace() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|link| link.to_str().and_then(parse_pid) == Some(getpid()))
 }
 
 /// Follows `/proc/PID/task/TID/children`: touches only our own tree, however many processes the machine has.
@@ -140,7 +145,8 @@ fn by_whole_table(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
             table.insert(pid, process);
         }
     }
-    if !table.contains_key(&root) {
+    // not the root, which may be hidden from us while who descends from it is not
+    if !table.contains_key(&getpid()) {
         return Err(io::Error::new(io::ErrorKind::NotFound, "`/proc` does not show our processes"));
     }
     // a parent that died between two reads has left its children to an ancestor: ask those again

@@ -1,8 +1,9 @@
 //! Starts a program as PID 1 of a PID namespace of its own, as a container runtime would, and leaves with its code.
 //!
-//! `init_sandbox [--user ID] [--read-only] [--bare DIRECTORY [--bind DIRECTORY:PLACE]...] [--processes N] -- PROGRAM [ARGUMENT]...`;
+//! `init_sandbox [--user ID] [--read-only] [--proc foreign|hidden] [--bare DIRECTORY [--bind DIRECTORY:PLACE]...] [--processes N] -- PROGRAM [ARGUMENT]...`;
 //! `--bare` makes an empty directory the root, with nothing in it but the system's libraries, the directories of the programs, `/proc`,
-//! and what `--bind` puts there, as volumes are mounted: no shell. Leaves with 125 when this machine does not let it.
+//! and what `--bind` puts there, as volumes are mounted: no shell. `--proc foreign` leaves `/proc` that of the namespace outside, `hidden` mounts
+//! it with `hidepid=2`. Leaves with 125 when this machine does not let it.
 
 #![allow(clippy::unwrap_used, reason = "a fixture: whatever is unexpected here is a failed test")]
 
@@ -40,6 +41,7 @@ const REFUSED: i32 = 125;
 struct Wishes {
     user: Option<u32>,
     read_only: bool,
+    proc: Option<OsString>,
     bare: Option<OsString>,
     binds: Vec<(String, String)>,
     processes: Option<u64>,
@@ -84,6 +86,7 @@ fn parse() -> Wishes {
             Some("--user") => wishes.user = Some(value().to_str().unwrap().parse().unwrap()),
             Some("--processes") => wishes.processes = Some(value().to_str().unwrap().parse().unwrap()),
             Some("--read-only") => wishes.read_only = true,
+            Some("--proc") => wishes.proc = Some(value()),
             Some("--bare") => wishes.bare = Some(value()),
             Some("--bind") => {
                 let both = value().into_string().unwrap();
@@ -129,7 +132,10 @@ fn prepare(wishes: &Wishes) -> nix::Result<()> {
             Path::new("/")
         }
     };
-    mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), none)?;
+    let hidden = wishes.proc.as_ref().map(|_| "hidepid=2");
+    if wishes.proc.as_ref().is_none_or(|proc| proc != "foreign") {
+        mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), hidden)?;
+    }
     if wishes.read_only {
         // a root that is no mount of its own is made one
         mount(Some(root), root, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
