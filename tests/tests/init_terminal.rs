@@ -192,3 +192,15 @@ fn parent(pid: Pid) -> Pid {
     let fields = stat.rsplit(") ").next().unwrap();
     Pid::from_raw(fields.split(' ').nth(1).unwrap().parse().unwrap())
 }
+
+#[test]
+fn a_program_that_does_not_start_leaves_the_terminal_to_the_next() {
+    let mut command = Command::new("bash");
+    // no job control, so this shell takes nothing back by itself
+    command.args(["-c", "\"$RUNNER\" exec -- /nonexistent; echo code $?; read line; echo got $line"]).env("RUNNER", probe::runner());
+    let mut terminal = Terminal::start(&mut command);
+    terminal.expect("code 127");
+    terminal.type_in("hello\n");
+    terminal.expect("got hello");
+    assert_eq!(terminal.finish().0.code(), Some(0));
+}

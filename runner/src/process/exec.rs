@@ -83,7 +83,9 @@ pub async fn exec(
     follower: &mut impl Follower,
 ) -> Result<Finished, LaunchError> {
     let terminal = matches!(launch.stdin, Input::Inherit).then(|| side.terminal()).flatten();
-    let mut child = Child::spawn(launch, terminal.as_ref())?;
+    let lent = terminal.as_ref().filter(|terminal| terminal.is_ours());
+    // it may have taken the terminal before it failed, and its group is gone
+    let mut child = Child::spawn(launch, terminal.as_ref()).inspect_err(|_| lent.into_iter().for_each(Terminal::reclaim))?;
     follower.started(child.pid());
     let course = Course { side, group: child.pid(), placement: launch.placement, terminal, options, signal: Cell::new(None) };
     let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), idle: Cell::new(false) };

@@ -52,7 +52,8 @@ impl Terminal {
         self.is_ours() && tcsetpgrp(&self.descriptor, group).is_ok()
     }
 
-    fn is_ours(&self) -> bool {
+    /// Whether we have its foreground.
+    pub(crate) fn is_ours(&self) -> bool {
         tcgetpgrp(&self.descriptor).is_ok_and(|foreground| foreground == self.home)
     }
 
@@ -63,6 +64,12 @@ impl Terminal {
             // a terminal that hung up has no foreground any more: nothing to mend
             let _ = tcsetpgrp(&self.descriptor, self.home);
         }
+    }
+
+    /// Takes it back from whoever has it: from a program that has taken it and then did not start.
+    pub(crate) fn reclaim(&self) {
+        // a terminal that hung up has no foreground any more: nothing to mend
+        let _ = tcsetpgrp(&self.descriptor, self.home);
     }
 
     /// Puts the modes (echo, line editing) back as they were before the agent, which had no chance to do it itself.
