@@ -30,6 +30,7 @@ pub fn main_with(own: &'static [&'static dyn Agent]) -> ExitCode {
     }
     let options = Options {
         last_words: last_words::write,
+        no_runner: last_words::no_runner,
         parent_death: None,
         // For what a runner leaves behind that died before it knew its task.
         grace: agent_sdk::task::Limits::default().grace.as_duration(),

@@ -32,15 +32,14 @@ pub use last_words::{Death, LastWordsBoard, Slot};
 /// EX_SOFTWARE of `sysexits.h`: a panic of the runner.
 const OUR_FAULT: u8 = 70;
 
-/// EX_OSERR of `sysexits.h`: no second process.
-const NO_PROCESS: i32 = 71;
-
 /// How init is to behave.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Called after the runner has ended without [`LastWordsBoard::close`], with what it had last said: at once, since we may
     /// be killed next, and again when nobody is left who could write over it. So it must be fit to be called twice.
     pub last_words: fn(&Slot, Death),
+    /// Called when there can be no runner, with why not; it reports, and returns the code to leave with.
+    pub no_runner: fn(&str) -> u8,
     /// The signal that init wants when its own parent dies; for a runner below something that may go away.
     pub parent_death: Option<Signal>,
     /// Between TERM and KILL for what the runner leaves behind, if it has not published another.
@@ -126,10 +125,8 @@ pub fn enter(options: Options, runner: impl FnOnce(RunnerSide) -> u8) -> ! {
             process::exit(i32::from(code))
         }
         Err(error) => {
-            eprintln!(
-                "agent-runner: no second process: {error}\n\nhint: raise the limit of processes (`pids` of the container, `ulimit -u`)"
-            );
-            process::exit(NO_PROCESS)
+            let problem = format!("no second process: {error}; raise the limit of processes (`pids` of the container, `ulimit -u`)");
+            process::exit(i32::from((options.no_runner)(&problem)))
         }
     }
 }

@@ -96,6 +96,8 @@ impl Failure {
             Self::Place(_) | Self::Configure(_) => Reason::ConfigurationFailed,
             Self::Workspace(error) => error.reason(),
             Self::SetupLaunch(_) | Self::Setup { .. } => Reason::SetupFailed,
+            // The machine's want, not the image's: a retry may find room.
+            Self::Launch { error: LaunchError::NoProcess { .. } | LaunchError::Pipes { .. }, .. } => Reason::RunnerFault,
             Self::Launch { .. } => Reason::AgentNotFound,
             Self::Cancelled(_) => Reason::Cancelled,
             Self::Deadline(_) => Reason::DeadlineExceeded,
@@ -152,10 +154,32 @@ impl Failure {
             Self::Workspace(error) => Some(error.hint().to_owned()),
             Self::Configure(error) => Some(error.hint().to_owned()),
             Self::Agent(error) => Some(error.hint()),
+            Self::Place(PlaceError::NotWritable { .. }) => {
+                Some("mount an emptyDir volume at /tmp, or set TMPDIR to a directory that can be written".to_owned())
+            }
             Self::SetupLaunch(error) | Self::Launch { error, .. } => Some(error.hint()),
             Self::Plan(errors) => errors.first().map(|error| error.hint.clone()),
             _ => None,
         }
         .filter(|hint| !hint.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_for_whom_there_is_no_process_now_may_start_later() {
+        let source = || std::io::Error::from_raw_os_error(nix::libc::EAGAIN);
+        let errors = [
+            LaunchError::NoProcess { program: "agent".into(), source: source() },
+            LaunchError::Pipes { program: "agent".into(), source: source() },
+        ];
+        for error in errors {
+            let failure = Failure::Launch { error, by_hand: false };
+            assert_eq!((failure.reason(), failure.exit_code()), (Reason::RunnerFault, 70));
+            assert!(failure.reason().retry() && failure.hint().is_some_and(|hint| hint.contains("limit")));
+        }
     }
 }

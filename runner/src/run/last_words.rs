@@ -4,10 +4,25 @@ use agent_sdk::agent::ProcessEnd;
 use agent_sdk::termination;
 use agent_sdk::verdict::Phase;
 
+use super::failure::Failure;
+use super::journal::Journal;
+use super::report::{self, Ending};
 use crate::init::{Death, Slot};
+use crate::inputs::Inputs;
 use crate::log;
 use crate::process::ExitStatus;
 use crate::sinks::write_last_words;
+
+/// Reports that there can be no runner; the code to leave with.
+#[must_use]
+pub fn no_runner(problem: &str) -> u8 {
+    log::start();
+    let inputs = Inputs::read();
+    let mut journal = Journal::new(None, super::nonce(), inputs.dialect);
+    let code = report::conclude(&mut journal, &inputs, Ending::Failed(Failure::Fault(problem.to_owned())));
+    log::flush();
+    code
+}
 
 /// Writes them. Called twice: at once, and again when nobody is left who could write over them.
 pub fn write(slot: &Slot, death: Death) {

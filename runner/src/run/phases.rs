@@ -45,20 +45,21 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     }
     journal.tell_progress(order.inputs.dialect.progress_file(&order.inputs.env));
     let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
+    let agent = agents::find(&task);
+    gather_secrets(journal, &order.inputs, &task, agent.as_deref().ok());
+    journal.take_task(&task);
+    // From here on every failure is told where the task says.
+    journal.open(&task.sinks, Some(&task.workspace.dir));
+    warnings.into_iter().for_each(|warning| journal.warn(warning));
     check_version(&task)?;
+    let agent = agent?;
+    journal.take_agent(agent.name());
     let place = match Place::make(&order.inputs.env) {
         Ok(place) => place,
         // Nothing is written for these, so they also run where nothing can be written.
         Err(_) if matches!(order.extent, Extent::Command(_) | Extent::Clone) => Place::nowhere(&order.inputs.env),
         Err(error) => return Err(error.into()),
     };
-    let agent = agents::find(&task);
-    gather_secrets(journal, &order.inputs, &task, agent.as_deref().ok());
-    journal.take_task(&task);
-    journal.open(&task.sinks, Some(&task.workspace.dir));
-    warnings.into_iter().for_each(|warning| journal.warn(warning));
-    let agent = agent?;
-    journal.take_agent(agent.name());
 
     let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
     journal.enter(Phase::Workspace);

@@ -24,8 +24,8 @@ fn main() {
     let file = PathBuf::from(arguments.next().unwrap());
     let how = arguments.next().unwrap().into_string().unwrap();
     let command: Vec<OsString> = arguments.skip(1).collect();
-    let options =
-        Options { last_words, parent_death: how.contains("parent").then_some(nix::sys::signal::SIGTERM), grace: Duration::from_secs(20) };
+    let parent_death = how.contains("parent").then_some(nix::sys::signal::SIGTERM);
+    let options = Options { last_words, no_runner: |problem| panic!("{problem}"), parent_death, grace: Duration::from_secs(20) };
     init::enter(options, move |side| run(side, &file, &how, &command))
 }
 
