@@ -11,6 +11,7 @@
 //! A reader that goes away (EPIPE), a full disk, or any other failure is remembered, and from then on bytes are thrown away: the agent is
 //! never hurt by what becomes of our output.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -35,6 +36,9 @@ const BUFFERS: usize = 3;
 /// How long what is still in our hands at the end may wait for a reader of ours that does not read.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
+/// How often to try again where no writer could be started.
+const WITHOUT_WRITER: Duration = Duration::from_millis(10);
+
 /// The thread only calls write(2).
 pub(super) const STACK: usize = 64 << 10;
 
@@ -50,7 +54,13 @@ pub struct Output {
     at_once: bool,
     spare: Vec<Vec<u8>>,
     writer: Option<Writer>,
+    /// What waits for a writer: no thread could be had (a limit of processes).
+    held: VecDeque<Vec<u8>>,
+    /// With the writer, or held.
     in_flight: usize,
+    /// Whether a reader who does not read costs bytes instead of time.
+    is_hasty: bool,
+    has_lost: bool,
     is_broken: Arc<AtomicBool>,
 }
 
@@ -66,7 +76,7 @@ struct Writer {
 pub enum Flushed {
     /// All of it was written, or the output is broken and there is no point in waiting.
     All,
-    /// The deadline passed while a reader did not read.
+    /// The deadline passed while a reader did not read, or something was lost for that before.
     Stuck,
 }
 
@@ -74,33 +84,50 @@ impl Output {
     /// The caller gives a duplicate of the descriptor, so that closing it here closes nothing of anybody's.
     #[must_use]
     pub fn new(name: &'static str, to: OwnedFd) -> Self {
-        Self { name, to: Arc::new(to), at_once: true, spare: Vec::new(), writer: None, in_flight: 0, is_broken: Arc::default() }
+        Self {
+            name,
+            to: Arc::new(to),
+            at_once: true,
+            spare: Vec::new(),
+            writer: None,
+            held: VecDeque::new(),
+            in_flight: 0,
+            is_hasty: false,
+            has_lost: false,
+            is_broken: Arc::default(),
+        }
     }
 
     /// An empty buffer, as soon as one is free: this is where a slow reader of our output slows the agent down. Safe to cancel.
     pub async fn buffer(&mut self) -> Vec<u8> {
         self.take_back();
-        while self.in_flight >= BUFFERS {
+        while self.in_flight >= BUFFERS && !self.is_hasty {
             self.wait_for_one().await;
         }
         self.spare.pop().unwrap_or_default()
     }
 
+    /// From here on nobody is waited for: what finds no room is lost, with all that follows it.
+    pub fn wait_no_longer(&mut self) {
+        self.is_hasty = true;
+    }
+
     /// Writes a filled buffer, or gives it to the writer. What cannot be written is lost: the output is broken then.
     pub fn send(&mut self, mut filled: Vec<u8>) {
         self.take_back();
-        if self.in_flight == 0 && self.at_once && !self.is_broken() {
+        if self.in_flight == 0 && self.at_once && !self.is_broken() && !self.has_lost {
             match write_at_once(&self.to, &filled) {
                 Ok(written) => drop(filled.drain(..written)),
                 Err(_) => self.at_once = false,
             }
         }
-        if filled.is_empty() || self.is_broken() {
+        self.has_lost |= self.is_hasty && self.in_flight >= BUFFERS;
+        if filled.is_empty() || self.is_broken() || self.has_lost {
             return self.keep(filled);
         }
-        let Some(writer) = self.writer() else { return };
-        let sent = writer.jobs.try_send(filled).is_ok();
-        self.in_flight += usize::from(sent);
+        self.in_flight += 1;
+        self.held.push_back(filled);
+        self.hand_over();
     }
 
     /// Waits until all that was sent is written, but no longer than the deadline.
@@ -111,8 +138,8 @@ impl Output {
             }
         };
         match timeout_at(deadline, flushed).await {
-            Ok(()) => Flushed::All,
-            Err(_) => Flushed::Stuck,
+            Ok(()) if !self.has_lost => Flushed::All,
+            _ => Flushed::Stuck,
         }
     }
 
@@ -120,15 +147,33 @@ impl Output {
         self.is_broken.load(Ordering::Relaxed)
     }
 
-    /// The writer, started if it was not; without it nothing more is written.
-    fn writer(&mut self) -> Option<&Writer> {
+    /// Gives the writer what waits for it; it is started if it was not, and if that is possible.
+    fn hand_over(&mut self) {
         if self.writer.is_none() {
-            match Writer::start(self.name, Arc::clone(&self.to), Arc::clone(&self.is_broken)) {
-                Ok(writer) => self.writer = Some(writer),
-                Err(_) => self.is_broken.store(true, Ordering::Relaxed),
+            self.writer = Writer::start(self.name, Arc::clone(&self.to), Arc::clone(&self.is_broken)).ok();
+        }
+        let Some(writer) = &self.writer else { return };
+        while let Some(filled) = self.held.pop_front() {
+            let sent = writer.jobs.try_send(filled).is_ok();
+            self.in_flight -= usize::from(!sent);
+        }
+    }
+
+    /// Writes what waits for a writer as far as that goes without one.
+    fn write_held(&mut self) {
+        while self.at_once
+            && let Some(held) = self.held.front_mut()
+        {
+            match write_at_once(&self.to, held) {
+                Ok(0) => return,
+                Ok(written) => drop(held.drain(..written)),
+                Err(_) => self.at_once = false,
+            }
+            if let Some(written) = self.held.pop_front_if(|held| held.is_empty()) {
+                self.in_flight -= 1;
+                self.keep(written);
             }
         }
-        self.writer.as_ref()
     }
 
     /// Takes back what the writer is done with.
@@ -141,7 +186,11 @@ impl Output {
 
     /// Waits until the writer is done with one buffer.
     async fn wait_for_one(&mut self) {
-        let Some(writer) = &mut self.writer else { return };
+        let Some(writer) = &mut self.writer else {
+            tokio::time::sleep(WITHOUT_WRITER).await;
+            self.write_held();
+            return self.hand_over();
+        };
         match writer.done.recv().await {
             Some(buffer) => {
                 self.in_flight -= 1;
@@ -295,6 +344,44 @@ mod tests {
             assert_eq!(output.flush(Instant::now()).await, Flushed::Stuck);
         });
         drop(reader);
+    }
+
+    #[test]
+    fn who_is_not_waited_for_loses_the_rest_and_no_piece_before_it() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        block_on(async {
+            let mut output = Output::new("test", writer.into());
+            output.wait_no_longer();
+            for piece in pieces() {
+                put(&mut output, &piece).await;
+            }
+            let read = thread::spawn(move || {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).unwrap();
+                bytes
+            });
+            assert_eq!(output.flush(soon()).await, Flushed::Stuck);
+            drop(output);
+            let bytes = read.join().unwrap();
+            assert!(pieces().concat().starts_with(&bytes) && bytes.len() < pieces().concat().len());
+        });
+    }
+
+    #[test]
+    fn what_found_no_writer_is_written_when_there_is_one_again() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        block_on(async {
+            let mut output = Output::new("test", writer.into());
+            // As `send` leaves them when no thread could be started.
+            output.held.extend([b"one ".to_vec(), b"two ".to_vec()]);
+            output.in_flight = 2;
+            put(&mut output, b"three").await;
+            assert_eq!(output.flush(soon()).await, Flushed::All);
+            assert_eq!(output.in_flight, 0);
+        });
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two three");
     }
 
     #[test]
