@@ -23,13 +23,14 @@ use crate::init::RunnerSide;
 /// Read at once: as much as one buffer of our own output holds, so that a chunk is forwarded in one piece.
 const CHUNK: usize = crate::stream::output::BUFFER;
 
-/// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read.
+/// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read; after that they are
+/// followed without him.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Gets what the command writes, as it comes.
 ///
 /// While one of its futures is pending nothing more is read (so the command waits for us, not we for memory), but signals,
-/// limits and the end go on.
+/// limits and the end go on. A future that is dropped has not taken its bytes: they come again.
 pub trait Follower {
     /// It has started.
     fn started(&mut self, _pid: Pid) {}
@@ -39,6 +40,9 @@ pub trait Follower {
 
     /// It wrote this to its stderr; never empty.
     fn stderr(&mut self, chunk: &[u8]) -> impl Future<Output = ()>;
+
+    /// Whoever does not read what is passed on is not waited for any more.
+    fn wait_no_longer(&mut self) {}
 }
 
 /// How a command is to be run.
@@ -88,9 +92,10 @@ pub async fn exec(
     let mut child = Child::spawn(launch, terminal.as_ref()).inspect_err(|_| lent.into_iter().for_each(Terminal::reclaim))?;
     follower.started(child.pid());
     let course = Course { side, group: child.pid(), placement: launch.placement, terminal, options, signal: Cell::new(None) };
-    let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), idle: Cell::new(false) };
-    let ended = {
-        let mut pump = std::pin::pin!(pipes.pump(follower));
+    let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), in_hand: Cell::new(None) };
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let (ended, drained) = {
+        let mut pump = std::pin::pin!(pipes.pump(follower, &mut chunk));
         let mut life = std::pin::pin!(async {
             tokio::select! {
                 ended = course.live(&mut child) => ended,
@@ -98,18 +103,16 @@ pub async fn exec(
             }
         });
         tokio::select! {
-            () = &mut pump => life.await,
-            ended = &mut life => {
-                // nobody of the tree writes any more, so what is in the pipes now is all
-                tokio::select! {
-                    () = pump => {}
-                    () = pipes.emptied() => {}
-                    () = sleep(DRAIN_LIMIT) => {}
-                }
-                ended
-            }
+            () = &mut pump => (life.await, true),
+            // nobody of the tree writes any more, so what is in the pipes now is all
+            ended = &mut life => (ended, pipes.drained(pump).await),
         }
     };
+    if !drained {
+        // nothing is lost to what is read of it, only to who did not read it
+        follower.wait_no_longer();
+        pipes.drained(pipes.pump(follower, &mut chunk)).await;
+    }
     course.give_terminal_back(&ended);
     child.reap();
     Ok(Finished { signal: course.signal.get(), ended })
@@ -219,34 +222,45 @@ impl Course<'_> {
 struct Pipes {
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
-    /// True while we wait for the command, false while the follower has something in hand.
-    idle: Cell<bool>,
+    /// Whose bytes the follower has in hand; none while we wait for the command.
+    in_hand: Cell<Option<Stream>>,
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
 }
 
 impl Pipes {
-    /// Reads both until both have ended.
-    async fn pump(&self, follower: &mut impl Follower) {
+    /// Reads both until both have ended, a chunk at a time. Started again, it goes on with the chunk that was in hand.
+    async fn pump(&self, follower: &mut impl Follower, chunk: &mut Vec<u8>) {
         let mut stdout = self.stdout.as_ref();
         let mut stderr = self.stderr.as_ref();
-        let mut buffer = Vec::with_capacity(CHUNK);
-        while stdout.is_some() || stderr.is_some() {
-            self.idle.set(true);
-            tokio::select! {
-                () = readable(stdout) => {
-                    self.idle.set(false);
-                    match read(&mut stdout, &mut buffer) {
-                        0 => {}
-                        _ => follower.stdout(&buffer).await,
-                    }
-                }
-                () = readable(stderr) => {
-                    self.idle.set(false);
-                    match read(&mut stderr, &mut buffer) {
-                        0 => {}
-                        _ => follower.stderr(&buffer).await,
-                    }
-                }
+        loop {
+            match self.in_hand.get() {
+                Some(Stream::Stdout) => follower.stdout(chunk).await,
+                Some(Stream::Stderr) => follower.stderr(chunk).await,
+                None => {}
             }
+            self.in_hand.set(None);
+            if stdout.is_none() && stderr.is_none() {
+                return;
+            }
+            let (length, stream) = tokio::select! {
+                () = readable(stdout) => (read(&mut stdout, chunk), Stream::Stdout),
+                () = readable(stderr) => (read(&mut stderr, chunk), Stream::Stderr),
+            };
+            self.in_hand.set((length > 0).then_some(stream));
+        }
+    }
+
+    /// Whether the pump has come to an end, or to empty pipes, before the limit.
+    async fn drained(&self, pump: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            () = pump => true,
+            () = self.emptied() => true,
+            () = sleep(DRAIN_LIMIT) => false,
         }
     }
 
@@ -255,7 +269,7 @@ impl Pipes {
     async fn emptied(&self) {
         let empty = |pipe: &Option<Receiver>| pipe.as_ref().is_none_or(|pipe| sys::bytes_in_pipe(pipe.as_fd()) == 0);
         // 1 ms: the usual case, pipes that end, does not come here at all
-        while !(self.idle.get() && empty(&self.stdout) && empty(&self.stderr)) {
+        while !(self.in_hand.get().is_none() && empty(&self.stdout) && empty(&self.stderr)) {
             sleep(Duration::from_millis(1)).await;
         }
     }

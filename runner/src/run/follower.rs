@@ -230,7 +230,7 @@ impl<'a> RunFollower<'a> {
         let stdout_is_stuck = close(&mut self.stdout, rest, deadline).await == Flushed::Stuck;
         let mut rest = Vec::new();
         self.complaints.finish(&mut rest);
-        close(&mut self.stderr, rest, deadline).await;
+        let stderr_is_stuck = close(&mut self.stderr, rest, deadline).await == Flushed::Stuck;
         self.write_events();
         // Nobody scans any more; what takes its place is empty.
         let scanner = std::mem::replace(&mut *locked(&self.markers), MarkerScanner::native(&self.nonce));
@@ -245,6 +245,7 @@ impl<'a> RunFollower<'a> {
         }
     }
 }
+            stderr_is_stuck,
 
 impl ProcessFollower for RunFollower<'_> {
     async fn stdout(&mut self, chunk: &[u8]) {
@@ -284,6 +285,10 @@ impl ProcessFollower for RunFollower<'_> {
 }
 
 /// Follows the setup command: all of it goes to stderr, since stdout is the agent's stream.
+
+    fn wait_no_longer(&mut self) {
+        self.stdout.iter_mut().chain(&mut self.stderr).for_each(Output::wait_no_longer);
+    }
 #[derive(Debug)]
 pub struct SetupFollower {
     stdout: PlainFollower,
@@ -326,6 +331,10 @@ impl ProcessFollower for SetupFollower {
 }
 
 /// A buffer to fill; for an output that is closed it goes nowhere.
+
+    fn wait_no_longer(&mut self) {
+        self.output.iter_mut().for_each(Output::wait_no_longer);
+    }
 async fn buffer_of(output: &mut Option<Output>) -> Vec<u8> {
     match output {
         Some(output) => output.buffer().await,

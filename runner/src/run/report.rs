@@ -85,6 +85,8 @@ pub struct Followed {
     pub ends_in_line_start: bool,
     /// Whether some of it was not read, and is still in our hands.
     pub stdout_is_stuck: bool,
+    /// The same of our stderr.
+    pub stderr_is_stuck: bool,
 }
 
 /// An agent that has run, and all that its report needs. The place goes when this is dropped: after the report.
@@ -182,6 +184,9 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
     if followed.stdout_is_stuck {
         journal.stdout_is_stuck();
+    }
+    if followed.stderr_is_stuck {
+        journal.warn("our stderr is not read: the end of the agent's is missing there");
     }
     let patience = Patience {
         hurried: matches!(stop, Some(Stop::Signal(_) | Stop::Deadline)),
