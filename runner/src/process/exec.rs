@@ -54,10 +54,23 @@ pub struct ExecOptions {
     pub ending: Ending,
 }
 
+/// Why a command's end began. What is asked for after that only helps what is left out of the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It ended by itself.
+    Itself,
+    /// A signal asked us for it.
+    Signal(i32),
+    /// The switch did.
+    Switch,
+}
+
 /// A command that has ended, with all that came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// The signal that asked us for the end, if one did.
+    /// Why.
+    pub cause: Cause,
+    /// The first signal that asked for an end, also when that had begun.
     pub signal: Option<i32>,
     /// How the end went.
     pub ended: Ended,
@@ -91,7 +104,8 @@ pub async fn exec(
     // it may have taken the terminal before it failed, and its group is gone
     let mut child = Child::spawn(launch, terminal.as_ref()).inspect_err(|_| lent.into_iter().for_each(Terminal::reclaim))?;
     follower.started(child.pid());
-    let course = Course { side, group: child.pid(), placement: launch.placement, terminal, options, signal: Cell::new(None) };
+    let (group, placement) = (child.pid(), launch.placement);
+    let course = Course { side, group, placement, terminal, options, signal: Cell::new(None), cause: Cell::new(None) };
     let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), in_hand: Cell::new(None) };
     let mut chunk = Vec::with_capacity(CHUNK);
     let (ended, drained) = {
@@ -115,7 +129,7 @@ pub async fn exec(
     }
     course.give_terminal_back(&ended);
     child.reap();
-    Ok(Finished { signal: course.signal.get(), ended })
+    Ok(Finished { cause: course.cause.get().unwrap_or(Cause::Itself), signal: course.signal.get(), ended })
 }
 
 /// What both halves of a run share: its life, and the signals that come meanwhile.
@@ -127,6 +141,8 @@ struct Course<'a> {
     options: &'a ExecOptions,
     /// The first that asked for the end; the group has got it.
     signal: Cell<Option<i32>>,
+    /// Once the end has begun.
+    cause: Cell<Option<Cause>>,
 }
 
 /// Nothing of this type exists: what returns it does not return.
@@ -146,6 +162,9 @@ impl Course<'_> {
                 () = ending.requested() => break,
             }
         }
+        if self.cause.get().is_none() {
+            self.cause.set(Some(if ending.is_requested() { Cause::Switch } else { Cause::Itself }));
+        }
         // after the command has ended by itself, what is left of its group has not been told anything yet
         let told = self.signal.get().filter(|_| child.ended().is_none());
         let grace = self.options.grace;
@@ -157,6 +176,7 @@ impl Course<'_> {
             match signals.next().await {
                 Request::End(signal) => {
                     self.signal.set(Some(signal));
+                    self.note_signal(signal);
                     // it may be init's death that brought it
                     self.side.tree().adopt_if_init_is_gone();
                     sys::kill_group(self.group, signal);
@@ -180,6 +200,19 @@ impl Course<'_> {
                 }
             }
         }
+    }
+
+    /// Whether it is the signal that ends the command: unless that has ended by itself, or was asked before.
+    fn note_signal(&self, signal: i32) {
+        let ended = sys::peek_ended(self.group);
+        let cause = match (self.cause.get(), ended) {
+            (Some(Cause::Switch), _) => return,
+            (None, _) if self.options.ending.is_requested() => Cause::Switch,
+            // who sends it to us and to the command alike (a service manager does) has ended it, whomever it reached first
+            (_, Some(status)) if status != ExitStatus::Signalled(signal) => Cause::Itself,
+            _ => Cause::Signal(signal),
+        };
+        self.cause.set(Some(cause));
     }
 
     /// The command was stopped. Whoever watches us (a shell) must see us stopped too, with the terminal given back; init

@@ -29,7 +29,7 @@ use crate::init::oom::OomCounter;
 use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
-use crate::process::{Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
+use crate::process::{Cause, Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
 use crate::secrets;
 use crate::workspace::trust::{self, plain::SetAside};
 use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, gh};
@@ -293,20 +293,23 @@ impl Run<'_> {
             }
         };
         let finished = tokio::select! {
+            biased;
             finished = exec(self.side, signals, &launch, &options, &mut follower) => finished.map_err(Failure::SetupLaunch)?,
             never = deadline => match never {},
             never = making_known => never,
         };
         follower.finish().await;
-        if let Some(signal) = finished.signal {
-            return Err(Failure::Cancelled(signal));
-        }
-        if timed_out.get() {
-            return Err(Failure::Deadline(self.task.limits.timeout.unwrap_or_default()));
-        }
-        match finished.code() {
-            0 => Ok(()),
-            code => Err(Failure::Setup { program: program.to_owned(), code }),
+        let too_long = || Failure::Deadline(self.task.limits.timeout.unwrap_or_default());
+        match (finished.cause, finished.code()) {
+            (Cause::Signal(signal), _) => Err(Failure::Cancelled(signal)),
+            (Cause::Switch, _) => Err(too_long()),
+            (Cause::Itself, code @ 1..) => Err(Failure::Setup { program: program.to_owned(), code }),
+            // It has done its work; what came while its stragglers ended still keeps the agent from starting.
+            (Cause::Itself, 0) => match finished.signal {
+                Some(signal) => Err(Failure::Cancelled(signal)),
+                None if timed_out.get() => Err(too_long()),
+                None => Ok(()),
+            },
         }
     }
 
@@ -344,9 +347,12 @@ impl Run<'_> {
             never = watchdog => match never {},
         };
         let duration = begun.elapsed();
-        if let Some(signal) = finished.signal {
-            watch.stop(Stop::Signal(signal));
-        }
+        // Whatever was asked for when its end had begun already is not why it ended.
+        let stop = match finished.cause {
+            Cause::Itself => None,
+            Cause::Signal(signal) => Some(Stop::Signal(signal)),
+            Cause::Switch => watch.stopped(),
+        };
         if !finished.ended.left.is_empty() {
             journal.borrow_mut().warn(format!("{} processes of the agent could not be ended", finished.ended.left.len()));
         }
@@ -356,7 +362,7 @@ impl Run<'_> {
             None => ProcessEnd::Signaled(nix::libc::SIGKILL),
         };
         let out_of_memory = memory.get().is_some_and(OomCounter::has_grown);
-        Ok(AgentRun { process, stop: watch.stopped(), duration, out_of_memory, followed: follower.finish().await })
+        Ok(AgentRun { process, stop, duration, out_of_memory, followed: follower.finish().await })
     }
 
     fn launch(&self, plan: Plan, prepared: &Prepared, environment: &[(OsString, OsString)]) -> Result<Launch, Failure> {
