@@ -210,6 +210,9 @@ impl<'a> RunFollower<'a> {
         if changes.ended {
             self.stopped_before_end = self.switch.is_requested();
             self.watch.ended_at.set(Some(Instant::now()));
+        } else if self.stream.summary().end.is_none() {
+            // It was not the end: a background task has brought the agent back to work.
+            self.watch.ended_at.set(None);
         }
         if let Some(stop) = limits::broken_by(self.stream.summary(), &self.task.limits) {
             self.watch.stop(stop);
@@ -242,10 +245,10 @@ impl<'a> RunFollower<'a> {
             stopped_before_end: self.stopped_before_end,
             ends_in_line_start: self.last_byte.is_none_or(|byte| byte == b'\n'),
             stdout_is_stuck,
+            stderr_is_stuck,
         }
     }
 }
-            stderr_is_stuck,
 
 impl ProcessFollower for RunFollower<'_> {
     async fn stdout(&mut self, chunk: &[u8]) {
@@ -282,13 +285,13 @@ impl ProcessFollower for RunFollower<'_> {
         }
         self.watch.held_up(forward_plain(&mut self.complaints, &mut self.stderr, chunk)).await;
     }
-}
-
-/// Follows the setup command: all of it goes to stderr, since stdout is the agent's stream.
 
     fn wait_no_longer(&mut self) {
         self.stdout.iter_mut().chain(&mut self.stderr).for_each(Output::wait_no_longer);
     }
+}
+
+/// Follows the setup command: all of it goes to stderr, since stdout is the agent's stream.
 #[derive(Debug)]
 pub struct SetupFollower {
     stdout: PlainFollower,
@@ -328,13 +331,13 @@ impl ProcessFollower for SetupFollower {
         self.token.look();
         forward_plain(&mut self.stderr, &mut self.output, chunk).await;
     }
-}
-
-/// A buffer to fill; for an output that is closed it goes nowhere.
 
     fn wait_no_longer(&mut self) {
         self.output.iter_mut().for_each(Output::wait_no_longer);
     }
+}
+
+/// A buffer to fill; for an output that is closed it goes nowhere.
 async fn buffer_of(output: &mut Option<Output>) -> Vec<u8> {
     match output {
         Some(output) => output.buffer().await,
@@ -392,4 +395,49 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Colour only for a person at a terminal who has not said no (no-color.org).
 fn colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_sdk::agent::{StreamEnd, StreamReader};
+    use agent_sdk::event::Event;
+
+    use super::*;
+    use crate::dialects::Dialect;
+
+    /// Ends at `end`, and is back at work at anything else.
+    #[derive(Default)]
+    struct BackAndForth(StreamSummary);
+
+    impl StreamReader for BackAndForth {
+        fn read_line(&mut self, line: &[u8], _: &mut dyn FnMut(Event)) {
+            self.0.end = (line == b"end").then(|| StreamEnd { succeeded: true, reason: None, message: None });
+        }
+
+        fn summary(&self) -> &StreamSummary {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn an_agent_that_goes_on_after_its_end_does_not_linger() {
+        let nonce = super::super::nonce();
+        let mut journal = Journal::new(None, nonce.clone(), Dialect::Native);
+        let journal = RefCell::new(&mut journal);
+        let (task, watch, switch) = (
+            Task::from_value(&serde_json::json!({"agent": {"type": "native"}, "prompt": "x"})).unwrap(),
+            Watch::new(Instant::now()),
+            EndSwitch::default(),
+        );
+        let reader = |_| Box::<BackAndForth>::default() as Box<dyn StreamReader>;
+        let mut follower = RunFollower::open(&task, reader, Vec::new(), &journal, &watch, &switch, &nonce);
+        // Not into the tests' own output.
+        follower.stdout = None;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut say = |line: &[u8]| {
+            runtime.block_on(ProcessFollower::stdout(&mut follower, line));
+            watch.ended_at().is_some()
+        };
+        assert_eq!([&b"end\n"[..], b"on\n", b"on\n", b"end\n"].map(&mut say), [true, false, false, true]);
+    }
 }

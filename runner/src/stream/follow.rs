@@ -76,7 +76,7 @@ pub struct Changes {
     pub usage: bool,
     /// The stream's terminal event has come.
     pub ended: bool,
-    /// Session, model, turns, retries, empty steps, or whether a tool is open.
+    /// Session, model, turns, retries, empty steps, whether a tool is open, or that the terminal event was not the last.
     pub state: bool,
 }
 
@@ -238,7 +238,11 @@ impl Follower {
     pub fn take_changes(&mut self) -> Changes {
         let now = Look::at(self.summary());
         let before = std::mem::replace(&mut self.looked, now);
-        Changes { usage: now.usage != before.usage, ended: now.ended && !before.ended, state: now.state != before.state }
+        Changes {
+            usage: now.usage != before.usage,
+            ended: now.ended && !before.ended,
+            state: now.state != before.state || before.ended && !now.ended,
+        }
     }
 }
 
