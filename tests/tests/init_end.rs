@@ -107,7 +107,7 @@ fn what_comes_when_the_program_has_ended_is_not_why_it_ended() {
         let message = directory.path().join(format!("{place:?}"));
         let mut command = place.exec("sh");
         // It says that it was asked, and lives on until the grace is over.
-        command.args(["-c", "(trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done) & read x < $FIFO"]);
+        command.args(["-c", "(trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done) & read x < $FIFO; exit 3"]);
         command.env("AGENT_GRACE", "2s").env("AGENT_TERMINATION_LOG", &message);
         let fifo = directory.path().join(format!("{place:?}-fifo"));
         mkfifo(&fifo, Mode::S_IRWXU).unwrap();
@@ -116,10 +116,27 @@ fn what_comes_when_the_program_has_ended_is_not_why_it_ended() {
         fs::write(&fifo, "\n").unwrap();
         running.expect("asked");
         kill(place.init_of(running.child.id()), SIGTERM).unwrap();
-        assert_eq!(running.finish().0, 0, "{place:?}");
+        assert_eq!(running.finish().0, 3, "{place:?}");
         let message = TerminationMessage::parse(&fs::read(message).unwrap()).unwrap();
-        assert_eq!(message.reason, Reason::Completed, "{place:?}");
+        assert_eq!(message.reason, Reason::AgentFailed, "{place:?}");
     }
+}
+
+#[test]
+fn a_signal_after_the_deadline_is_not_why_the_setup_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let message = directory.path().join("message");
+    let setup = serde_json::json!(["sh", "-c", "trap 'echo asked' TERM; while :; do sleep 0.1; done"]).to_string();
+    // What a setup command prints goes to stderr.
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(probe::runner());
+    command.args(["setup", "--type", "native", "--program", "true", "--timeout", "2s", "--grace", "1s", "--setup-command", &setup]);
+    let mut running = Running::start(command.env("AGENT_TERMINATION_LOG", &message).current_dir(directory.path()));
+    running.expect("asked");
+    kill(Place::Plain.init_of(running.child.id()), SIGTERM).unwrap();
+    assert_eq!(running.finish().0, 124);
+    let message = TerminationMessage::parse(&fs::read(message).unwrap()).unwrap();
+    assert_eq!(message.reason, Reason::DeadlineExceeded);
 }
 
 #[test]
