@@ -450,7 +450,8 @@ mod tests {
         // Nothing is in the way of a section that is empty, or of a default.
         let empty = document("agent:\nprompt: x\nworkspace:\nlimits:\ngit:\nsinks:\n");
         assert_eq!(given.resolve(empty).unwrap().task.workspace.dir, Path::new("ws"));
-        let given = Inputs { needs_agent: false, defaults: vec![("limits.silenceTimeout", "0".into())], ..inputs(&[("AGENT_TASK_FILE", "t")]) };
+        let given =
+            Inputs { needs_agent: false, defaults: vec![("limits.silenceTimeout", "0".into())], ..inputs(&[("AGENT_TASK_FILE", "t")]) };
         assert!(given.resolve(document("agent: codex\nlimits: 1s\n")).unwrap_err().to_string().starts_with("2 inputs are wrong"));
         assert!(given.resolve(document("- a\n")).unwrap_err().to_string().contains("task in the task document: expected an object"));
     }

@@ -98,8 +98,10 @@ impl Request {
         let mut errors = Vec::new();
         let task = Task::from_value(&wishes.task)
             .map_err(|fields| {
-                errors.extend(fields.iter().map(|field| {
-                    InputError { source: field.path.clone(), problem: field.problem(), hint: field.hint.clone() }
+                errors.extend(fields.iter().map(|field| InputError {
+                    source: field.path.clone(),
+                    problem: field.problem(),
+                    hint: field.hint.clone(),
                 }));
             })
             .ok();
@@ -276,14 +278,19 @@ fn check_secrets(task: &Task, wishes: &Wishes, errors: &mut Vec<InputError>) {
             errors.push(wrong(&format!("mcpServers.{name}.{field}.{key}"), "may be a secret, which no manifest holds", hint));
         }
     }
-    let urls = [("agent.endpoint".to_owned(), task.agent.endpoint.as_deref()), ("workspace.repo".to_owned(), task.workspace.repo.as_deref())];
+    let urls =
+        [("agent.endpoint".to_owned(), task.agent.endpoint.as_deref()), ("workspace.repo".to_owned(), task.workspace.repo.as_deref())];
     let remotes = task.workspace.remotes.iter().map(|(name, url)| (format!("workspace.remotes.{name}"), Some(url.as_str())));
     let servers = task.mcp_servers.iter().map(|(name, server)| match server {
         McpServer::Stdio { .. } => (String::new(), None),
         McpServer::Http { url, .. } | McpServer::Sse { url, .. } => (format!("mcpServers.{name}.url"), Some(url.as_str())),
     });
     for (field, _) in urls.into_iter().chain(remotes).chain(servers).filter(|(_, url)| url.is_some_and(has_userinfo)) {
-        errors.push(wrong(&field, "holds a user or a password, which no manifest holds", "give the credentials by --secret or --secret-file"));
+        errors.push(wrong(
+            &field,
+            "holds a user or a password, which no manifest holds",
+            "give the credentials by --secret or --secret-file",
+        ));
     }
     if wishes.mcp_servers_file.is_some() && !task.mcp_servers.is_empty() {
         errors.push(wrong("--mcp-servers-file", "given beside `mcpServers` in the document, which sets the same", "keep one of them"));

@@ -14,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use fields::{FieldError, Got};
 pub(crate) use fields::nearest;
+pub use fields::{FieldError, Got};
 pub use parse::parse_mcp_servers;
 pub use span::Span;
 

@@ -125,9 +125,7 @@ fn read_workspace(fields: &mut Fields<'_>, e: Errors<'_>) -> Workspace {
     let Some(object) = fields.object("workspace", e) else { return default };
     let mut w = Fields::new("workspace", object);
     let workspace = Workspace {
-        repo: w.read_unquoted("repo", REPOSITORY, e, |value| {
-            value.as_str().filter(|url| is_repository(url)).map(str::to_owned)
-        }),
+        repo: w.read_unquoted("repo", REPOSITORY, e, |value| value.as_str().filter(|url| is_repository(url)).map(str::to_owned)),
         reference: read_ref(&mut w, "ref", e),
         branch: read_ref(&mut w, "branch", e),
         base_branch: read_ref(&mut w, "baseBranch", e),
