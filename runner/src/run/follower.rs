@@ -411,7 +411,7 @@ mod tests {
 
     impl StreamReader for BackAndForth {
         fn read_line(&mut self, line: &[u8], _: &mut dyn FnMut(Event)) {
-            self.0.end = (line == b"end").then(|| StreamEnd { succeeded: true, reason: None, message: None });
+            self.0.end = (line == b"end").then_some(StreamEnd { succeeded: true, reason: None, message: None });
         }
 
         fn summary(&self) -> &StreamSummary {

@@ -169,7 +169,9 @@ impl Output {
                 Ok(written) => drop(held.drain(..written)),
                 Err(_) => self.at_once = false,
             }
-            if let Some(written) = self.held.pop_front_if(|held| held.is_empty()) {
+            if self.held.front().is_some_and(Vec::is_empty)
+                && let Some(written) = self.held.pop_front()
+            {
                 self.in_flight -= 1;
                 self.keep(written);
             }
