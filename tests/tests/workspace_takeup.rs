@@ -340,8 +340,12 @@ fn trust(prepared: &Prepared, trust: Trust) -> Vec<String> {
 }
 
 fn with_home(prepared: &Prepared, trust: Trust, home: &Path) -> Vec<String> {
+    applied(prepared, trust, home, &[])
+}
+
+fn applied(prepared: &Prepared, trust: Trust, home: &Path, given: &[InjectedFile]) -> Vec<String> {
     let (dir, workdir, base_commit) = (&prepared.dir, &prepared.dir.join("sub"), prepared.base_commit.as_deref());
-    apply(&Request { dir, workdir, home, trust, paths: PATHS, base_commit }).unwrap()
+    apply(&Request { dir, workdir, home, trust, paths: PATHS, base_commit, given }).unwrap()
 }
 
 /// The agent commits everything that it sees; the branch must not have changed but for its own file.
@@ -463,6 +467,26 @@ fn with_trust_instructions_nothing_that_executes_is_left() {
     assert_eq!(read(&prepared.dir, ".claude/skills/a/SKILL.md"), "evil skill");
     assert_eq!(read(&prepared.dir, "CLAUDE.md"), "evil claude");
     agent_commits_only_its_own(&prepared);
+}
+
+/// Whoever gives the task is trusted with it.
+#[test]
+fn what_the_task_puts_into_the_tree_counts_whatever_of_the_repository_does() {
+    for trust in [Trust::Base, Trust::Instructions] {
+        let (root, source) = setting();
+        turn(&source);
+        let given = [("CLAUDE.md", "the task's"), (".claude/settings.json", "{}"), ("sub/.mcp.json", "{}")];
+        let given = given.map(|(path, content)| InjectedFile { path: path.into(), content: content.into(), executable: false });
+        let mut job = job(&source, root.path()).on("evil");
+        job.workspace.files = given.to_vec();
+        job.workspace.subdirectory = Some("sub".into());
+        let prepared = job.run().unwrap();
+        let put_back = applied(&prepared, trust, Path::new("/nonexistent"), &given);
+        assert!(put_back.contains(&".claude/hooks/h.sh".to_owned()), "{put_back:?}");
+        for file in &given {
+            assert_eq!(read(&prepared.dir, file.path.to_str().unwrap()), file.content, "{trust:?}");
+        }
+    }
 }
 
 #[test]

@@ -203,6 +203,7 @@ impl Run<'_> {
             trust: self.task.trust,
             paths: self.agent.repository_config(),
             base_commit: prepared.base_commit.as_deref(),
+            given: &self.task.workspace.files,
         });
         // Also where it failed halfway.
         let set_aside = SetAside::of(prepared);

@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use agent_sdk::agent::{RepositoryPath, RepositoryPower};
-use agent_sdk::task::Trust;
+use agent_sdk::task::{InjectedFile, Trust};
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
 use gix::index::entry::Flags;
@@ -47,6 +47,8 @@ pub struct Request<'a> {
     pub paths: &'a [RepositoryPath],
     /// The base branch's commit, for [`Trust::Base`].
     pub base_commit: Option<&'a str>,
+    /// What the task itself has put into [`Self::dir`]: it counts.
+    pub given: &'a [InjectedFile],
 }
 
 /// Sets aside what does not count. Returns the paths, relative to the work tree, that the agent now sees differently.
@@ -71,7 +73,9 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
         _ => None,
     };
     let state = repo.as_ref().map_or_else(|| plain::state_dir(&root), state_dir);
-    let mut work = Work { root, state, changed: BTreeSet::new(), written: BTreeSet::new() };
+    let in_root = |file: &InjectedFile| request.dir.join(&file.path).strip_prefix(&root).unwrap_or(&file.path).to_owned();
+    let given = request.given.iter().map(in_root).collect();
+    let mut work = Work { root, state, given, changed: BTreeSet::new(), written: BTreeSet::new() };
     if repo.is_none() {
         places.retain(|place| !plain::is_same(&work.root.join(place), request.home));
     }
@@ -150,6 +154,8 @@ struct Work {
     root: PathBuf,
     /// Where what is set aside is kept.
     state: PathBuf,
+    /// Files that the task has put there, which stay.
+    given: BTreeSet<PathBuf>,
     /// Files that were set aside or written.
     changed: BTreeSet<PathBuf>,
     /// Files that were written.
@@ -217,6 +223,9 @@ impl Work {
 
     /// Moves one file or link away. Its parents are real directories.
     fn set_aside(&mut self, name: &Path) -> Result<(), WorkspaceError> {
+        if self.given.contains(name) {
+            return Ok(());
+        }
         let from = self.root.join(name);
         let kept = self.state.join(SET_ASIDE);
         let keep = kept.join(name);
@@ -238,6 +247,9 @@ impl Work {
     }
 
     fn write(&mut self, repo: &gix::Repository, name: &Path, blob: &Blob) -> Result<(), WorkspaceError> {
+        if self.given.contains(name) {
+            return Ok(());
+        }
         let content = blob.content(repo).map_err(|error| clone::broken(repo, &error))?;
         let parts: Vec<&OsStr> = name.components().map(|component| component.as_os_str()).collect();
         let mode = if blob.executable { 0o755 } else { 0o644 };
