@@ -65,7 +65,9 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     // A repository may lie above the current directory, which can only be seen from an absolute one.
     let dir = std::path::absolute(&task.workspace.dir).unwrap_or_else(|_| task.workspace.dir.clone());
     let base_branch = task.workspace.base_branch.clone();
-    report::collect_facts(&mut journal, Patience::default(), move || facts(&dir, &base_as_found(&dir, base_branch.as_deref())));
+    let looked_at = dir.clone();
+    let look = move || facts(&looked_at, &base_as_found(&looked_at, base_branch.as_deref()));
+    report::collect_facts(&mut journal, &dir, Patience::default(), look);
     // The agent's own code is the shell's to know (pipefail).
     let process = ProcessEnd::Exited(0);
     let evidence = Evidence {

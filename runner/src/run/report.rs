@@ -1,6 +1,6 @@
 //! The one report: from however a run ended to an outcome, the sinks, and the exit code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_sdk::agent::{Agent, ProcessEnd, StreamSummary};
@@ -19,6 +19,7 @@ use super::verdict::{self, Evidence};
 use crate::inputs::{Inputs, MessagePlace};
 use crate::sinks::Claims;
 use crate::workspace::facts::{Base, Facts, facts};
+use crate::workspace::takeup::repository_root;
 use crate::workspace::{Prepared, WorkspaceError};
 
 /// How a run ended.
@@ -126,8 +127,8 @@ pub fn conclude(journal: &mut Journal, inputs: &Inputs, ending: Ending) -> u8 {
             failed(journal, failure)
         }
         Ending::Prepared(work) => {
-            let work = work.clone();
-            collect_facts(journal, Patience::default(), || work.facts());
+            let looked_at = work.clone();
+            collect_facts(journal, &work.dir, Patience::default(), || looked_at.facts());
             Outcome::new(crate::VERSION, Phase::Done, Origin::Runner, Reason::Completed, "everything is prepared; no agent was asked for")
         }
         Ending::Agent(end) => judged(journal, end),
@@ -193,7 +194,7 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         deadline: end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration()),
     };
     let work = end.work.clone();
-    collect_facts(journal, patience, || work.facts());
+    collect_facts(journal, &end.work.dir, patience, || work.facts());
     collect_claims(journal, end);
     let evidence = Evidence {
         stream: &followed.summary,
@@ -216,12 +217,16 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     outcome
 }
 
-/// Looks at the repository.
+/// Looks at the repository that a directory is in, if it is in one.
 pub fn collect_facts(
     journal: &mut Journal,
+    dir: &Path,
     patience: Patience,
     facts: impl FnOnce() -> Result<Option<Facts>, WorkspaceError> + Send + 'static,
 ) {
+    if repository_root(dir).is_none() {
+        return;
+    }
     let facts = match look(patience, facts) {
         Ok(Ok(Some(facts))) => facts,
         // A directory that is no repository has no such facts.

@@ -34,7 +34,7 @@ mod promised;
 mod proxy;
 mod refs;
 mod ssh;
-mod takeup;
+pub(crate) mod takeup;
 mod tcp;
 mod tls;
 pub mod trust;
