@@ -29,11 +29,11 @@ pub fn of_environment(env: &BTreeMap<OsString, OsString>, agent: Option<&dyn Age
     use std::os::unix::ffi::OsStrExt;
     let named: &[&str] = agent.map_or(&[], |agent| agent.secret_variables());
     let secret = |name: &str| named.contains(&name) || is_secret_name(name);
-    env.iter()
-        .filter(|(name, _)| name.to_str().is_some_and(secret))
-        .map(|(_, value)| value.as_bytes().trim_ascii().to_vec())
-        .filter(|value| value.len() >= SECRET_MIN)
-        .collect()
+    let values = env.iter().filter(|(name, _)| name.to_str().is_some_and(secret)).map(|(_, value)| value.as_bytes().trim_ascii().to_vec());
+    // Of other URLs only their owner knows whether what they hold is a secret, or `postgres:postgres`.
+    let is_proxy = |name: &OsString| name.to_str().is_some_and(|name| name.to_ascii_uppercase().ends_with("_PROXY"));
+    let proxies = env.iter().filter(|(name, _)| is_proxy(name)).filter_map(|(_, value)| value.to_str()).flat_map(of_url);
+    values.chain(proxies).filter(|value| value.len() >= SECRET_MIN).collect()
 }
 
 /// The secrets of a task: values of MCP headers and variables, what URLs hold before their `@`, and the git token as it is now.
@@ -169,6 +169,14 @@ mod tests {
             }
         }
         assert_eq!(of_url("https://gw/path@v1"), [[0_u8; 0]; 0]);
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_a_secret_and_that_of_a_database_its_owners_matter() {
+        let env =
+            [("https_proxy", "http://me:proxy-pass@proxy:3128"), ("NO_PROXY", "localhost,.svc"), ("DB_URL", "pg://postgres:postgres@db")];
+        let env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        assert_eq!(of_environment(&env, None), BTreeSet::from([b"proxy-pass".to_vec()]));
     }
 
     #[test]
