@@ -44,6 +44,8 @@ struct State {
     at_once: bool,
     has_thread: bool,
     is_writing: bool,
+    /// Whether a flush has waited in vain since something was last written.
+    is_stuck: bool,
     broken: Option<io::Error>,
 }
 
@@ -78,7 +80,7 @@ impl Queue {
     pub fn new(name: &'static str, to: OwnedFd) -> Self {
         let is_file = fstat(&to).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
         let (waiting, at_once) = (VecDeque::new(), true);
-        let state = State { waiting, bytes: 0, lost: 0, at_once, has_thread: false, is_writing: false, broken: None };
+        let state = State { waiting, bytes: 0, lost: 0, at_once, has_thread: false, is_writing: false, is_stuck: false, broken: None };
         Self(Arc::new(Shared { name, to, is_file, state: Mutex::new(state), changed: Condvar::new() }))
     }
 
@@ -114,13 +116,14 @@ impl Queue {
         shared.changed.notify_all();
     }
 
-    /// Waits until everything is written, but no longer than that.
+    /// Waits until everything is written, but no longer than that, and not again for a reader who has not read since.
     ///
     /// # Errors
     /// It is not read (`TimedOut`), or could not be written.
     pub fn flush(&self, limit: Duration) -> io::Result<()> {
         let shared = &self.0;
         let mut state = shared.lock();
+        let limit = if state.is_stuck { Duration::ZERO } else { limit };
         if !state.is_done() {
             Shared::start(shared, &mut state);
         }
@@ -130,6 +133,7 @@ impl Queue {
         } else {
             shared.write_here(&mut state, Instant::now() + limit);
         }
+        state.is_stuck = !state.is_done();
         match &state.broken {
             Some(error) => Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
             None if state.is_done() => Ok(()),
@@ -175,6 +179,7 @@ impl Shared {
                 let written = write_all(self.to.as_fd(), &piece);
                 state = self.lock();
                 state.is_writing = false;
+                state.is_stuck = false;
                 state.note(written);
             }
             self.changed.notify_all();
@@ -228,7 +233,10 @@ mod tests {
         assert_eq!(queue.flush(Duration::ZERO).unwrap_err().kind(), io::ErrorKind::TimedOut);
         let mut text = vec![0; FULL + lines.concat().len()];
         reader.read_exact(&mut text).unwrap();
-        queue.flush(LONG).unwrap();
+        while queue.flush(LONG).is_err() {
+            // Until the thread has written the first piece, this reader counts as one who does not read.
+            thread::yield_now();
+        }
         assert!(text.ends_with(lines.concat().as_bytes()));
     }
 
