@@ -259,6 +259,27 @@ fn a_branch_that_was_taken_up_shallow_counts_what_this_run_did() {
     assert_eq!((facts.commits, facts.files_changed, facts.insertions), (Some(1), Some(1), Some(2)));
 }
 
+/// A FIFO would hold whoever opens it for ever.
+#[test]
+fn what_is_no_file_in_a_files_place_is_a_conflict() {
+    let (root, source) = setting();
+    let dir = job(&source, root.path()).run().unwrap().dir;
+    for name in [".git/index", ".gitignore"] {
+        let path = dir.join(name);
+        let content = fs::read(&path).ok();
+        let _ = fs::remove_file(&path);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut as_it_is = Job::new("", &dir);
+        as_it_is.workspace.repo = None;
+        for job in [job(&source, root.path()), as_it_is] {
+            let error = job.run().unwrap_err();
+            assert!(error.to_string().ends_with(&format!("`{name}` is no regular file")), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        content.map_or(Ok(()), |content| fs::write(&path, content)).unwrap();
+    }
+}
+
 #[test]
 fn a_directory_that_others_prepared_is_looked_at_as_it_is() {
     let (root, source) = setting();

@@ -347,7 +347,8 @@ fn message_place(document: &Value) -> MessagePlace {
 
 /// What was said about a repository where none is named: nobody looks at it.
 fn without_repository(document: &Value, origins: &BTreeMap<&'static str, String>) -> Option<String> {
-    const NEED_ONE: &[&str] = &["ref", "branch", "baseBranch", "depth", "filter", "submodules", "lfs", "remotes"];
+    // The branches are looked for also in a clone that somebody else made.
+    const NEED_ONE: &[&str] = &["ref", "depth", "filter", "submodules", "lfs", "remotes"];
     let workspace = document.get("workspace")?.as_object()?;
     let said = |name: &str| workspace.get(name).is_some_and(|value| !value.is_null());
     let source = |name: &&str| {
@@ -494,10 +495,10 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_repository_that_nobody_names_is_warned_of() {
-        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_BRANCH", "work"), ("AGENT_TASK_FILE", "t")]);
-        let warnings = given.resolve(document("workspace: {depth: 0, dir: x}")).unwrap().warnings;
-        assert!(warnings.len() == 1 && warnings[0].ends_with("changes nothing: AGENT_BRANCH, workspace.depth"), "{warnings:?}");
-        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_BRANCH", "work"), ("AGENT_REPO", "/r")]);
+        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_REF", "v1"), ("AGENT_TASK_FILE", "t")]);
+        let warnings = given.resolve(document("workspace: {depth: 0, dir: x, branch: work}")).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].ends_with("changes nothing: AGENT_REF, workspace.depth"), "{warnings:?}");
+        let given = inputs(&[("AGENT_TYPE", "claude"), ("AGENT_PROMPT", "a"), ("AGENT_REF", "v1"), ("AGENT_REPO", "/r")]);
         assert!(given.resolve(files).unwrap().warnings.is_empty());
     }
 

@@ -40,6 +40,7 @@ pub(crate) fn take_up(
     let dir = &context.dir;
     let conflict = |problem: String| WorkspaceError::Conflict { dir: dir.clone(), problem };
     let remotes = config::extra_remotes(workspace)?;
+    check_files(dir)?;
     let repo = clone::open(dir)?;
     let git_dir = repo.git_dir().to_owned();
     match config::origin_url(repo.common_dir()) {
@@ -295,6 +296,7 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
         trust::plain::undo(&dir)?;
         return Ok(nothing);
     };
+    check_files(&root)?;
     let repo = clone::open(&root)?;
     trust::undo(&repo)?;
     let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());
@@ -364,6 +366,28 @@ fn base_as_it_is(repo: &gix::Repository, wanted: Option<&str>) -> Option<(Option
             let default = target.as_deref().and_then(|name| name.strip_prefix("refs/remotes/origin/")).and_then(named);
             default.or_else(|| ["main", "master"].into_iter().find_map(named))
         }
+    }
+}
+
+/// An agent of before may have left anything there, and whoever opens a FIFO waits for ever.
+fn check_files(root: &Path) -> Result<(), WorkspaceError> {
+    const READ: &[&str] = &[
+        ".git",
+        ".git/HEAD",
+        ".git/config",
+        ".git/index",
+        ".git/packed-refs",
+        ".git/shallow",
+        ".git/info/attributes",
+        ".git/info/exclude",
+        ".gitattributes",
+        ".gitignore",
+        ".gitmodules",
+    ];
+    let is_odd = |name: &&&str| root.join(name).metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    match READ.iter().find(is_odd) {
+        Some(name) => Err(WorkspaceError::Conflict { dir: root.to_owned(), problem: format!("`{name}` is no regular file") }),
+        None => Ok(()),
     }
 }
 
