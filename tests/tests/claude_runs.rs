@@ -114,6 +114,21 @@ fn a_run_goes_on_after_a_result_while_a_command_runs_in_the_background() {
     assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
 }
 
+/// A server that it starts to try something, and leaves: Claude waits for it for ever, and a run that is done would be done again.
+#[test]
+fn a_command_in_the_background_that_never_ends_makes_no_failure_of_a_run_that_is_done() {
+    let scenario = json!({"name": "server", "turns": [
+        {"reply": {"content": [{"tool": {"name": "Bash", "input": {"command": "sleep 600", "description": "serve", "run_in_background": true}}}], "usage": {"input": 1000, "output": 50}}},
+        {"reply": {"content": [{"text": "Done: it is served."}], "usage": {"input": 1100, "output": 20}}},
+    ]});
+    let Some(run) = AgentRun::playing("claude", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
+    let run = run.with("AGENT_SILENCE_TIMEOUT", "8s");
+    let ended = run.scene.run();
+    ended.assert(wanted("succeeded", "Completed", 0, false));
+    assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());
+    assert!(ended.stderr.contains("waited for tasks of its own in the background"), "{ended}");
+}
+
 #[test]
 fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() {
     let Some(run) = AgentRun::of("claude", "success") else { return };

@@ -32,6 +32,7 @@ pub struct Watch {
     started: Instant,
     last_output: Cell<Instant>,
     ended_at: Cell<Option<Instant>>,
+    has_answered: Cell<bool>,
     stop: Cell<Option<Stop>>,
     blocked: Cell<bool>,
     changed: Notify,
@@ -45,6 +46,7 @@ impl Watch {
             started,
             last_output: Cell::new(Instant::now()),
             ended_at: Cell::new(None),
+            has_answered: Cell::new(false),
             stop: Cell::new(None),
             blocked: Cell::new(false),
             changed: Notify::new(),
@@ -76,6 +78,12 @@ impl Watch {
     #[must_use]
     pub fn ended_at(&self) -> Option<Instant> {
         self.ended_at.get()
+    }
+
+    /// Whether its stream has what would be its end, and it only waits for tasks of its own in the background.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.has_answered.get()
     }
 
     /// Why it is being stopped.
@@ -200,6 +208,7 @@ impl<'a> RunFollower<'a> {
 
     /// After each piece of the stream: what changed, and whether a limit is broken now.
     fn look(&mut self) {
+        self.watch.has_answered.set(self.stream.summary().held_end.is_some());
         let changes = self.stream.take_changes();
         if !changes.any() {
             return;

@@ -429,6 +429,12 @@ async fn watch_over(task: &Task, journal: &RefCell<&mut Journal>, watch: &Watch)
         if let Some((left, stop)) = watchdog
             && left.is_zero()
         {
+            if stop != Stop::Linger && watch.has_answered() {
+                // A server that it started to try something, and forgot: a run that is done is not to be done again for it.
+                let waited = "the agent had answered, and waited for tasks of its own in the background: these were ended with it";
+                journal.borrow_mut().warn(waited);
+                return Stop::Linger;
+            }
             return stop;
         }
         let wake = [watchdog.map(|(left, _)| now + left), due].into_iter().flatten().min();

@@ -72,6 +72,17 @@ impl Verdict {
 /// Decides. `agent` is absent for `exec` with a command that is nobody's known agent.
 #[must_use]
 pub fn decide(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limits) -> Verdict {
+    match (evidence.stop, &evidence.stream.end, &evidence.stream.held_end) {
+        // What it waited for in the background would have changed nothing of what it had said.
+        (Some(Stop::Linger), None, Some(held)) => {
+            let stream = StreamSummary { end: Some(held.clone()), ..evidence.stream.clone() };
+            decide_on(agent, &Evidence { stream: &stream, ..*evidence }, limits)
+        }
+        _ => decide_on(agent, evidence, limits),
+    }
+}
+
+fn decide_on(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limits) -> Verdict {
     let finding = || {
         agent.and_then(|agent| agent.judge(&Seen { stream: evidence.stream, process: evidence.process, stderr_tail: evidence.stderr_tail }))
     };
@@ -208,6 +219,16 @@ mod tests {
         assert_eq!(verdict.reason, Reason::Completed);
         let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(15)), ..evidence(&StreamSummary::default()) }, &Limits::default());
         assert_eq!((verdict.reason, verdict.exit_code(ProcessEnd::Signaled(15))), (Reason::Cancelled, 143));
+    }
+
+    #[test]
+    fn an_agent_that_was_not_waited_for_any_longer_has_said_what_it_had_to_say() {
+        let held_end = Some(StreamEnd { succeeded: true, reason: None, message: Some("done".to_owned()) });
+        let waiting = StreamSummary { held_end, ..StreamSummary::default() };
+        let process = ProcessEnd::Signaled(15);
+        let verdict = |stop| decide(Some(&Native), &Evidence { stop: Some(stop), process, ..evidence(&waiting) }, &Limits::default());
+        assert_eq!((verdict(Stop::Linger).reason, verdict(Stop::Linger).exit_code(process)), (Reason::Completed, 0));
+        assert_eq!(verdict(Stop::Signal(15)).reason, Reason::Cancelled);
     }
 
     #[test]
