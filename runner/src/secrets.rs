@@ -32,7 +32,7 @@ pub fn of_environment(env: &BTreeMap<OsString, OsString>, agent: Option<&dyn Age
     let values = env.iter().filter(|(name, _)| name.to_str().is_some_and(secret)).map(|(_, value)| value.as_bytes().trim_ascii().to_vec());
     // Of other URLs only their owner knows whether what they hold is a secret, or `postgres:postgres`.
     let is_proxy = |name: &OsString| name.to_str().is_some_and(|name| name.to_ascii_uppercase().ends_with("_PROXY"));
-    let proxies = env.iter().filter(|(name, _)| is_proxy(name)).filter_map(|(_, value)| value.to_str()).flat_map(of_url);
+    let proxies = env.iter().filter(|(name, _)| is_proxy(name)).filter_map(|(_, value)| value.to_str()).flat_map(of_proxy);
     values.chain(proxies).filter(|value| value.len() >= SECRET_MIN).collect()
 }
 
@@ -60,14 +60,26 @@ pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
 
 /// The password of a URL, or the user where there is none, which then is the credential; as it is written, and as it is meant.
 fn of_url(url: &str) -> Vec<Vec<u8>> {
-    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let Some((userinfo, _)) = authority.rsplit_once('@') else { return Vec::new() };
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // A password may have been written with a slash in it, which ends no port.
+    let with_slash = || {
+        let (before, _) = rest.rsplit_once('@')?;
+        let (_, after) = authority.split_once(':')?;
+        (before.len() > authority.len() && !after.bytes().all(|byte| byte.is_ascii_digit())).then_some(before)
+    };
+    let Some(userinfo) = authority.rsplit_once('@').map(|(userinfo, _)| userinfo).or_else(with_slash) else { return Vec::new() };
     let secret = match userinfo.split_once(':') {
         Some((user, "")) => user,
         Some((_, password)) => password,
         None => userinfo,
     };
     vec![secret.as_bytes().to_vec(), percent_decoded(secret)]
+}
+
+/// [`of_url`] of a proxy, which may be said without a scheme.
+fn of_proxy(value: &str) -> Vec<Vec<u8>> {
+    if value.contains("://") { of_url(value) } else { of_url(&format!("http://{value}")) }
 }
 
 fn percent_decoded(text: &str) -> Vec<u8> {
@@ -168,7 +180,9 @@ mod tests {
                 assert!(!found.iter().any(|found| found.windows(5).any(|part| part == b"robot")), "{found:?}");
             }
         }
-        assert_eq!(of_url("https://gw/path@v1"), [[0_u8; 0]; 0]);
+        for none in ["https://gw/path@v1", "https://gw:8080/@scope/x@1", "gw"] {
+            assert_eq!(of_url(none), [[0_u8; 0]; 0]);
+        }
     }
 
     #[test]

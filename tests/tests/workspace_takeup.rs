@@ -264,7 +264,7 @@ fn a_branch_that_was_taken_up_shallow_counts_what_this_run_did() {
 fn what_is_no_file_in_a_files_place_is_a_conflict() {
     let (root, source) = setting();
     let dir = job(&source, root.path()).run().unwrap().dir;
-    for name in [".git/index", ".gitignore"] {
+    for name in [".git/index", ".gitignore", ".git/refs/heads/fifo", ".git/objects/info/alternates"] {
         let path = dir.join(name);
         let content = fs::read(&path).ok();
         let _ = fs::remove_file(&path);
@@ -463,6 +463,32 @@ fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
     assert_eq!(git_ok(&other.dir, ["config", "remote.origin.promisor"]), "true");
 }
 
+/// Whoever made the clone has written its configuration; the runner's git would go by it before anything is known of him.
+#[test]
+fn no_git_is_started_by_a_configuration_that_starts_programs() {
+    let (root, source) = setting();
+    turn(&source);
+    git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"]);
+    let server = agent_tests::git_servers::git_daemon(&source.root);
+    let url = format!("git://{}/r.git", server.address());
+    let started = root.path().join("started");
+    let program = format!("touch {}; false", started.display());
+    for (key, value) in [("core.sshCommand", program.as_str()), ("core.gitProxy", &program), ("url.ssh://evil/.insteadOf", "git:")] {
+        let dir = root.path().join("clone");
+        let mut job = Job::new(&url, &dir).on("evil");
+        job.workspace.filter = Some("blob:none".into());
+        job.config_paths = PATHS.to_vec();
+        let _ = job.run().unwrap();
+        git_ok(&dir, ["config", key, value]);
+        source.commit("file1.txt", key);
+        source.push();
+        let error = job.on("main").run().unwrap_err();
+        assert!(error.to_string().contains("its git configuration sets `"), "{error}");
+        assert!(!started.exists(), "{key}");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
 #[test]
 fn a_run_on_a_partial_clone_gives_the_agent_the_bases_configuration() {
     let origin = agent_tests::runs::Origin::with(|source| {
@@ -623,6 +649,45 @@ fn in_a_directory_that_is_no_repository_nothing_that_executes_is_left_and_all_of
         assert_eq!(fs::metadata(again.dir.join(".claude/hooks")).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(!again.dir.join(".agent-runner").exists());
     }
+}
+
+/// Content alone could else be moved to wherever a link leads, with the runner's rights.
+#[test]
+fn a_link_where_what_is_set_aside_is_kept_is_refused() {
+    for place in [".agent-runner", ".agent-runner/set-aside", ".agent-runner/set-aside/.claude"] {
+        let root = tempfile::tempdir().unwrap();
+        let prepared = mounted(root.path()).run().unwrap();
+        let home = root.path().join("home");
+        fs::create_dir_all(home.join("set-aside/.claude")).unwrap();
+        fs::create_dir_all(prepared.dir.join(place).parent().unwrap()).unwrap();
+        symlink(&home, prepared.dir.join(place)).unwrap();
+        let (dir, workdir, base_commit) = (&prepared.dir, &prepared.dir, None);
+        let request = Request { dir, workdir, home: Path::new("/nonexistent"), trust: Trust::Base, paths: PATHS, base_commit, given: &[] };
+        let error = apply(&request).unwrap_err();
+        assert!(error.to_string().contains("is no directory"), "{error}");
+        let moved = [home.join("settings.json"), home.join(".claude/settings.json"), home.join("set-aside/.claude/settings.json")];
+        assert!(moved.iter().all(|path| !path.exists()), "{place}");
+        assert_eq!(read(&prepared.dir, ".claude/settings.json"), "settings");
+    }
+}
+
+#[test]
+fn what_was_set_aside_is_never_lost_to_what_an_agent_puts_in_its_place() {
+    let root = tempfile::tempdir().unwrap();
+    let job = mounted(root.path());
+    for run in ["first", "second"] {
+        let prepared = job.run().unwrap();
+        let _ = trust(&prepared, Trust::Base);
+        fs::write(prepared.dir.join(".env"), run).unwrap();
+        drop(SetAside::of(&prepared));
+    }
+    let dir = root.path().join("clone");
+    assert_eq!((read(&dir, ".env").as_str(), read(&dir, ".agent-runner/set-aside/.env").as_str()), ("second", "env"));
+    // An agent that was killed had made a repository of it.
+    fs::remove_file(dir.join(".env")).unwrap();
+    git_ok(&dir, ["init", "-q"]);
+    let _ = job.run().unwrap();
+    assert_eq!(read(&dir, ".env"), "env");
 }
 
 #[test]

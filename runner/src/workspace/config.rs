@@ -208,6 +208,38 @@ pub(crate) fn partial_filter(git_dir: &Path) -> Option<String> {
     promises.then_some(filter)
 }
 
+/// The first setting of a repository that makes git start a program, or lead to another server or file, and is none of these.
+///
+/// Whoever made the clone, or an agent of before, may have written anything there; the runner's own git goes by it only where it stays within git.
+pub(crate) fn leads_out(git_dir: &Path, ours: &[Setting]) -> Option<String> {
+    const KEYS: &[(&str, &[&str])] = &[
+        ("core", &["alternaterefscommand", "askpass", "gitproxy", "sshcommand", "worktree"]),
+        ("credential", &["helper"]),
+        ("filter", &["clean", "process", "smudge"]),
+        ("remote", &["proxy", "receivepack", "uploadpack", "vcs"]),
+        ("http", &["proxy", "sslcert", "sslkey"]),
+        ("include", &["path"]),
+        ("includeif", &["path"]),
+        ("url", &["insteadof", "pushinsteadof"]),
+    ];
+    let files = ["config", "config.worktree"].into_iter().map(|name| git_dir.join(name)).filter(|file| file.symlink_metadata().is_ok());
+    for file in files {
+        // What cannot be read may say anything.
+        let Ok(config) = ConfigFile::from_path_no_includes(file.clone(), Source::Local) else { return Some(file.display().to_string()) };
+        for section in config.sections() {
+            let name = section.header().name().to_string().to_ascii_lowercase();
+            let keys = KEYS.iter().filter(|(section, _)| *section == name).flat_map(|(_, keys)| keys.iter());
+            for (key, value) in keys.flat_map(|key| section.values(key).into_iter().map(move |value| (key, value.to_string()))) {
+                let is_known = value.is_empty() || ours.iter().any(|setting| setting.value == value) || value.starts_with("git-lfs ");
+                if !is_known {
+                    return Some(format!("{name}.{key}"));
+                }
+            }
+        }
+    }
+    None
+}
+
 /// Replaces a whole section.
 fn set(config: &mut ConfigFile, name: &str, subsection: Option<&str>, values: &[(&str, &str)]) -> gix::Result<()> {
     while config.remove_section(name, subsection.map(BStr::new)).is_some() {}

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,7 @@ pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
 pub(crate) struct Git<'a> {
     context: &'a Context<'a>,
     access: Vec<Setting>,
+    git_dir: PathBuf,
     owned: Vec<OsString>,
 }
 
@@ -57,12 +58,17 @@ impl<'a> Git<'a> {
         let root = repository_root(&context.dir).unwrap_or_else(|| context.dir.clone());
         // git compares with the path without links.
         let real = root.canonicalize().unwrap_or_else(|_| root.clone());
+        let git_dir = root.join(".git");
         let owned = [root, real].into_iter().flat_map(|dir| [dir.join("*").into(), dir.into()]).collect();
-        Ok(Self { context, access: config::access_settings(url, access, context.program)?, owned })
+        Ok(Self { context, access: config::access_settings(url, access, context.program)?, git_dir, owned })
     }
 
-    /// A command that neither the repository nor the user's settings make start anything.
-    fn command(&self) -> Command {
+    /// A command that the repository's settings make start nothing. A repository that has others than the runner's own is refused.
+    fn command(&self) -> Result<Command, WorkspaceError> {
+        if let Some(name) = config::leads_out(&self.git_dir, &self.access) {
+            let problem = format!("its git configuration sets `{name}`, by which git starts a program or leads elsewhere");
+            return Err(WorkspaceError::Conflict { dir: self.context.dir.clone(), problem });
+        }
         let mut command = git_command(self.context.env);
         command.current_dir(&self.context.dir);
         for setting in
@@ -74,7 +80,7 @@ impl<'a> Git<'a> {
         let access = names.iter().zip(&self.access).map(|(name, setting)| (name.as_str(), OsStr::new(setting.value())));
         let owned = self.owned.iter().map(|dir| ("safe.directory", dir.as_os_str()));
         set_config(&mut command, &access.chain(owned).collect::<Vec<_>>());
-        command
+        Ok(command)
     }
 
     fn run(&self, command: Command, what: &str, needed_for: &str) -> Result<(), WorkspaceError> {
@@ -83,7 +89,7 @@ impl<'a> Git<'a> {
 
     /// Fetches submodules, as the work tree's `.gitmodules` lists them.
     pub(crate) fn fetch_submodules(&self, depth: u32) -> Result<(), WorkspaceError> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         // A repository names its submodules itself: nothing but the network's transports, never a path of this machine.
         command.args(["-c", "protocol.file.allow=never", "submodule", "update", "--init", "--recursive", "--checkout"]);
         if depth > 0 {
@@ -99,17 +105,17 @@ impl<'a> Git<'a> {
         if !std::env::split_paths(path).any(|dir| dir.join("git-lfs").is_file()) {
             return Err(WorkspaceError::ProgramMissing { program: "git-lfs".to_owned(), needed_for: "fetching LFS objects".to_owned() });
         }
-        let mut install = self.command();
+        let mut install = self.command()?;
         install.args(["lfs", "install", "--local", "--skip-repo"]);
         self.run(install, "git lfs install", "fetching LFS objects")?;
-        let mut pull = self.command();
+        let mut pull = self.command()?;
         pull.args(["lfs", "pull"]);
         self.run(pull, "git lfs pull", "fetching LFS objects")
     }
 
     /// Fetches with a filter, which gix cannot. The remote's promisor settings must stand in the configuration already.
     pub(crate) fn fetch_filtered(&self, filter: &str, specs: &[String], depth: &Shallow) -> Result<(), WorkspaceError> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.args(["fetch", "--no-tags", "--no-recurse-submodules", "--quiet"]).arg(format!("--filter={filter}"));
         if let Shallow::DepthAtRemote(depth) = depth {
             command.arg(format!("--depth={depth}"));
@@ -122,7 +128,7 @@ impl<'a> Git<'a> {
     pub(crate) fn fetch_objects(&self, ids: &BTreeSet<ObjectId>) -> Result<(), WorkspaceError> {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         for some in ids.chunks(OBJECTS_AT_ONCE) {
-            let mut command = self.command();
+            let mut command = self.command()?;
             command.args([
                 "-c",
                 "fetch.negotiationAlgorithm=noop",
@@ -139,7 +145,7 @@ impl<'a> Git<'a> {
 
     /// Checks out HEAD in a partial clone: the missing blobs are fetched on the way.
     pub(crate) fn checkout_filtered(&self) -> Result<(), WorkspaceError> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.args(["reset", "--hard", "--quiet"]);
         self.run(command, "git reset", "a partial clone (`filter`)")
     }

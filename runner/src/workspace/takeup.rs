@@ -299,6 +299,11 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     check_files(&root)?;
     let repo = clone::open(&root)?;
     trust::undo(&repo)?;
+    // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says nothing of us.
+    let is_tracked = repo.open_index().is_ok_and(|index| index.prefixed_entries(".agent-runner/".into()).is_some());
+    if !is_tracked {
+        trust::plain::undo(&dir)?;
+    }
     let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());
     let head = repo.head_id().ok().map(|id| id.detach());
     let mut notes = Vec::new();
@@ -371,24 +376,31 @@ fn base_as_it_is(repo: &gix::Repository, wanted: Option<&str>) -> Option<(Option
 
 /// An agent of before may have left anything there, and whoever opens a FIFO waits for ever.
 fn check_files(root: &Path) -> Result<(), WorkspaceError> {
-    const READ: &[&str] = &[
-        ".git",
-        ".git/HEAD",
-        ".git/config",
-        ".git/index",
-        ".git/packed-refs",
-        ".git/shallow",
-        ".git/info/attributes",
-        ".git/info/exclude",
-        ".gitattributes",
-        ".gitignore",
-        ".gitmodules",
-    ];
-    let is_odd = |name: &&&str| root.join(name).metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
-    match READ.iter().find(is_odd) {
-        Some(name) => Err(WorkspaceError::Conflict { dir: root.to_owned(), problem: format!("`{name}` is no regular file") }),
-        None => Ok(()),
+    let odd = |path: &Path| WorkspaceError::Conflict {
+        dir: root.to_owned(),
+        problem: format!("`{}` is no regular file", path.strip_prefix(root).unwrap_or(path).display()),
+    };
+    let is_odd = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let read = [".git", ".gitattributes", ".gitignore", ".gitmodules"].map(|name| root.join(name));
+    if let Some(path) = read.iter().find(|path| is_odd(path)) {
+        return Err(odd(path));
     }
+    let mut directories = vec![root.join(".git")];
+    while let Some(directory) = directories.pop() {
+        // What cannot be listed is told by who reads it.
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            match kind {
+                // Objects are written once and never opened by a name that is not theirs; there may be very many.
+                Ok(kind) if kind.is_dir() && directory.ends_with("objects") && entry.file_name().len() == 2 => {}
+                Ok(kind) if kind.is_dir() => directories.push(path),
+                Ok(kind) if kind.is_file() => {}
+                _ if is_odd(&path) => return Err(odd(&path)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The directory that holds `.git`: this one or one above it.

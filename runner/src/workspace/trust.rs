@@ -228,8 +228,10 @@ impl Work {
         }
         let from = self.root.join(name);
         let kept = self.state.join(SET_ASIDE);
-        let keep = kept.join(name);
-        let made = fs::create_dir_all(&kept).and_then(|()| make_directories_as(&self.root, &kept, name.parent().unwrap_or(Path::new(""))));
+        let made = make_real(&self.state)
+            .and_then(|()| make_real(&kept))
+            .and_then(|()| make_directories_as(&self.root, &kept, name.parent().unwrap_or(Path::new(""))));
+        let keep = free_name(&kept.join(name));
         let moved = made.and_then(|()| fs::rename(&from, &keep)).or_else(|error| match error.raw_os_error() {
             // The git directory is on another file system.
             Some(nix::libc::EXDEV) => copy(&from, &keep).and_then(|()| fs::remove_file(&from)),
@@ -286,7 +288,7 @@ impl Work {
             notes.push(0);
         }
         // Where nothing was set aside there is no such directory yet.
-        fs::create_dir_all(&self.state).map_err(|error| WorkspaceError::io("cannot create", &self.state, error))?;
+        make_real(&self.state).map_err(|error| WorkspaceError::io("cannot create", &self.state, error))?;
         replace(&self.state.join("put-back"), &notes)
     }
 }
@@ -323,6 +325,9 @@ fn flag(repo: &gix::Repository, paths: &BTreeSet<PathBuf>, on: bool) -> Result<B
 /// Puts everything back as it was before [`apply`]: the clone is taken up by another run, which decides anew.
 pub(crate) fn undo(repo: &gix::Repository) -> Result<(), WorkspaceError> {
     let state = state_dir(repo);
+    if real_directory(&state).is_err() {
+        return Ok(());
+    }
     let list = state.join("put-back");
     let notes = match fs::read(&list) {
         Ok(notes) => notes,
@@ -364,8 +369,10 @@ fn is_reached_without_links(root: &Path, name: &Path) -> bool {
 
 /// Puts one file or link that was set aside back where it was, unless something stands there meanwhile.
 fn put_back(root: &Path, state: &Path, name: &Path) -> io::Result<()> {
-    let (here, kept) = (root.join(name), state.join(SET_ASIDE).join(name));
-    if kept.symlink_metadata().is_ok() && here.symlink_metadata().is_err() {
+    let all_kept = state.join(SET_ASIDE);
+    let (here, kept) = (root.join(name), all_kept.join(name));
+    let is_kept = real_directory(&all_kept).is_ok() && is_reached_without_links(&all_kept, name) && kept.symlink_metadata().is_ok();
+    if is_kept && here.symlink_metadata().is_err() {
         make_directories_as(&state.join(SET_ASIDE), root, name.parent().unwrap_or(Path::new("")))?;
         fs::rename(&kept, &here).or_else(|_| copy(&kept, &here))?;
     }
@@ -379,7 +386,10 @@ fn make_directories_as(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
         at.push(component);
         let made = to.join(&at);
         match fs::create_dir(&made) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                real_directory(&made)?;
+                continue;
+            }
             other => other?,
         }
         let metadata = from.join(&at).symlink_metadata()?;
@@ -388,6 +398,36 @@ fn make_directories_as(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
         fs::set_permissions(&made, metadata.permissions())?;
     }
     Ok(())
+}
+
+/// A link or a file where what is set aside is to be kept was left by somebody who wants it somewhere else.
+fn real_directory(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is no directory", path.display()))),
+    }
+}
+
+/// Makes a directory, or finds one that is no link.
+fn make_real(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => real_directory(path),
+        other => other,
+    }
+}
+
+/// This path, or one beside it where an older file is kept already: that one is somebody's, too.
+fn free_name(path: &Path) -> PathBuf {
+    let taken = |path: &Path| path.symlink_metadata().is_ok();
+    let mut free = path.to_owned();
+    let mut number = 1_u32;
+    while taken(&free) {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{number}"));
+        free = path.with_file_name(name);
+        number += 1;
+    }
+    free
 }
 
 /// The lines that the runner adds to `info/exclude` stand between these.

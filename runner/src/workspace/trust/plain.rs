@@ -27,6 +27,12 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     identity_of(one).is_ok_and(|one| identity_of(other).is_ok_and(|other| one == other))
 }
 
+/// Whether what a directory of a workspace holds is the user's own, and not somebody's whom a repository's trust is about.
+#[must_use]
+pub fn is_users_own(prepared: &Prepared, dir: &Path, home: &Path) -> bool {
+    prepared.git_dir.is_none() && is_same(dir, home)
+}
+
 /// Puts back what was set aside, when it goes.
 #[derive(Debug)]
 #[must_use = "it is put back when this goes"]
