@@ -112,19 +112,18 @@ fn a_block_without_the_runs_nonce_is_no_result() {
 /// Whoever opens a FIFO that nobody writes to waits for ever. Both wait for as long as the end may take once the time is over.
 #[test]
 fn a_repository_that_holds_whoever_looks_at_it_costs_its_facts_and_not_the_report() {
-    let run = |fifo: &str, args: &[&str]| {
+    let run = |fifo: &str| {
         let desk = Desk::new();
         git_ok(desk.path(), ["init", "-q"]);
         let script = format!("rm -f {fifo}; mkfifo {fifo}");
-        assert!(Command::new("sh").args(["-c", &script]).current_dir(desk.path()).status().unwrap().success());
-        let output = desk.command(args).env("AGENT_TIMEOUT", "1s").output().unwrap();
+        let output = desk.command(&["exec", "--", "sh", "-c", &script]).env("AGENT_TIMEOUT", "1s").output().unwrap();
         let message = desk.message();
         assert!(message.warnings.iter().any(|warning| warning.contains("could not be looked at in time")), "{}", stderr(&output));
         assert!(!message.parameters.contains_key("dirty"), "{message:?}");
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| run(".gitignore", &["exec", "--", "true"]));
-        scope.spawn(|| run(".git/index", &["exec", "--", "true"]));
+        scope.spawn(|| run(".gitignore"));
+        scope.spawn(|| run(".git/index"));
     });
 }
 
@@ -400,6 +399,23 @@ fn a_stdout_that_is_read_late_costs_the_log_its_end_and_the_verdict_nothing() {
     assert!(text.bytes().all(|byte| byte == b'x'), "nothing is missing in the middle");
 }
 
+/// What a repository may not say, a user may say in a HOME that is the workspace, too.
+#[test]
+fn the_users_own_configuration_is_no_repositorys() {
+    let desk = Desk::new();
+    let settings = desk.path().join(".cursor/mcp.json");
+    std::fs::create_dir(settings.parent().unwrap()).unwrap();
+    std::fs::write(&settings, r#"{"mcpServers":{"m":{"url":"https://h/mcp","headers":{"Authorization":"Bearer ${env:MINE}"}}}}"#).unwrap();
+    let reason = |home: &Path| {
+        let mut command = desk.command(&["--type", "cursor", "--program", "true", "--trust", "repository", "do it"]);
+        command.env("HOME", home).env("CURSOR_API_KEY", "key").output().unwrap();
+        desk.message().reason
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(reason(elsewhere.path()), Reason::InvalidTask);
+    assert_ne!(reason(desk.path()), Reason::InvalidTask);
+}
+
 #[test]
 fn a_script_goes_on_after_its_agents_last_word() {
     let desk = Desk::new();
@@ -408,4 +424,8 @@ fn a_script_goes_on_after_its_agents_last_word() {
     let output = desk.run(&["exec", "--type", "native", "--", "sh", "-c", script]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(desk.path().join("pushed").exists());
+    // What it fails at then is its failure.
+    let script = "echo '{\"type\":\"ended\",\"succeeded\":true}'; exit 3";
+    assert_eq!(desk.run(&["exec", "--type", "native", "--", "sh", "-c", script]).status.code(), Some(3));
+    assert_eq!(desk.message().reason, Reason::AgentFailed);
 }

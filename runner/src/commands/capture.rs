@@ -85,7 +85,9 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let mut outcome = journal.fill(outcome);
     journal.finish(&mut outcome);
     report::say(&outcome);
-    journal.mark(&outcome, followed.ends_in_line_start);
+    crate::log::flush();
+    // A filter waits for whoever reads it, with its last words as with the stream.
+    journal.mark_to(&outcome, followed.ends_in_line_start, &mut std::io::stdout());
     crate::log::flush();
     ExitCode::from(outcome.exit_code)
 }

@@ -124,10 +124,7 @@ pub fn enter(options: Options, runner: impl FnOnce(RunnerSide) -> u8) -> ! {
             let code = supervise::supervise(child, home, board, options);
             process::exit(i32::from(code))
         }
-        Err(error) => {
-            let problem = format!("no second process: {error}; raise the limit of processes (`pids` of the container, `ulimit -u`)");
-            process::exit(i32::from((options.no_runner)(&problem)))
-        }
+        Err(error) => process::exit(i32::from((options.no_runner)(&format!("no second process: {error}")))),
     }
 }
 

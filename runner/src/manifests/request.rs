@@ -329,8 +329,8 @@ fn check_mounts(platform: Platform, work_tree: &Path, wishes: &Wishes, errors: &
     // Kelos' own controller mounts the workspace.
     let workspace = pod::workspace_volume(work_tree);
     if platform != Platform::Kelos {
-        if taken.contains(&workspace) {
-            let problem = format!("`{}` is where another volume is mounted", workspace.display());
+        if let Some(place) = [workspace, work_tree].into_iter().find(|place| taken.contains(place)) {
+            let problem = format!("`{}` is where another volume is mounted", place.display());
             errors.push(wrong("workspace.dir", problem, "a directory elsewhere, for instance /workspace/repo"));
         }
         taken.push(workspace);

@@ -114,6 +114,8 @@ fn what_a_platform_would_refuse_is_refused_here() {
     let in_tmp: fn(&mut Wishes) = |wishes| wishes.task["workspace"]["dir"] = "/tmp/repo".into();
     assert!(said(Platform::Job, in_tmp).contains("workspace.dir: `/tmp` is where another volume is mounted"));
     assert!(!said(Platform::Kelos, in_tmp).contains("another volume"));
+    let at_home: fn(&mut Wishes) = |wishes| wishes.task["workspace"]["dir"] = "/home/agent".into();
+    assert!(said(Platform::Pod, at_home).contains("workspace.dir: `/home/agent` is where another volume is mounted"));
     let in_home: fn(&mut Wishes) = |wishes| wishes.files.push(("/home/agent/key".into(), key("a", "b")));
     assert!(said(Platform::Tekton, in_home).contains("--secret-file: `/home/agent` is where another volume is mounted"));
     let with_a_dot: fn(&mut Wishes) = |wishes| wishes.task["sinks"]["outputs"][0]["name"] = "coverage.percent".into();

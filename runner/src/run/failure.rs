@@ -70,6 +70,9 @@ pub enum Failure {
     /// The whole task's time was over before the agent was started.
     #[error("the task took longer than {0}")]
     Deadline(Span),
+    /// There can be no second process.
+    #[error("{0}")]
+    NoRunner(String),
     /// Memory ran out, or a fault of ours.
     #[error("{0}")]
     Fault(String),
@@ -95,9 +98,11 @@ impl Failure {
             Self::Version { .. } => Reason::UnsupportedVersion,
             Self::Place(_) | Self::Configure(_) => Reason::ConfigurationFailed,
             Self::Workspace(error) => error.reason(),
-            Self::SetupLaunch(_) | Self::Setup { .. } => Reason::SetupFailed,
             // The machine's want, not the image's: a retry may find room.
-            Self::Launch { error: LaunchError::NoProcess { .. } | LaunchError::Pipes { .. }, .. } => Reason::RunnerFault,
+            Self::NoRunner(_)
+            | Self::SetupLaunch(LaunchError::NoProcess { .. } | LaunchError::Pipes { .. })
+            | Self::Launch { error: LaunchError::NoProcess { .. } | LaunchError::Pipes { .. }, .. } => Reason::RunnerFault,
+            Self::SetupLaunch(_) | Self::Setup { .. } => Reason::SetupFailed,
             Self::Launch { .. } => Reason::AgentNotFound,
             Self::Cancelled(_) => Reason::Cancelled,
             Self::Deadline(_) => Reason::DeadlineExceeded,
@@ -114,7 +119,7 @@ impl Failure {
             Self::Place(_) | Self::Plan(_) | Self::Configure(_) => Some(Phase::Configure),
             Self::SetupLaunch(_) | Self::Setup { .. } => Some(Phase::Setup),
             Self::Launch { .. } => Some(Phase::Agent),
-            Self::Cancelled(_) | Self::Deadline(_) | Self::Fault(_) => None,
+            Self::Cancelled(_) | Self::Deadline(_) | Self::NoRunner(_) | Self::Fault(_) => None,
         }
     }
 
@@ -159,6 +164,7 @@ impl Failure {
             }
             Self::SetupLaunch(error) | Self::Launch { error, .. } => Some(error.hint()),
             Self::Plan(errors) => errors.first().map(|error| error.hint.clone()),
+            Self::NoRunner(_) => Some("raise the limit of processes (`pids` of the container, `ulimit -u`)".to_owned()),
             _ => None,
         }
         .filter(|hint| !hint.is_empty())

@@ -4,6 +4,7 @@
 //! termination message's file, and on the board from which init takes the last words.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -262,11 +263,16 @@ impl Journal {
 
     /// Prints the block, after everything else that is printed. `at_line_start`: whether stdout has come to a line's end.
     pub fn mark(&self, outcome: &Outcome, at_line_start: bool) {
-        let Some(writers) = &self.writers else { return };
         crate::log::flush();
         // Closed, nobody can read a block.
         let Ok(stdout) = std::io::stdout().as_fd().try_clone_to_owned() else { return };
-        writers.mark(outcome, at_line_start, &mut Queue::new("marker", stdout), &|warning| tracing::warn!("{warning}"));
+        self.mark_to(outcome, at_line_start, &mut Queue::new("marker", stdout));
+    }
+
+    /// [`Self::mark`] for who waits as long as it takes.
+    pub fn mark_to(&self, outcome: &Outcome, at_line_start: bool, stdout: &mut dyn Write) {
+        let Some(writers) = &self.writers else { return };
+        writers.mark(outcome, at_line_start, stdout, &|warning| tracing::warn!("{warning}"));
     }
 
     /// Nobody reads our stdout, so there is no place for a block.

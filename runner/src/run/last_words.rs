@@ -19,7 +19,7 @@ pub fn no_runner(problem: &str) -> u8 {
     log::start();
     let inputs = Inputs::read();
     let mut journal = Journal::new(None, super::nonce(), inputs.dialect);
-    let code = report::conclude(&mut journal, &inputs, Ending::Failed(Failure::Fault(problem.to_owned())));
+    let code = report::conclude(&mut journal, &inputs, Ending::Failed(Failure::NoRunner(problem.to_owned())));
     log::flush();
     code
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd, RepositoryPath};
+use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd, RepositoryPath, RepositoryPower};
 use agent_sdk::marker::Nonce;
 use agent_sdk::task::{GitAccess, Task, Trust, Workspace as WorkspaceSpec};
 use agent_sdk::verdict::Phase;
@@ -179,7 +179,13 @@ impl Run<'_> {
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
         let root = workspace::work_tree(prepared);
         let below = workdir.strip_prefix(&root).unwrap_or(Path::new(""));
-        let files = configure::read_repository_files(&root, below, self.agent.repository_config()).map_err(ConfigureError::from)?;
+        let config = self.agent.repository_config();
+        let mut files = configure::read_repository_files(&root, below, config).map_err(ConfigureError::from)?;
+        if let Some(place) = below.ancestors().find(|place| trust::plain::is_users_own(prepared, &root.join(place), self.place.home())) {
+            let own = config.iter().filter(|path| path.power == RepositoryPower::Executes);
+            let own: Vec<PathBuf> = own.map(|path| place.join(path.path.trim_end_matches('/'))).collect();
+            files.retain(|name, _| !own.iter().any(|own| name.starts_with(own)));
+        }
         let mut surroundings = self.place.surroundings(&self.order.inputs.env, &root, &workdir, files);
         surroundings.for_later = self.order.extent == Extent::Setup;
         let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
@@ -363,7 +369,7 @@ impl Run<'_> {
             None => ProcessEnd::Signaled(nix::libc::SIGKILL),
         };
         let out_of_memory = memory.get().is_some_and(OomCounter::has_grown);
-        Ok(AgentRun { process, stop, duration, out_of_memory, followed: follower.finish().await })
+        Ok(AgentRun { process, stop, signal: finished.signal, duration, out_of_memory, followed: follower.finish().await })
     }
 
     fn launch(&self, plan: Plan, prepared: &Prepared, environment: &[(OsString, OsString)]) -> Result<Launch, Failure> {
@@ -429,7 +435,7 @@ async fn watch_over(task: &Task, journal: &RefCell<&mut Journal>, watch: &Watch)
         if let Some((left, stop)) = watchdog
             && left.is_zero()
         {
-            if stop != Stop::Linger && watch.has_answered() {
+            if stop == Stop::Silence && watch.has_answered() {
                 // A server that it started to try something, and forgot: a run that is done is not to be done again for it.
                 let waited = "the agent had answered, and waited for tasks of its own in the background: these were ended with it";
                 journal.borrow_mut().warn(waited);

@@ -61,6 +61,8 @@ pub struct AgentRun {
     pub process: ProcessEnd,
     /// Why the runner stopped it, if it did.
     pub stop: Option<Stop>,
+    /// The signal that asked for an end, also when that had begun: somebody waits for ours.
+    pub signal: Option<i32>,
     /// How long it ran.
     pub duration: Duration,
     /// Whether the kernel killed for want of memory meanwhile.
@@ -179,7 +181,7 @@ fn failed(journal: &Journal, failure: &Failure) -> Outcome {
 }
 
 fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
-    let AgentRun { process, stop, duration, out_of_memory, followed } = &end.run;
+    let AgentRun { process, stop, signal, duration, out_of_memory, followed } = &end.run;
     journal.note_stream(&followed.summary, followed.counts);
     journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
@@ -190,7 +192,7 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         journal.warn("our stderr is not read: the end of the agent's is missing there");
     }
     let patience = Patience {
-        hurried: matches!(stop, Some(Stop::Signal(_) | Stop::Deadline)),
+        hurried: signal.is_some() || *stop == Some(Stop::Deadline),
         deadline: end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration()),
     };
     let work = end.work.clone();

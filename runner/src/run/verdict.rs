@@ -88,9 +88,12 @@ fn decide_on(agent: Option<&dyn Agent>, evidence: &Evidence<'_>, limits: &Limits
     };
     // An agent that had said that it is done was only helped out of the door, whatever the reason for it was. What it says after
     // it was told to stop is about the stop: that it was interrupted, or that it is "done" with a tool that was killed.
-    let stop = evidence.stop.filter(|_| evidence.stream.end.is_none() || evidence.stopped_before_end);
-    let Some(stop) = stop else {
-        return match finding() {
+    // A script has business of its own after its agent's last word, and may fail at it, or be cut off.
+    let is_at_work =
+        |stop: &Stop| evidence.stream.end.is_none() || evidence.stopped_before_end || evidence.by_hand && *stop != Stop::Linger;
+    let Some(stop) = evidence.stop.filter(is_at_work) else {
+        let has_failed = evidence.by_hand && evidence.stop.is_none() && evidence.process != ProcessEnd::Exited(0);
+        return match finding().filter(|finding| !(has_failed && finding.reason == Reason::Completed)) {
             Some(finding) => on_its_own(finding, evidence),
             None => by_exit_code(evidence),
         };
@@ -219,6 +222,25 @@ mod tests {
         assert_eq!(verdict.reason, Reason::Completed);
         let verdict = decide(None, &Evidence { stop: Some(Stop::Signal(15)), ..evidence(&StreamSummary::default()) }, &Limits::default());
         assert_eq!((verdict.reason, verdict.exit_code(ProcessEnd::Signaled(15))), (Reason::Cancelled, 143));
+    }
+
+    #[test]
+    fn a_script_whose_agent_is_done_is_judged_by_what_it_does_then() {
+        let end = Some(StreamEnd { succeeded: true, reason: None, message: None });
+        let done = StreamSummary { end, ..StreamSummary::default() };
+        let verdict = |stop, process| {
+            let verdict = decide(Some(&Native), &Evidence { stop, process, by_hand: true, ..evidence(&done) }, &Limits::default());
+            (verdict.reason, verdict.exit_code(process))
+        };
+        assert_eq!(verdict(None, ProcessEnd::Exited(0)), (Reason::Completed, 0));
+        assert_eq!(verdict(None, ProcessEnd::Exited(3)), (Reason::AgentFailed, 3));
+        assert_eq!(verdict(Some(Stop::Deadline), ProcessEnd::Signaled(15)), (Reason::DeadlineExceeded, 124));
+        assert_eq!(verdict(Some(Stop::Signal(15)), ProcessEnd::Signaled(15)), (Reason::Cancelled, 143));
+        assert_eq!(verdict(Some(Stop::Linger), ProcessEnd::Signaled(15)), (Reason::Completed, 0));
+        let end = Some(StreamEnd { succeeded: false, reason: Some(Reason::RateLimited), message: None });
+        let failed = StreamSummary { end, ..StreamSummary::default() };
+        let evidence = Evidence { process: ProcessEnd::Exited(1), by_hand: true, ..evidence(&failed) };
+        assert_eq!(decide(Some(&Native), &evidence, &Limits::default()).reason, Reason::RateLimited, "what is known stands");
     }
 
     #[test]
