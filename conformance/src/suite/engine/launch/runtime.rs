@@ -1,6 +1,7 @@
 //! runc, as what starts the process: it makes the container and leaves its PID 1 to us, as its parent's next living ancestor that reaps.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +10,6 @@ use nix::unistd::Pid;
 
 use super::super::refusal::code_of_refusal;
 use super::bundle_directory;
-
-/// Only the state directory, which is this start's own, has to know it.
-const NAME: &str = "container";
 
 /// What runc did.
 pub(super) enum Begun {
@@ -34,7 +32,7 @@ pub(super) fn begin(work: &Path) -> io::Result<Begun> {
             .arg("--log")
             .arg(&log)
             .args(arguments)
-            .arg(NAME)
+            .arg(name(work))
             .status()
             .map_err(|error| io::Error::other(format!("runc: {error}")))?;
         if !status.success() {
@@ -52,7 +50,14 @@ pub(super) fn begin(work: &Path) -> io::Result<Begun> {
 /// Removes the container, and its cgroup with it.
 pub(super) fn end(work: &Path) {
     // nothing can be done if it fails: the container has ended anyway
-    let _ = runc(work).args(["delete", "--force", NAME]).output();
+    let _ = runc(work).args(["delete", "--force", &name(work)]).output();
+}
+
+/// The container's name. The state directory is this start's own, but cgroups are called by it, which all starts on this machine share.
+fn name(work: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    work.hash(&mut hasher);
+    format!("agent-conformance-{:016x}", hasher.finish())
 }
 
 fn runc(work: &Path) -> Command {
@@ -60,4 +65,15 @@ fn runc(work: &Path) -> Command {
     let mut command = Command::new("runc");
     command.arg("--root").arg(state);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_starts_have_two_names_and_one_keeps_its_own() {
+        let names = ["/tmp/a/1", "/tmp/a/2", "/tmp/a/1"].map(|work| name(Path::new(work)));
+        assert!(names[0] != names[1] && names[0] == names[2]);
+    }
 }
