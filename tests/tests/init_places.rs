@@ -59,5 +59,6 @@ fn where_no_second_process_can_be_had_the_message_says_so() {
     assert_eq!(probe::code(&output), 70, "{output:?}");
     let message = TerminationMessage::parse(&std::fs::read(message).unwrap()).unwrap();
     assert_eq!((message.reason, message.exit_code), (Reason::RunnerFault, 70));
-    assert!(message.message.unwrap().contains("limit of processes"));
+    assert!(message.message.unwrap().contains("no second process"));
+    assert!(message.hint.unwrap().contains("limit of processes"));
 }

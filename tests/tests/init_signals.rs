@@ -129,11 +129,12 @@ fn a_program_starts_with_a_clean_slate() {
         let own_score = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
         let directory = directory.path().canonicalize().unwrap();
         let expected = format!(
-            "fds:[0, 1, 2]\ncwd:{}\nleads its group:true\noom_score_adj:{}\nenv:[\"ONE=1\", \"TWO=a b\"]\n",
+            "fds:[0, 1, 2]\ncwd:{}\nleads its group:true\noom_score_adj:{}\nenv:[\"ONE=1\", \"PWD={}\", \"TWO=a b\"]\n",
             directory.display(),
             own_score.trim(),
+            directory.display(),
         );
-        // the word for its results, a home and a committer's name are what the runner adds
+        // the word for its results, a home and a committer's name are what the runner adds, and where it starts
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (before, variables) = text.trim_end().split_once("env:[").unwrap();
         let added = ["AGENT_NONCE=", "AGENT_RESULTS_DIR=", "GIT_CONFIG_", "HOME="];
