@@ -207,7 +207,13 @@ impl Drop for ScriptedModel {
 /// Distinguishes this server's ids from those that an earlier server left in a conversation that is resumed here.
 fn nonce() -> String {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{:012x}", since_epoch.as_nanos() & 0xffff_ffff_ffff)
+    letters(since_epoch.as_nanos() & 0xffff_ffff_ffff)
+}
+
+/// A number in letters. OpenCode takes an error for a passing one if `500`, or another such status, stands anywhere in its body: with
+/// digits in the ids chance would decide whether it asks again.
+fn letters(number: u128) -> String {
+    format!("{number:012x}").bytes().map(|digit| char::from(if digit.is_ascii_digit() { digit - b'0' + b'g' } else { digit })).collect()
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot::Receiver<()>) {
@@ -427,4 +433,14 @@ async fn read_whole(mut body: Incoming) -> (Bytes, bool) {
 fn finish(head: hyper::http::response::Builder, body: Script) -> Response<Script> {
     // The parts are all ours and well-formed; the builder only fails for names and values that are not.
     head.body(body).unwrap_or_else(|_| unreachable!("status and headers are well-formed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_never_reads_as_a_status() {
+        assert_eq!(letters(0x0500_0429_0503), "glgggkipglgj");
+    }
 }
