@@ -99,30 +99,46 @@ impl AgentError {
 /// # Errors
 /// There is none of that name, or its manifest is wrong.
 pub fn find(task: &Task) -> Result<Box<dyn Agent>, AgentError> {
-    find_named(&task.agent.kind, task.agent.manifest_dir.as_deref())
+    let name = &task.agent.kind;
+    let path = match locate(name, task.agent.manifest_dir.as_deref())? {
+        Located::Agent(agent) => return Ok(agent),
+        Located::Manifest(path) => path,
+    };
+    let agent = read(&path)?;
+    // By its path one is called as it likes.
+    if path != Path::new(name) && agent.name() != name {
+        return Err(AgentError::Misnamed { path, own: agent.name().to_owned(), asked: name.clone() });
+    }
+    Ok(Box::new(agent))
 }
 
-/// [`find`] by a task's `agent.type` and `agent.manifestDir`.
+/// Whether there is an agent of a task's `agent.type`, of which a manifest is not read yet.
 ///
 /// # Errors
-/// As there.
-pub fn find_named(name: &str, manifest_dir: Option<&Path>) -> Result<Box<dyn Agent>, AgentError> {
+/// There is none of that name.
+pub fn check_name(name: &str, manifest_dir: Option<&Path>) -> Result<(), AgentError> {
+    locate(name, manifest_dir).map(drop)
+}
+
+/// Where an agent is.
+enum Located {
+    Agent(Box<dyn Agent>),
+    Manifest(PathBuf),
+}
+
+fn locate(name: &str, manifest_dir: Option<&Path>) -> Result<Located, AgentError> {
     if let Some(agent) = by_name(name) {
-        return Ok(agent);
+        return Ok(Located::Agent(agent));
     }
     if name.contains('/') {
-        return Ok(Box::new(read(Path::new(name))?));
+        return Ok(Located::Manifest(name.into()));
     }
     let dir = manifest_dir.unwrap_or(Path::new(MANIFEST_DIR));
     let path = dir.join(format!("{name}.toml"));
     if !path.exists() {
         return Err(AgentError::Unknown { name: name.to_owned(), known: known(dir), looked_for: path });
     }
-    let agent = read(&path)?;
-    if agent.name() != name {
-        return Err(AgentError::Misnamed { path, own: agent.name().to_owned(), asked: name.to_owned() });
-    }
-    Ok(Box::new(agent))
+    Ok(Located::Manifest(path))
 }
 
 /// The agent of a manifest's file.

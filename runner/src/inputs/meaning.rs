@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::agents::{self, AgentError};
+use crate::agents;
 use crate::workspace::config::check_remote;
 use crate::workspace::url::RepoUrl;
 
@@ -24,7 +24,7 @@ pub(super) fn check(document: &Value) -> Vec<Meant> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
     let mut meant = Vec::new();
     if let Some(name) = text("/agent/type")
-        && let Err(error @ AgentError::Unknown { .. }) = agents::find_named(name, text("/agent/manifestDir").map(Path::new))
+        && let Err(error) = agents::check_name(name, text("/agent/manifestDir").map(Path::new))
     {
         meant.push(Meant { path: "agent.type".into(), problem: error.to_string(), hint: error.hint() });
     }
