@@ -96,13 +96,19 @@ pub struct Identity {
     inode: u64,
 }
 
-/// Which directory a path leads to, with every link followed.
+/// Which directory or file a path leads to, with every link followed.
 ///
 /// # Errors
 /// There is none, or it cannot be looked at.
 pub fn identity_of(path: &Path) -> io::Result<Identity> {
     let metadata = std::fs::metadata(path)?;
     Ok(Identity { device: metadata.dev(), inode: metadata.ino() })
+}
+
+/// Whether two paths lead to one directory or file.
+#[must_use]
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    identity_of(one).is_ok_and(|one| identity_of(other).is_ok_and(|other| one == other))
 }
 
 /// An open directory, and the path by which it is called in messages.

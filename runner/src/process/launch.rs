@@ -5,14 +5,13 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Read},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, PermissionsExt},
-    },
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{self, Path, PathBuf},
 };
 
 use nix::libc;
+
+use crate::files::is_same;
 
 /// A program with everything that it will see; nothing is inherited that is not said here, except descriptors 0 to 2.
 #[derive(Debug, Clone)]
@@ -90,10 +89,9 @@ impl Launch {
     /// Starts it in a directory, and says so in `PWD`, where ours says another: some programs (OpenCode) believe that before they ask the
     /// system. To be called when the environment is there.
     pub fn start_in(&mut self, directory: PathBuf) {
-        let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
         let said = self.env.iter().find(|(name, _)| name == "PWD").map(|(_, value)| Path::new(value));
         // A way to it by links is as good.
-        let is_said = said.is_some_and(|said| said.is_absolute() && place(said).is_some() && place(said) == place(&directory));
+        let is_said = said.is_some_and(|said| said.is_absolute() && is_same(said, &directory));
         if !is_said {
             self.env.retain(|(name, _)| name != "PWD" && name != "OLDPWD");
             // Without it a program has to ask.

@@ -30,6 +30,7 @@ use super::config::replace;
 use super::error::WorkspaceError;
 use super::files;
 use super::takeup::repository_root;
+use crate::files::is_same;
 use tree::{BaseFiles, Blob, resolve_base, resolve_work};
 
 /// What is to be looked at.
@@ -77,7 +78,7 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     let given = request.given.iter().map(in_root).collect();
     let mut work = Work { root, state, given, changed: BTreeSet::new(), written: BTreeSet::new() };
     if repo.is_none() {
-        places.retain(|place| !plain::is_same(&work.root.join(place), request.home));
+        places.retain(|place| !is_same(&work.root.join(place), request.home));
     }
     for place in &places {
         for path in request.paths {

@@ -13,18 +13,13 @@ use std::path::{Path, PathBuf};
 use super::super::Prepared;
 use super::super::error::WorkspaceError;
 use super::{SET_ASIDE, is_reached_without_links, list, put_back};
-use crate::files::identity_of;
+use crate::files::is_same;
 
 /// The directory for what is kept.
 const STATE_DIR: &str = ".agent-runner";
 
 pub(super) fn state_dir(dir: &Path) -> PathBuf {
     dir.join(STATE_DIR)
-}
-
-/// Whether two paths lead to one directory.
-pub(super) fn is_same(one: &Path, other: &Path) -> bool {
-    identity_of(one).is_ok_and(|one| identity_of(other).is_ok_and(|other| one == other))
 }
 
 /// Whether what a directory of a workspace holds is the user's own, and not somebody's whom a repository's trust is about.
