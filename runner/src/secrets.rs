@@ -59,7 +59,7 @@ pub fn of_task(task: &Task, token: Option<&[u8]>) -> BTreeSet<Vec<u8>> {
 }
 
 /// The password of a URL, or the user where there is none, which then is the credential; as it is written, and as it is meant.
-fn of_url(url: &str) -> Vec<Vec<u8>> {
+pub(crate) fn of_url(url: &str) -> Vec<Vec<u8>> {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // A password may have been written with a slash in it, which ends no port.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Platform, pod};
 use crate::inputs::settings::{Kind, SETTINGS};
 use crate::inputs::{InputError, InputErrors};
+use crate::secrets::of_url;
 
 /// Where agents work whose task names no directory of its own.
 const WORKSPACE: &str = "/workspace/repo";
@@ -312,9 +313,8 @@ fn check_secrets(task: &Task, wishes: &Wishes, errors: &mut Vec<InputError>) {
 
 /// Whether a URL of HTTP holds a user, which may be a token, or a password.
 fn has_userinfo(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let is_http = ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
-    is_http && rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+    let is_http = |scheme: &str| ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
+    url.split_once("://").is_some_and(|(scheme, _)| is_http(scheme)) && !of_url(url).is_empty()
 }
 
 /// Kubernetes mounts one volume at a path.

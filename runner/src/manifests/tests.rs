@@ -93,6 +93,7 @@ fn no_url_with_a_user_in_it_is_printed() {
             "workspace.remotes.fork: holds a user",
         ),
         (json!({"mcpServers": {"m": {"url": "https://u:sekret@host/mcp"}}}), "mcpServers.m.url: holds a user"),
+        (json!({"mcpServers": {"m": {"url": "https://u:sekret/slash@host/mcp"}}}), "mcpServers.m.url: holds a user"),
     ] {
         let mut wishes = wishes();
         wishes.task.as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
