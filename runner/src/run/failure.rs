@@ -182,8 +182,9 @@ mod tests {
             LaunchError::NoProcess { program: "agent".into(), source: source() },
             LaunchError::Pipes { program: "agent".into(), source: source() },
         ];
-        for error in errors {
-            let failure = Failure::Launch { error, by_hand: false };
+        let setup = LaunchError::NoProcess { program: "setup".into(), source: source() };
+        let of_agent = errors.into_iter().map(|error| Failure::Launch { error, by_hand: false });
+        for failure in of_agent.chain([Failure::SetupLaunch(setup)]) {
             assert_eq!((failure.reason(), failure.exit_code()), (Reason::RunnerFault, 70));
             assert!(failure.reason().retry() && failure.hint().is_some_and(|hint| hint.contains("limit")));
         }

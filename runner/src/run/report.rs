@@ -191,12 +191,9 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     if followed.stderr_is_stuck {
         journal.warn("our stderr is not read: the end of the agent's is missing there");
     }
-    let patience = Patience {
-        hurried: signal.is_some() || *stop == Some(Stop::Deadline),
-        deadline: end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration()),
-    };
+    let deadline = end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration());
     let work = end.work.clone();
-    collect_facts(journal, &end.work.dir, patience, || work.facts());
+    collect_facts(journal, &end.work.dir, Patience { hurried: is_hurried(*signal, *stop), deadline }, || work.facts());
     collect_claims(journal, end);
     let evidence = Evidence {
         stream: &followed.summary,
@@ -217,6 +214,11 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         outcome.stderr_tail = Some(followed.stderr_tail.clone());
     }
     outcome
+}
+
+/// Whether somebody waits for the report: a signal was sent, be it when the end had begun already, or the time is over.
+fn is_hurried(signal: Option<i32>, stop: Option<Stop>) -> bool {
+    signal.is_some() || stop == Some(Stop::Deadline)
 }
 
 /// Looks at the repository that a directory is in, if it is in one.
@@ -286,5 +288,16 @@ pub fn say(outcome: &Outcome) {
     } else {
         let hint = outcome.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
         tracing::error!("{status} ({reason}, exit code {code}{commit}): {message}{hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_came_after_the_end_had_begun_still_hurries_the_report() {
+        assert!(is_hurried(Some(15), None) && is_hurried(Some(15), Some(Stop::Linger)) && is_hurried(None, Some(Stop::Deadline)));
+        assert!(!is_hurried(None, None) && !is_hurried(None, Some(Stop::Silence)));
     }
 }
