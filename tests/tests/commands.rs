@@ -8,6 +8,7 @@ use agent_sdk::termination::TerminationMessage;
 use agent_sdk::verdict::{Reason, Status};
 use agent_tests::probe::runner;
 use agent_tests::repo::git_ok;
+use agent_tests::runs::wait_until;
 
 /// A directory of its own, in which the runner is started with nothing in its environment but PATH and HOME.
 struct Desk(tempfile::TempDir);
@@ -331,6 +332,29 @@ fn capture_forwards_to_the_byte_and_reports() {
     assert_eq!(stdout(&output), stream);
     assert!(output.status.success());
     assert_eq!(desk.message().parameters["input-tokens"], "3");
+}
+
+/// A filter has no grace that would be over: half of its last words would be none.
+#[test]
+fn the_block_of_a_filter_waits_for_whoever_reads_it() {
+    let desk = Desk::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // So much that the stream still fits, and the block does not.
+    let text = "a".repeat(4000);
+    let stream = format!("{{\"type\":\"text\",\"text\":\"{text}\"}}\n{{\"type\":\"ended\",\"succeeded\":true}}\n");
+    let mut child = desk.command(&["capture", "--type", "native"]).stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+    let writes = format!("{} 0x1 ", nix::libc::SYS_write);
+    let doing = format!("/proc/{}/syscall", child.id());
+    wait_until("the filter stands in the writing of its block", || {
+        std::fs::read_to_string(&doing).is_ok_and(|call| call.starts_with(&writes))
+    });
+    let mut printed = String::new();
+    reader.read_to_string(&mut printed).unwrap();
+    assert!(child.wait().unwrap().success());
+    let block = printed.strip_prefix(&stream).unwrap();
+    assert!(block.starts_with("---AGENT_OUTPUTS_START") && block.trim_end().ends_with("---"), "{block}");
 }
 
 #[test]

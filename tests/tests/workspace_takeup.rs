@@ -356,6 +356,15 @@ fn turned(root: &Path, source: &Source) -> Prepared {
     prepared
 }
 
+/// A server of these branches that leaves out what nobody asks for, and its URL.
+fn promising(source: &Source) -> (agent_tests::git_servers::Listener, String) {
+    turn(source);
+    git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"]);
+    let server = agent_tests::git_servers::git_daemon(&source.root);
+    let url = format!("git://{}/r.git", server.address());
+    (server, url)
+}
+
 fn trust(prepared: &Prepared, trust: Trust) -> Vec<String> {
     with_home(prepared, trust, Path::new("/nonexistent"))
 }
@@ -432,10 +441,7 @@ fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it
 #[test]
 fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
     let (root, source) = setting();
-    turn(&source);
-    git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"]);
-    let server = agent_tests::git_servers::git_daemon(&source.root);
-    let url = format!("git://{}/r.git", server.address());
+    let (_server, url) = promising(&source);
     let job = || Job::new(&url, &root.path().join("clone")).on("evil").depth(0);
     let mut first = job();
     first.workspace.filter = Some("blob:none".into());
@@ -467,10 +473,7 @@ fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
 #[test]
 fn no_git_is_started_by_a_configuration_that_starts_programs() {
     let (root, source) = setting();
-    turn(&source);
-    git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"]);
-    let server = agent_tests::git_servers::git_daemon(&source.root);
-    let url = format!("git://{}/r.git", server.address());
+    let (_server, url) = promising(&source);
     let started = root.path().join("started");
     let program = format!("touch {}; false", started.display());
     for (key, value) in [("core.sshCommand", program.as_str()), ("core.gitProxy", &program), ("url.ssh://evil/.insteadOf", "git:")] {
