@@ -12,6 +12,7 @@ pub mod native;
 pub mod opencode;
 mod plugins;
 mod reasons;
+mod scan;
 
 use crate::agent::Agent;
 

@@ -5,6 +5,7 @@
 
 mod meter;
 mod plan;
+mod quick;
 mod reasons;
 mod stream;
 mod trust;

@@ -12,8 +12,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::meter::Meter;
-use super::reasons;
 use super::wire::{Block, Final, Head, Input, Message, Partial, System, Text, Turn};
+use super::{quick, reasons};
 use crate::agent::{Detail, StreamError, StreamReader, StreamSummary};
 use crate::agents::lines::{self, mend, shorten};
 use crate::event::Event;
@@ -163,7 +163,10 @@ impl Reader {
             b"user" if self.full() => self.read_user(parse(line)?, emit),
             b"user" => return self.skip_user(line),
             b"assistant" if self.full() => self.read_assistant::<Value>(parse(line)?, emit),
-            b"assistant" => self.read_assistant::<IgnoredAny>(parse(line)?, emit),
+            b"assistant" => match quick::assistant(line) {
+                Some(turn) => self.read_assistant(turn, emit),
+                None => self.read_assistant::<IgnoredAny>(parse(line)?, emit),
+            },
             b"stream_event" => self.read_partial(&parse(line)?, emit),
             b"result" => self.read_final(&parse(line)?, emit),
             b"system" => return self.read_system(subtype, line, emit),
