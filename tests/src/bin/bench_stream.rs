@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ const SHAPES: &[&str] = &["tools", "chatty", "line"];
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let (mut rounds, mut mib) = (5, 256);
-    let mut ours = vec![beside("agent-runner"), "capture".to_owned(), "--agent".to_owned(), "claude".to_owned()];
+    let mut ours = vec![beside("agent-runner")];
+    ours.extend(["capture", "--type", "claude", "--marker=false"].map(str::to_owned));
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--produce" => return produce(&args.next().unwrap_or_default(), args.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
@@ -32,11 +33,19 @@ fn main() -> ExitCode {
         }
     }
     let filters = [("cat", vec!["cat".to_owned()]), ("ours", ours), ("line_filter", vec![beside("line_filter")])];
+    // Ours would tell of the repository that it is in, too.
+    let dir = match tempfile::tempdir() {
+        Ok(dir) => dir,
+        Err(error) => {
+            eprintln!("error: no directory to work in: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for shape in SHAPES {
         let mut seen = vec![Vec::new(); filters.len()];
         for _ in 0..rounds {
             for (at, (name, command)) in filters.iter().enumerate() {
-                match measure(shape, mib, command) {
+                match measure(shape, mib, command, dir.path()) {
                     Ok(run) => seen[at].push(run),
                     Err(error) => {
                         eprintln!("error: `{name}` on `{shape}`: {error}");
@@ -90,13 +99,13 @@ impl Run {
 }
 
 /// `producer | filter | us`: the time until the last byte has arrived here, and what the filter used.
-fn measure(shape: &str, mib: usize, filter: &[String]) -> io::Result<Run> {
+fn measure(shape: &str, mib: usize, filter: &[String], dir: &Path) -> io::Result<Run> {
     let start = Instant::now();
     let mut producer = Command::new(std::env::current_exe()?);
     let mut producer = producer.args(["--produce", shape, &mib.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let from = producer.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
     let (program, args) = filter.split_first().ok_or_else(|| io::Error::other("no program"))?;
-    let mut child = Command::new(program).args(args).stdin(from).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child = Command::new(program).args(args).current_dir(dir).stdin(from).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut out = File::from(OwnedFd::from(child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?));
     let mut buffer = vec![0; 256 << 10];
     let mut bytes = 0;
