@@ -1,4 +1,5 @@
-//! Reports through readers that others wrote, and JUnit against its schema: each understands what was meant, and is content exactly when the exit code is 0.
+//! Reports through readers that others wrote, and JUnit against its schema: each understands what was meant, and is content exactly when
+//! the exit code is 0.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -296,7 +297,8 @@ fn junit_is_valid_against_its_schema() {
     }
 }
 
-/// What breaks out of a block quoted with three backticks: longer fences, fences of the other kind, fences with blanks before them, ends of HTML.
+/// What breaks out of a block quoted with three backticks: longer fences, fences of the other kind, fences with blanks before them, ends of
+/// HTML.
 const BREAKOUTS: &[&str] = &[
     "```\n# a heading",
     "````\n# a heading\n````",

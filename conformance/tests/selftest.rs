@@ -1,4 +1,5 @@
-//! The suite's proof of itself, as far as it takes no container: each change of good evidence is found, and nothing else; every check can fail.
+//! The suite's proof of itself, as far as it takes no container: each change of good evidence is found, and nothing else; every check can
+//! fail.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

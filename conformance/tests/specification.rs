@@ -1,7 +1,7 @@
 //! The specification's prose, its rows and the suite's checks say the same.
 //!
-//! What stands in `spec/v1/spec.md` is held against `spec/v1/requirements.toml`, sentence by sentence, and both against the checks. Whether the
-//! examples are right is shown by the whole project's tests, which have the runner.
+//! What stands in `spec/v1/spec.md` is held against `spec/v1/requirements.toml`, sentence by sentence, and both against the checks. Whether
+//! the examples are right is shown by the whole project's tests, which have the runner.
 
 use std::collections::{BTreeMap, BTreeSet};
 

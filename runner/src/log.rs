@@ -1,7 +1,7 @@
 //! The runner's own log: one line per thing on stderr, for people. Machine output goes to stdout and files.
 //!
-//! A subscriber of our own, since there are no spans here, and the usual one makes room for thousands of them when it starts. The filter is the
-//! library's. Nobody waits for whoever reads stderr, or does not ([`Queue`]).
+//! A subscriber of our own, since there are no spans here, and the usual one makes room for thousands of them when it starts. The filter is
+//! the library's. Nobody waits for whoever reads stderr, or does not ([`Queue`]).
 
 use std::fmt::{self, Debug, Write as _};
 use std::os::fd::AsFd;
@@ -34,7 +34,8 @@ pub fn print(text: &str) {
     }
 }
 
-/// Waits until all lines are written, but not for a reader who does not read: before something follows them in the container's log, and before the end.
+/// Waits until all lines are written, but not for a reader who does not read: before something follows them in the container's log, and
+/// before the end.
 pub fn flush() {
     if let Some(stderr) = stderr() {
         // The log cannot say that the log was not read.

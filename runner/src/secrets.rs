@@ -119,14 +119,16 @@ impl TokenFile {
         Self { path: task.git.token_file.clone(), secrets: secrets.clone(), seen: None }
     }
 
-    /// Adds the token, if the file is not the one that was seen last. To be called before anything is written that was said after a renewal.
+    /// Adds the token, if the file is not the one that was seen last. To be called before anything is written that was said after a
+    /// renewal.
     pub fn look(&mut self) {
         let state = self.state();
         if state == self.seen {
             return;
         }
         self.seen = state;
-        // A file that is being written, or has no token any more, says so to who needs it; one that is too short to be masked was said at the start.
+        // A file that is being written, or has no token any more, says so to who needs it; one that is too short to be masked was said at
+        // the start.
         if let Some(token) = self.path.as_deref().and_then(|path| read_token(path).ok()) {
             let _ = self.secrets.add(token.as_bytes());
         }

@@ -180,7 +180,8 @@ pub enum ClaimError {
     FactKey(String),
 }
 
-/// True for 1 to 63 letters, digits, `.`, `_` and `-`, beginning with a letter or digit: safe as a file name, a marker key, a Kubernetes parameter name.
+/// True for 1 to 63 letters, digits, `.`, `_` and `-`, beginning with a letter or digit: safe as a file name, a marker key, a Kubernetes
+/// parameter name.
 #[must_use]
 pub fn is_valid_key(key: &str) -> bool {
     let bytes = key.as_bytes();
@@ -204,7 +205,8 @@ impl Results {
 
     /// Takes a claim; the last of a key wins.
     ///
-    /// Known keys and the [`VERDICT_NAMES`] are the runner's. `pr` is the one known key that may be claimed, since the runner cannot always ask the forge; a fact replaces it.
+    /// Known keys and the [`VERDICT_NAMES`] are the runner's. `pr` is the one known key that may be claimed, since the runner cannot always
+    /// ask the forge; a fact replaces it.
     ///
     /// # Errors
     /// A key that is malformed, or that only the runner may set.

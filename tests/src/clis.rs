@@ -1,6 +1,7 @@
 //! The real agent CLIs, each in the versions that `tests/agents/package.json` pins: where they are, and with which key they ask.
 //!
-//! A pin is an alias `AGENT-VERSION`. The newest of an agent is its main version; all tests run with it, and the main ones with the others too.
+//! A pin is an alias `AGENT-VERSION`. The newest of an agent is its main version; all tests run with it, and the main ones with the others
+//! too.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 

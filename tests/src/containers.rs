@@ -81,8 +81,8 @@ pub fn containers_work() -> bool {
     why.is_none()
 }
 
-/// The image of a Dockerfile (`claude`), of a directory with one (`images/example-custom`), or what stands in for another's (`stand-in/debian`):
-/// built if need be. `None`, said loudly, where no containers can be made.
+/// The image of a Dockerfile (`claude`), of a directory with one (`images/example-custom`), or what stands in for another's
+/// (`stand-in/debian`): built if need be. `None`, said loudly, where no containers can be made.
 #[must_use]
 pub fn image(name: &str) -> Option<String> {
     static BUILT: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());

@@ -1,9 +1,9 @@
 //! An MCP server by HTTP on loopback, with one tool, that remembers the headers of what it was asked.
 //!
 //! It speaks both transports, each in its smallest form. Streamable HTTP
-//! (<https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#streamable-http>): a POST to `/mcp` is answered with one JSON
-//! object. Server-sent events (<https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>): a GET of `/sse`
-//! opens the stream, whose first event says where to POST; the answers are events of the stream.
+//! (<https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#streamable-http>): a POST to `/mcp` is answered with one
+//! JSON object. Server-sent events (<https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>): a GET of
+//! `/sse` opens the stream, whose first event says where to POST; the answers are events of the stream.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 

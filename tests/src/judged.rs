@@ -1,5 +1,5 @@
-//! The conformance suite as a judge: of the runner as a command on the host; of an image that is nothing but the runner and the libraries of this
-//! machine that a test's build needs; and, by the suite's own command, of any image.
+//! The conformance suite as a judge: of the runner as a command on the host; of an image that is nothing but the runner and the libraries
+//! of this machine that a test's build needs; and, by the suite's own command, of any image.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 

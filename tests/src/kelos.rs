@@ -1,8 +1,8 @@
 //! A pod as Kelos' controller builds it, played on this machine, and a reader of what it leaves, both written from Kelos' own description
 //! (<https://github.com/kelos-dev/kelos/blob/main/docs/agent-image-interface.md>).
 //!
-//! The program is `kelos_entrypoint.sh PROMPT`, PID 1, in a clone that is there already, as UID 61100. Of the image come HOME, PATH and where
-//! the agent's program is; of the user's own `podOverrides.env` the scripted model's endpoint. Stdout and stderr go to one log.
+//! The program is `kelos_entrypoint.sh PROMPT`, PID 1, in a clone that is there already, as UID 61100. Of the image come HOME, PATH and
+//! where the agent's program is; of the user's own `podOverrides.env` the scripted model's endpoint. Stdout and stderr go to one log.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 

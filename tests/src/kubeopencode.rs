@@ -1,8 +1,9 @@
-//! A pod as KubeOpenCode's controller builds it, played on this machine: its init containers and its worker, each PID 1, all with volumes in
-//! common, as a user that the machine does not know, and a reader of what it leaves, written from its own description
+//! A pod as KubeOpenCode's controller builds it, played on this machine: its init containers and its worker, each PID 1, all with volumes
+//! in common, as a user that the machine does not know, and a reader of what it leaves, written from its own description
 //! (<https://github.com/kubeopencode/kubeopencode>).
 //!
-//! The volumes are directories of one place, so their paths are those that the variables say. Of the user's own are the model's endpoint and key.
+//! The volumes are directories of one place, so their paths are those that the variables say. Of the user's own are the model's endpoint
+//! and key.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 

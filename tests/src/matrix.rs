@@ -19,7 +19,8 @@ pub type Row = (&'static str, Wanted<'static>);
 /// Scenarios in which the tool call that commits is answered.
 const COMMITTING: &[&str] = &["success", "flaky-429", "flaky-500", "late-401", "late-500", "cut-late"];
 
-/// Makes of a table, `test: scenario, status, reason, code, retry;` a row, the constant `TRIED` and a test of each row, which calls the file's `play`.
+/// Makes of a table, `test: scenario, status, reason, code, retry;` a row, the constant `TRIED` and a test of each row, which calls the
+/// file's `play`.
 #[macro_export]
 macro_rules! scenarios {
     ($($test:ident: $scenario:literal, $status:literal, $reason:literal, $code:literal, $retry:literal;)*) => {

@@ -1,7 +1,8 @@
 //! The official schemas of the platforms, as far as they may stand here, and those that a directory of one's own has.
 //!
-//! `tests/schemas` holds Kubernetes' and Argo's, from packages (each says which). Tekton and Kelos publish theirs as CustomResourceDefinitions
-//! only: they are read from the directory in `AGENT_TESTS_CRDS`, which may hold any CRDs as YAML, and are skipped without it.
+//! `tests/schemas` holds Kubernetes' and Argo's, from packages (each says which). Tekton and Kelos publish theirs as
+//! CustomResourceDefinitions only: they are read from the directory in `AGENT_TESTS_CRDS`, which may hold any CRDs as YAML, and are skipped
+//! without it.
 
 #![allow(clippy::unwrap_used, reason = "a schema that cannot be read is a failed test")]
 

@@ -1,7 +1,7 @@
 //! A container whose root holds nothing but volumes, played on this machine: for platforms that mount theirs at fixed paths.
 //!
-//! The root is empty but for the system's libraries and programs; `/workspace` is a repository, `/tmp` can be written, and everything else is a
-//! volume that the test names. The agent is the runner's own scripted one, or a shell command.
+//! The root is empty but for the system's libraries and programs; `/workspace` is a repository, `/tmp` can be written, and everything else
+//! is a volume that the test names. The agent is the runner's own scripted one, or a shell command.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 

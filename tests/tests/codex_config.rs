@@ -135,8 +135,8 @@ fn model_and_effort_are_asked_for() {
     saw("codex", Ability::Effort, Support::Yes);
 }
 
-/// Whether the tool of an MCP server is listed: to a model that looks for tools once it has looked, to one that writes code only in the code's
-/// own world, where calling it is the proof.
+/// Whether the tool of an MCP server is listed: to a model that looks for tools once it has looked, to one that writes code only in the
+/// code's own world, where calling it is the proof.
 fn is_listed(questions: &[Record], asked: &str, tool: &str) -> bool {
     asked == TEAM_MODEL || questions.iter().any(|question| offers(question, tool))
 }

@@ -1,5 +1,5 @@
-//! The runner keeps the Agent Image Interface: judged by the suite, on every engine that works here, with the stream of every agent, and with a real
-//! CLI and a scripted model in the loop. The images, with all of the CLIs, are judged in `images_conformance.rs`.
+//! The runner keeps the Agent Image Interface: judged by the suite, on every engine that works here, with the stream of every agent, and
+//! with a real CLI and a scripted model in the loop. The images, with all of the CLIs, are judged in `images_conformance.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -168,7 +168,8 @@ fn with_the_stream_of_every_agent() {
     }
 }
 
-/// The real CLI, unchanged, with the scripted model in the loop. Those of the other agents are judged in their images, at the same versions.
+/// The real CLI, unchanged, with the scripted model in the loop. Those of the other agents are judged in their images, at the same
+/// versions.
 #[test]
 fn with_the_real_claude_code_and_a_model() {
     let Some(cli) = clis::newest("claude") else { return };

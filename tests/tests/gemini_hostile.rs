@@ -1,4 +1,5 @@
-//! Repositories that are after the key, with the real Gemini CLI: variables and settings that send its requests elsewhere, hooks, MCP servers.
+//! Repositories that are after the key, with the real Gemini CLI: variables and settings that send its requests elsewhere, hooks, MCP
+//! servers.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,5 +1,5 @@
-//! The real Gemini CLI through the runner, ended by a signal or by a limit: in the middle of a question, in the middle of a tool, and while it
-//! repeats in silence what fails.
+//! The real Gemini CLI through the runner, ended by a signal or by a limit: in the middle of a question, in the middle of a tool, and while
+//! it repeats in silence what fails.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

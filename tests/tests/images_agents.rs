@@ -1,5 +1,5 @@
-//! The images of the agents, each built from its Dockerfile, as real containers: the real CLI in them does a task before a scripted model, as
-//! the image's own user and as one whom nobody knows, with nothing that a pod can take away left.
+//! The images of the agents, each built from its Dockerfile, as real containers: the real CLI in them does a task before a scripted model,
+//! as the image's own user and as one whom nobody knows, with nothing that a pod can take away left.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,5 +1,5 @@
-//! Any image becomes an agent image: an init container installs the runner into a volume, and the images that mount it know nothing of us. Debian,
-//! one with musl and busybox for Alpine's place, and one with nothing but the agent.
+//! Any image becomes an agent image: an init container installs the runner into a volume, and the images that mount it know nothing of us.
+//! Debian, one with musl and busybox for Alpine's place, and one with nothing but the agent.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -53,7 +53,8 @@ fn no_program_becomes_another_user_and_every_name_of_the_runner_is_the_runner() 
     assert!(ended.log.contains("looked"), "{ended}");
 }
 
-/// Nothing that is built differs from one build to the next. Where Debian has moved on since the image at hand was made, that one is made anew too.
+/// Nothing that is built differs from one build to the next. Where Debian has moved on since the image at hand was made, that one is made
+/// anew too.
 #[test]
 fn the_same_sources_give_the_same_layers() {
     let Some(image) = image("base") else { return };
@@ -92,7 +93,8 @@ fn git_works_without_perl() {
     assert!(ended.log.contains("unable to access 'https://127.0.0.1:1/nobody.git/'"), "{ended}");
 }
 
-/// The kernel's own kill, in a container that may have so much memory and no more: the agent's program takes it all, and the runner lives to say so.
+/// The kernel's own kill, in a container that may have so much memory and no more: the agent's program takes it all, and the runner lives
+/// to say so.
 #[test]
 fn a_real_kill_for_memory_is_told_as_one() {
     let Some(image) = image("base") else { return };

@@ -1,4 +1,5 @@
-//! The project's images keep the Agent Image Interface: each is judged by the suite's own program, in podman, by every profile that it claims.
+//! The project's images keep the Agent Image Interface: each is judged by the suite's own program, in podman, by every profile that it
+//! claims.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,5 +1,5 @@
-//! The Dockerfiles and what they share, as files: what is alike stays alike, every agent has a checksum, every label is there; and the list of
-//! parts in each image.
+//! The Dockerfiles and what they share, as files: what is alike stays alike, every agent has a checksum, every label is there; and the list
+//! of parts in each image.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -144,7 +144,8 @@ fn the_list_of_parts_names_every_package_the_agent_and_the_runners_crates() {
     }
 }
 
-/// 130 MB beside the agent's own program, with the released runner. A developer's build of the runner is a larger one, and takes the released one's place here.
+/// 130 MB beside the agent's own program, with the released runner. A developer's build of the runner is a larger one, and takes the
+/// released one's place here.
 #[test]
 fn claudes_image_keeps_its_size() {
     let Some(image) = image("claude") else { return };

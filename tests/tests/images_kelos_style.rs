@@ -1,5 +1,5 @@
-//! An image that somebody else could have written, in the style of Kelos' own, and that was never meant for the interface: the suite says rightly what
-//! it lacks and what it keeps, and says the same on every engine that works here.
+//! An image that somebody else could have written, in the style of Kelos' own, and that was never meant for the interface: the suite says
+//! rightly what it lacks and what it keeps, and says the same on every engine that works here.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -116,7 +116,8 @@ const PASSES: &[&str] = &[
     "SEC-001", "SEC-005", "SEC-007",
 ];
 
-/// Where an engine has a hand in it: files, users, mounts, variables, signals, exit codes, bytes of output. Without those for which the image hangs.
+/// Where an engine has a hand in it: files, users, mounts, variables, signals, exit codes, bytes of output. Without those for which the
+/// image hangs.
 const ENGINES_TOO: &str = "IMG,VER-003,ENV-001,ENV-004,ENV-011,WS-001,CFG-001,CFG-004,CFG-005,CFG-006,RUN-001,RUN-002,RUN-003,RUN-004,RUN-005,\
     RUN-007,RUN-009,RUN-010,RUN-011,RUN-013,STR-001,STR-002,TERM-001,TERM-007,TERM-009,OUT-004,SEC-001,SEC-003,SEC-005,SEC-006";
 

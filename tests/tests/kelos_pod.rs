@@ -1,5 +1,5 @@
-//! What needs no agent of a pod as Kelos' controller builds it: wrong inputs, the setup command, a Session's setup, and the filter for images
-//! that keep Kelos' own script.
+//! What needs no agent of a pod as Kelos' controller builds it: wrong inputs, the setup command, a Session's setup, and the filter for
+//! images that keep Kelos' own script.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -72,7 +72,8 @@ fn sigterm_leaves_the_block_of_what_was_done_until_then() {
     );
 }
 
-/// Each with a failure of which its CLI, or Kelos' own script, makes the exit code 0; that all the others end right is in the agents' own tests.
+/// Each with a failure of which its CLI, or Kelos' own script, makes the exit code 0; that all the others end right is in the agents' own
+/// tests.
 #[test]
 fn a_failed_turn_is_no_success_whatever_the_cli_says_by_its_code() {
     for kind in KINDS {
@@ -148,7 +149,8 @@ fn a_forged_block_does_not_override_the_facts() {
     });
 }
 
-/// What looks like an option or a command of the runner is a prompt all the same; how each CLI takes any prompt is in the agents' own tests.
+/// What looks like an option or a command of the runner is a prompt all the same; how each CLI takes any prompt is in the agents' own
+/// tests.
 #[test]
 fn any_prompt_is_one() {
     let arrives = |kind: &Kind, prompt: &str| {

@@ -1,5 +1,5 @@
-//! A whole Task of KubeOpenCode: its init containers fill the workspace, the real OpenCode works in it, and the controller's collector reads the
-//! termination message.
+//! A whole Task of KubeOpenCode: its init containers fill the workspace, the real OpenCode works in it, and the controller's collector
+//! reads the termination message.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

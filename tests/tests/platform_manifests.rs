@@ -103,8 +103,8 @@ fn kelos_accepts_its_task_and_workspace() {
     }
 }
 
-/// kubectl's client-side dry run: `set env --local` reads a manifest by Kubernetes' own types and prints it, without asking a server. What it does
-/// not know is not in it any more.
+/// kubectl's client-side dry run: `set env --local` reads a manifest by Kubernetes' own types and prints it, without asking a server. What
+/// it does not know is not in it any more.
 #[test]
 fn kubectl_knows_every_field() {
     if Command::new("kubectl").args(["version", "--client"]).output().is_err() {

@@ -1,5 +1,6 @@
-//! The README's and the tutorial's own commands, as somebody would paste them: each `sh` block is run by a shell in an empty directory, with the
-//! built binaries on PATH; the tutorial's one after the other in the same. Blocks that need a cluster, a key or an image are marked `no-test` there.
+//! The README's and the tutorial's own commands, as somebody would paste them: each `sh` block is run by a shell in an empty directory,
+//! with the built binaries on PATH; the tutorial's one after the other in the same. Blocks that need a cluster, a key or an image are
+//! marked `no-test` there.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

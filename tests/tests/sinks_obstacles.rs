@@ -1,4 +1,5 @@
-//! What stands in the way of a file that a sink writes: each costs one warning, never the run, never another sink, and never somebody else's file.
+//! What stands in the way of a file that a sink writes: each costs one warning, never the run, never another sink, and never somebody
+//! else's file.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -46,7 +47,8 @@ impl Targets {
         &self.paths[sink]
     }
 
-    /// Runs all sinks in a process of their own, as somebody else if we are root and `unprivileged`, and returns the warnings. `None`: not allowed here.
+    /// Runs all sinks in a process of their own, as somebody else if we are root and `unprivileged`, and returns the warnings. `None`: not
+    /// allowed here.
     fn write(&self, mode: &str, unprivileged: bool) -> Option<Vec<String>> {
         let is_nobody = unprivileged && geteuid().is_root();
         // Root may write what is not writable; and nobody else reaches a private build directory, but in a sandbox.

@@ -1,8 +1,8 @@
 //! An agent for the tests of this crate: does what its arguments say, one after the other.
 //!
-//! `say:TEXT` `print:TEXT` (escapes as in Rust) `error:TEXT` `prompt` (says it) `variable:NAME` (says it) `directory` (says it) `usage` `done` `failed`
-//! `left:NAME=TEXT` `linked:NAME=TARGET` `file:PATH=TEXT` `claim:NAME=TEXT` `commit` `leave:FILE` (a process of its own session that writes the file when
-//! it gets SIGTERM) `ignore` (SIGTERM) `stay` `exit:CODE` `die:SIGNAL`
+//! `say:TEXT` `print:TEXT` (escapes as in Rust) `error:TEXT` `prompt` (says it) `variable:NAME` (says it) `directory` (says it) `usage`
+//! `done` `failed` `left:NAME=TEXT` `linked:NAME=TARGET` `file:PATH=TEXT` `claim:NAME=TEXT` `commit` `leave:FILE` (a process of its own
+//! session that writes the file when it gets SIGTERM) `ignore` (SIGTERM) `stay` `exit:CODE` `die:SIGNAL`
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;

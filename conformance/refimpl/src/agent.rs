@@ -1,4 +1,5 @@
-//! Sections 6 and 7: who listens to the agent and the setup command: their output passes without secrets, limits are watched, events are told.
+//! Sections 6 and 7: who listens to the agent and the setup command: their output passes without secrets, limits are watched, events are
+//! told.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,8 +1,8 @@
 //! A second implementation of the Agent Image Interface, written from its specification and as plain as it can be.
 //!
-//! It shows that the specification is enough to implement from, and that the suite tests the specification and not one program: it shares no code
-//! with the runner, the SDK or the suite. It is no runner to use. It knows two agents: `native`, whose stdout is the interface's own events, and
-//! `command`, whose stdout says nothing.
+//! It shows that the specification is enough to implement from, and that the suite tests the specification and not one program: it shares
+//! no code with the runner, the SDK or the suite. It is no runner to use. It knows two agents: `native`, whose stdout is the interface's
+//! own events, and `command`, whose stdout says nothing.
 //!
 //! ```text
 //! inputs ─▶ workspace ─▶ setup ─▶ agent ─▶ collect ─▶ report

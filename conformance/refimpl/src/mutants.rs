@@ -1,7 +1,7 @@
 //! Mutants: what this implementation can break on demand, one behaviour each, and which requirements see it.
 //!
-//! Where the code asks whether it is broken and the answer is yes, the mutant has landed: it leaves a line in the file that `REFIMPL_LANDED` names. A
-//! suite that kills a mutant which never landed has killed something else.
+//! Where the code asks whether it is broken and the answer is yes, the mutant has landed: it leaves a line in the file that
+//! `REFIMPL_LANDED` names. A suite that kills a mutant which never landed has killed something else.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

@@ -94,7 +94,8 @@ impl Processes {
         unsafe {
             command.pre_exec(move || {
                 setsid()?;
-                // By the raw call: the C library refuses two numbers that a parent may have left ignored. Handler, flags, restorer, mask: all none.
+                // By the raw call: the C library refuses two numbers that a parent may have left ignored. Handler, flags, restorer, mask:
+                // all none.
                 for signal in 1..=64 {
                     libc::syscall(libc::SYS_rt_sigaction, signal, [0_u64; 4].as_ptr(), std::ptr::null::<u64>(), 8_usize);
                 }

@@ -5,7 +5,8 @@ use crate::process::{Ended, Stop};
 use crate::reason::{Reason, Verdict};
 use crate::stream::Stream;
 
-/// Why a run with this agent ended: the stream speaks first, the exit code second; who was stopped was stopped, unless it had said that it is done.
+/// Why a run with this agent ended: the stream speaks first, the exit code second; who was stopped was stopped, unless it had said that it
+/// is done.
 pub fn judge(ended: &Ended, stream: &Stream, stopped_before_end: bool) -> Verdict {
     let stop = ended.stop.filter(|stop| *stop != Stop::Linger && (stream.end.is_none() || stopped_before_end));
     let code = Verdict { own_code: ended.code, signal: ended.signal, ..Verdict::new(Reason::AgentFailed, "") };

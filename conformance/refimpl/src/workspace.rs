@@ -1,6 +1,7 @@
 //! Section 5: the clone, by the git program; and what the repository says at the end, without it.
 //!
-//! Only what the task names is fetched. At the end `.git` belongs to the agent, and with it what git would execute: so its files are read here.
+//! Only what the task names is fetched. At the end `.git` belongs to the agent, and with it what git would execute: so its files are read
+//! here.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,5 @@
-//! `reproduce --hold`: sets the stages of a check's scenarios, prints what a person would type to play them, and holds them until a signal comes.
+//! `reproduce --hold`: sets the stages of a check's scenarios, prints what a person would type to play them, and holds them until a signal
+//! comes.
 
 use std::fmt::Write as _;
 use std::time::Duration;

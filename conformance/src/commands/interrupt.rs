@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM while scenarios run: nothing more is started, what runs is ended and removed, and then the suite ends. A second signal ends it
-//! at once.
+//! Ctrl-C and SIGTERM while scenarios run: nothing more is started, what runs is ended and removed, and then the suite ends. A second
+//! signal ends it at once.
 //!
-//! Engines keep their containers from the terminal's signals, and remove them when they are dropped. So an engine is wrapped here, whose containers
-//! say that waiting failed as soon as a signal has come.
+//! Engines keep their containers from the terminal's signals, and remove them when they are dropped. So an engine is wrapped here, whose
+//! containers say that waiting failed as soon as a signal has come.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -30,7 +30,8 @@ extern "C" fn note(signal: c_int) {
 pub fn watch() {
     let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESETHAND, SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        // SAFETY: the handler does nothing but store to an atomic, which is async-signal-safe. Should it fail, a signal ends the suite as ever.
+        // SAFETY: the handler does nothing but store to an atomic, which is async-signal-safe. Should it fail, a signal ends the suite as
+        // ever.
         let _ = unsafe { sigaction(signal, &action) };
     }
 }

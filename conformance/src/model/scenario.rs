@@ -320,7 +320,8 @@ pub enum Means {
     Cut,
     /// The connection stays open and nothing comes any more.
     Silence,
-    /// The protocol's error event says that the model is overloaded, and the body ends in order. (A whole answer, in one piece, is cut instead.)
+    /// The protocol's error event says that the model is overloaded, and the body ends in order. (A whole answer, in one piece, is cut
+    /// instead.)
     Overloaded,
 }
 

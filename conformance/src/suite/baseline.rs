@@ -1,4 +1,5 @@
-//! The baseline: failures that are known, one by one and each with its reason. An entry that is not broken any more is stale and fails the run.
+//! The baseline: failures that are known, one by one and each with its reason. An entry that is not broken any more is stale and fails the
+//! run.
 //!
 //! ```toml
 //! [[known]]

@@ -1,7 +1,8 @@
 //! A certificate: that an image of this digest kept all that it claims, as this suite judged it.
 //!
-//! It is given for a whole run alone: every claimed profile, nothing left out, nothing broken, known or unseen. It is not signed: who wants to know
-//! that nobody made it up signs the file, or runs the suite again. [`Certificate::verify`] derives its conclusion from its own judgements anew.
+//! It is given for a whole run alone: every claimed profile, nothing left out, nothing broken, known or unseen. It is not signed: who wants
+//! to know that nobody made it up signs the file, or runs the suite again. [`Certificate::verify`] derives its conclusion from its own
+//! judgements anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! The suite's MCP servers, with one tool: on stdin and stdout, as a program in the container; and over HTTP, on loopback.
 //!
-//! The protocol is <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>, as small as agents bear it: JSON-RPC requests are
-//! answered one by one, and nothing is streamed.
+//! The protocol is <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>, as small as agents bear it: JSON-RPC
+//! requests are answered one by one, and nothing is streamed.
 
 use std::io::{self, BufRead, Write};
 use std::sync::{Arc, Mutex, PoisonError};

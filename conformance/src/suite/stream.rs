@@ -36,7 +36,8 @@ pub enum Saying {
     Failed(&'static str),
 }
 
-/// The tokens that the suite's agent tells of: a prompt of 1,230, 200 of it read from a cache and 30 written to it; 56 generated, 6 of them reasoning.
+/// The tokens that the suite's agent tells of: a prompt of 1,230, 200 of it read from a cache and 30 written to it; 56 generated, 6 of them
+/// reasoning.
 const FRESH: u64 = 1000;
 const CACHE_READ: u64 = 200;
 const CACHE_WRITE: u64 = 30;

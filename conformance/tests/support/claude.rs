@@ -1,5 +1,5 @@
-//! The real Claude Code CLI, unchanged, in its oldest pinned version: newer ones repeat some failures and look for MCP servers' tools before they
-//! call them, so that they ask more often than a scenario has answers. They are tried behind the runner.
+//! The real Claude Code CLI, unchanged, in its oldest pinned version: newer ones repeat some failures and look for MCP servers' tools
+//! before they call them, so that they ask more often than a scenario has answers. They are tried behind the runner.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 

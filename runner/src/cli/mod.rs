@@ -101,7 +101,8 @@ pub enum Command {
         after_help = "Example, in a repository's git configuration:\n  [credential \"https://github.com\"]\n    helper = /usr/local/bin/agent-runner git-credential \\\n      --token-file /run/token --origin https://github.com"
     )]
     GitCredential(GitCredentialArgs),
-    /// GitHub's CLI with the token that is in the file now: the agent finds it as `gh`, where the image has one and the task names a token file
+    /// GitHub's CLI with the token that is in the file now: the agent finds it as `gh`, where the image has one and the task names a token
+    /// file
     #[command(
         after_help = "Example, as an executable file `gh` that stands first in PATH (the runner makes one for each run):\n  #!/usr/local/bin/agent-runner gh\n  {\"tokenFile\":\"/run/secrets/git/token\",\"host\":\"github.com\"}"
     )]
@@ -340,8 +341,8 @@ pub struct GitCredentialArgs {
     pub action: String,
 }
 
-/// The words that name a command, or ask for help: so that a command line can be looked at without the whole definition being made, which takes
-/// longer than anything else before the fork.
+/// The words that name a command, or ask for help: so that a command line can be looked at without the whole definition being made, which
+/// takes longer than anything else before the fork.
 const NAMED: &[&str] = &[
     "-h",
     "--help",

@@ -1,5 +1,5 @@
-//! `agent-runner gh`: GitHub's CLI, with the token that is in the file now. What stands before `gh` in an agent's `PATH` is a script that names this
-//! command as its interpreter.
+//! `agent-runner gh`: GitHub's CLI, with the token that is in the file now. What stands before `gh` in an agent's `PATH` is a script that
+//! names this command as its interpreter.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

@@ -43,8 +43,8 @@ fn carry_out(side: RunnerSide, args: Vec<OsString>) -> u8 {
         Command::Clone(settings) => prepare(settings, Extent::Clone),
         Command::Exec(args) => {
             let mut order = prepare(args.settings, Extent::Command(args.command));
-            // Anybody's program may be silent for as long as it likes, has its own business after an agent's last word (a script may push), and its
-            // output is its own to the last byte.
+            // Anybody's program may be silent for as long as it likes, has its own business after an agent's last word (a script may push),
+            // and its output is its own to the last byte.
             let never = Span::MAX.to_string();
             order.inputs.defaults =
                 vec![("limits.silenceTimeout", "0s".into()), ("limits.linger", never.into()), ("sinks.marker", false.into())];

@@ -1,5 +1,5 @@
-//! Argo Workflows: its executor starts the container's command, reads output parameters from files when it has ended, and from time to time a
-//! file that says how far it has come (<https://argo-workflows.readthedocs.io/en/latest/progress/>).
+//! Argo Workflows: its executor starts the container's command, reads output parameters from files when it has ended, and from time to time
+//! a file that says how far it has come (<https://argo-workflows.readthedocs.io/en/latest/progress/>).
 //!
 //! Which files are output parameters stands in the workflow's template: its `valueFrom.path` points into `AGENT_RESULTS_DIR`, which the
 //! template sets too (`agent-runner manifest --for argo` prints both).

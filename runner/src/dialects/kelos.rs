@@ -1,5 +1,5 @@
-//! Kelos: its controller starts `/kelos_entrypoint.sh PROMPT` in a clone that its init containers made, says the rest by `KELOS_*` variables,
-//! and reads the exit code and the last block in the last 50 lines of the log
+//! Kelos: its controller starts `/kelos_entrypoint.sh PROMPT` in a clone that its init containers made, says the rest by `KELOS_*`
+//! variables, and reads the exit code and the last block in the last 50 lines of the log
 //! (<https://github.com/kelos-dev/kelos/blob/main/docs/agent-image-interface.md>).
 //!
 //! The block itself is [`agent_sdk::marker::kelos_block`]. Credentials stay in the environment: each agent finds its own.

@@ -1,9 +1,9 @@
-//! KubeOpenCode: its controller starts the Agent's command in the workspace that its init containers filled, says the rest by variables, and
-//! reads the termination message (<https://github.com/kubeopencode/kubeopencode>).
+//! KubeOpenCode: its controller starts the Agent's command in the workspace that its init containers filled, says the rest by variables,
+//! and reads the termination message (<https://github.com/kubeopencode/kubeopencode>).
 //!
 //! The message is our own: `parameters` stands in it as its reader and its Argo guide expect. The commands of its init containers are
-//! [`crate::commands::kubeopencode`]. What configures OpenCode (`OPENCODE_CONFIG`, `OPENCODE_CONFIG_CONTENT`, `OPENCODE_PERMISSION`) goes on to
-//! it as it is.
+//! [`crate::commands::kubeopencode`]. What configures OpenCode (`OPENCODE_CONFIG`, `OPENCODE_CONFIG_CONTENT`, `OPENCODE_PERMISSION`) goes
+//! on to it as it is.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Tekton: a Task's step leaves its results as files in `/tekton/results`, of which Tekton reads those that the Task declares
 //! (<https://tekton.dev/docs/pipelines/tasks/#emitting-results>).
 //!
-//! It hands them on in a termination message of its own, with the rest that it has to say there: a step whose results do not fit has failed,
-//! whatever it did. So they are held below what is left of the message.
+//! It hands them on in a termination message of its own, with the rest that it has to say there: a step whose results do not fit has
+//! failed, whatever it did. So they are held below what is left of the message.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Inputs: the raw snapshot of what a platform gave, and its way to a [`Task`].
 //!
-//! A task document, then what a platform said in its own dialect, then `AGENT_*` variables, then flags; later ones win. The world is read in
-//! [`Inputs::read`], in the `read_file` that [`Inputs::resolve`] is given, and where `meaning` looks for an agent; the rest is pure.
+//! A task document, then what a platform said in its own dialect, then `AGENT_*` variables, then flags; later ones win. The world is read
+//! in [`Inputs::read`], in the `read_file` that [`Inputs::resolve`] is given, and where `meaning` looks for an agent; the rest is pure.
 
 mod meaning;
 pub mod settings;

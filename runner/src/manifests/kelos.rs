@@ -1,7 +1,7 @@
 //! Kelos: a Task, and the Workspace that its controller clones for it (<https://github.com/kelos-dev/kelos>).
 //!
-//! The prompt, the model, the branch and the repository are said in Kelos' own fields; the rest are variables in `podOverrides`. Its image starts
-//! the runner at `/kelos_entrypoint.sh`.
+//! The prompt, the model, the branch and the repository are said in Kelos' own fields; the rest are variables in `podOverrides`. Its image
+//! starts the runner at `/kelos_entrypoint.sh`.
 
 use agent_sdk::task::Task;
 

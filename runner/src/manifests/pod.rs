@@ -125,7 +125,8 @@ pub(super) fn variable(name: &str, value: &str) -> Node {
     object([("name", name.into()), ("value", literal(value))])
 }
 
-/// A text of a variable or an argument that stays as it is: Kubernetes puts variables in place of `$(NAME)`, and one dollar in place of two.
+/// A text of a variable or an argument that stays as it is: Kubernetes puts variables in place of `$(NAME)`, and one dollar in place of
+/// two.
 pub(super) fn literal(text: &str) -> Node {
     let is_replaced = text.contains("$(") || text.contains("$$");
     if is_replaced { text.replace('$', "$$").into() } else { text.into() }

@@ -126,7 +126,8 @@ fn what_a_platform_would_refuse_is_refused_here() {
     assert!(said(Platform::Job, |wishes| wishes.namespace = Some("a".repeat(64))).contains("--namespace: expected at most 63"));
 }
 
-/// What Kubernetes makes of a variable's value: <https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go>.
+/// What Kubernetes makes of a variable's value:
+/// <https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go>.
 fn expanded(value: &str) -> String {
     let mut text = String::new();
     let mut rest = value;

@@ -29,8 +29,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Dead, and only waiting for its parent to take note of it. Where its first thread alone has ended the state says the same, and the others live
-    /// on.
+    /// Dead, and only waiting for its parent to take note of it. Where its first thread alone has ended the state says the same, and the
+    /// others live on.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
@@ -45,8 +45,8 @@ impl Process {
 
 /// Whether nothing descends from `root` but `only`, its child, and from that nothing but `dead`, its child, that has ended.
 ///
-/// One look is enough for that, unlike for a list. A program has left its children to `root` (who takes in orphans) before its own end can be
-/// seen, so whoever is alive then is below a child of `root`'s; and of these there is one.
+/// One look is enough for that, unlike for a list. A program has left its children to `root` (who takes in orphans) before its own end can
+/// be seen, so whoever is alive then is below a child of `root`'s; and of these there is one.
 pub fn nobody_but(root: Pid, only: Pid, dead: Pid) -> bool {
     let has_none_but = |parent: Pid, child: Pid| {
         children(parent, parent).is_ok_and(|found| found == [child])
@@ -189,8 +189,8 @@ pub fn read_process(pid: Pid) -> Option<Process> {
     parse_stat(pid, &stat)
 }
 
-/// `pid (name) state ppid pgrp …`, and the number of threads as the 20th (`proc_pid_stat(5)`); the name may hold blanks and brackets, so what counts
-/// starts after the last `)`.
+/// `pid (name) state ppid pgrp …`, and the number of threads as the 20th (`proc_pid_stat(5)`); the name may hold blanks and brackets, so
+/// what counts starts after the last `)`.
 fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
     let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;

@@ -23,8 +23,8 @@ use crate::init::RunnerSide;
 /// Read at once: as much as one buffer of our own output holds, so that a chunk is forwarded in one piece.
 const CHUNK: usize = crate::stream::output::BUFFER;
 
-/// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read; after that they are
-/// followed without him.
+/// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read; after that they
+/// are followed without him.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Gets what the command writes, as it comes.

@@ -1,6 +1,6 @@
-//! fork and exec, without a copy of this process: until it has executed, the child runs in our memory, on a stack of its own, and the thread that
-//! made it waits (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it). A fork would copy our page tables, and after it each page that we write
-//! would be copied once more: milliseconds, and more of them the larger a clone or a stream has made us.
+//! fork and exec, without a copy of this process: until it has executed, the child runs in our memory, on a stack of its own, and the
+//! thread that made it waits (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it). A fork would copy our page tables, and after it each
+//! page that we write would be copied once more: milliseconds, and more of them the larger a clone or a stream has made us.
 
 use std::{
     collections::BTreeMap,
@@ -22,12 +22,12 @@ use nix::{
 
 use super::launch::Launch;
 
-/// What the child's few calls need; the pages that are not touched cost nothing. The C library's own searching of interpreters needs a pointer for
-/// each argument besides.
+/// What the child's few calls need; the pages that are not touched cost nothing. The C library's own searching of interpreters needs a
+/// pointer for each argument besides.
 const STACK: usize = 64 * 1024;
 
-/// Starts a program with `env` as its whole environment and `stdio` as its 0, 1 and 2, ours where there is none; when this returns, exec has succeeded.
-/// `prepare` runs in the child, with its descriptors and its directory in place.
+/// Starts a program with `env` as its whole environment and `stdio` as its 0, 1 and 2, ours where there is none; when this returns, exec
+/// has succeeded. `prepare` runs in the child, with its descriptors and its directory in place.
 ///
 /// # Errors
 /// What clone, `prepare`, or exec answered; `InvalidInput` for a NUL byte.
@@ -63,8 +63,8 @@ pub unsafe fn spawn(
     };
     let stack = Stack::new(STACK + size_of::<usize>() * args.len())?;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is the child's alone and longer than its calls need; the context outlives the child's use of it, since this thread goes on
-    // only after exec or exit; the child allocates nothing and takes no lock, as `begin` and the promise for `prepare` say.
+    // SAFETY: the stack is the child's alone and longer than its calls need; the context outlives the child's use of it, since this thread
+    // goes on only after exec or exit; the child allocates nothing and takes no lock, as `begin` and the promise for `prepare` say.
     let pid = unsafe { libc::clone(begin, stack.top(), flags, (&raw mut child).cast()) };
     if pid == -1 {
         return Err(io::Error::last_os_error());

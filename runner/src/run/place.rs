@@ -95,7 +95,8 @@ impl Place {
         self.results.as_ref().map(|results| results.path().to_owned())
     }
 
-    /// Puts a program into a directory of this run that only holds such; that directory. `None` where there is no place, or it cannot be written.
+    /// Puts a program into a directory of this run that only holds such; that directory. `None` where there is no place, or it cannot be
+    /// written.
     #[must_use]
     pub fn put_program(&self, name: &str, script: &str) -> Option<PathBuf> {
         if self.private_dir.as_os_str().is_empty() {

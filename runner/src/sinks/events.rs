@@ -50,7 +50,8 @@ impl EventsFile {
         Ok(Self { path, file: Some(file), gathered, length, limit, failure: None })
     }
 
-    /// Adds an event, or a record with one in it. A failure is kept, and told by the next [`idle`](Self::idle): who appends is in the middle of the stream.
+    /// Adds an event, or a record with one in it. A failure is kept, and told by the next [`idle`](Self::idle): who appends is in the
+    /// middle of the stream.
     pub fn append(&mut self, event: &impl Serialize, mask: &Mask) {
         if self.file.is_none() {
             return;

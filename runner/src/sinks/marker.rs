@@ -30,7 +30,8 @@ pub fn fresh_nonce() -> io::Result<Nonce> {
     if usize::try_from(got) == Ok(bytes.len()) { Ok(Nonce::from_random(bytes)) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Prints the block in one write. `at_line_start` says whether the last byte printed before was a line end; if not, the block begins with one.
+/// Prints the block in one write. `at_line_start` says whether the last byte printed before was a line end; if not, the block begins with
+/// one.
 ///
 /// # Errors
 /// Nobody reads stdout any more, or it cannot be written.

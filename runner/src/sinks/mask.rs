@@ -1,4 +1,5 @@
-//! Masking: what sinks write passes the caller's mask before it is escaped or shortened. Afterwards half a secret, or one with a quote in it, would not be found.
+//! Masking: what sinks write passes the caller's mask before it is escaped or shortened. Afterwards half a secret, or one with a quote in
+//! it, would not be found.
 
 use agent_sdk::outcome::Outcome;
 use agent_sdk::usage::UsageByModel;

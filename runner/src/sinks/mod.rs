@@ -8,8 +8,8 @@
 //! 3. [`TerminationSink`]: the termination message, written from the first moment on and for the last time here.
 //! 4. [`marker`]: the block that is the last of stdout.
 //!
-//! [`EventsFile`] and [`ProgressFile`] are written while the stream flows. What the agent left for us ([`Claims`]) is read before anything is written
-//! ([`ResultsDir::read_claims`], [`read_outputs`]). When the runner is dead, init calls [`write_last_words`].
+//! [`EventsFile`] and [`ProgressFile`] are written while the stream flows. What the agent left for us ([`Claims`]) is read before anything
+//! is written ([`ResultsDir::read_claims`], [`read_outputs`]). When the runner is dead, init calls [`write_last_words`].
 
 mod claims;
 mod emit;
@@ -132,8 +132,8 @@ impl Writers {
         self.termination.tick(now).err().map(|error| error.warning())
     }
 
-    /// Writes everything but the block, for the last time. Warnings are added to the outcome, and said at once: a platform reads the log's last
-    /// lines, and those are the block's.
+    /// Writes everything but the block, for the last time. Warnings are added to the outcome, and said at once: a platform reads the log's
+    /// last lines, and those are the block's.
     pub fn finish(&mut self, outcome: &mut Outcome, say: &dyn Fn(&str)) {
         let mut masked = mask_outcome(outcome, &*self.mask);
         let mut warn = |masked: &mut Outcome, warning: Option<String>| {

@@ -1,8 +1,8 @@
 //! The system calls beneath all sinks: opening, replacing and reading files in places where an agent may have left traps.
 //!
-//! The rules, the same for every file: no symbolic link is followed in a path's last part; nothing but a regular file is opened, and opening never
-//! blocks (a FIFO without a reader would); what is replaced is replaced by a rename in the same directory, so that no reader sees half of it.
-//! Links in the *parents* of a path that the platform gave are its own business (`/var/run`), and are followed.
+//! The rules, the same for every file: no symbolic link is followed in a path's last part; nothing but a regular file is opened, and
+//! opening never blocks (a FIFO without a reader would); what is replaced is replaced by a rename in the same directory, so that no reader
+//! sees half of it. Links in the *parents* of a path that the platform gave are its own business (`/var/run`), and are followed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -22,7 +22,8 @@ use super::SinkError;
 /// Readable by everybody: a platform's sidecar reads results under another user. What is in them has been masked.
 pub(super) const RESULT_MODE: Mode = Mode::from_bits_truncate(0o644);
 
-/// Never block, never become a controlling terminal, never follow a link in the last part; close on exec is the standard library's own habit.
+/// Never block, never become a controlling terminal, never follow a link in the last part; close on exec is the standard library's own
+/// habit.
 const CAREFUL: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 /// How often another name is tried for a temporary file; more than a handful are only there if somebody puts them there.
@@ -188,7 +189,8 @@ impl Directory {
             if last != Errno::EEXIST {
                 break;
             }
-            // Left by an earlier container on the same volume that was killed here and had our process id. Whether it goes shows at the next try.
+            // Left by an earlier container on the same volume that was killed here and had our process id. Whether it goes shows at the
+            // next try.
             let _ = unlinkat(&self.fd, name.as_path(), UnlinkatFlags::NoRemoveDir);
         }
         Err(SinkError::of_errno("write", path, last))

@@ -1,8 +1,8 @@
 //! A directory with one file per result, as Tekton, Argo and KubeOpenCode read them.
 //!
-//! Before the runner writes there, the agent may have: what it left are claims. Afterwards a file of the agent's by the name of a known key that the
-//! runner has no value for is gone, so that nobody takes a claim for a fact. What stood there before the run (another step of a Tekton
-//! task, an earlier run on the same volume) is neither a claim of this run nor ours to remove.
+//! Before the runner writes there, the agent may have: what it left are claims. Afterwards a file of the agent's by the name of a known key
+//! that the runner has no value for is gone, so that nobody takes a claim for a fact. What stood there before the run (another step of a
+//! Tekton task, an earlier run on the same volume) is neither a claim of this run nor ours to remove.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -57,7 +57,8 @@ impl ResultsDir {
         &self.path
     }
 
-    /// What stands there: regular files with valid names, not too many and not too large. One line end at the end of a value is not part of it.
+    /// What stands there: regular files with valid names, not too many and not too large. One line end at the end of a value is not part of
+    /// it.
     #[must_use]
     pub fn read_claims(&self) -> Claims {
         let mut claims = Claims::default();
@@ -111,9 +112,11 @@ impl ResultsDir {
         claims
     }
 
-    /// Writes one file per result, and `status`, `reason`, `message`. Goes on after a failure, and reports the first; else returns warnings.
+    /// Writes one file per result, and `status`, `reason`, `message`. Goes on after a failure, and reports the first; else returns
+    /// warnings.
     ///
-    /// With a `room`, long values are shortened and the last ones left out, so that all of them fit it as a platform's small message has them.
+    /// With a `room`, long values are shortened and the last ones left out, so that all of them fit it as a platform's small message has
+    /// them.
     ///
     /// # Errors
     /// The directory or a file in it cannot be written.

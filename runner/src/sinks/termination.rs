@@ -1,11 +1,12 @@
 //! The termination message's file.
 //!
-//! `/dev/termination-log` is a mount of one file: nothing can be renamed over it. So a message is padded with spaces to the length of what stands
-//! there, written by one `pwrite(2)` at 0, and the padding is cut off by `ftruncate(2)`. White space after a JSON object means nothing, and the kernel does not
-//! interrupt a write within the first page (4096 bytes, the largest budget), so a process that is killed anywhere in between leaves one whole message.
+//! `/dev/termination-log` is a mount of one file: nothing can be renamed over it. So a message is padded with spaces to the length of what
+//! stands there, written by one `pwrite(2)` at 0, and the padding is cut off by `ftruncate(2)`. White space after a JSON object means
+//! nothing, and the kernel does not interrupt a write within the first page (4096 bytes, the largest budget), so a process that is killed
+//! anywhere in between leaves one whole message.
 //!
-//! Writers keep apart by `flock(2)`. A program that reads the file *while* it is written should take a shared lock too: on Linux a read and a write
-//! of the same page may interleave. Kubernetes reads after the container's end and needs none.
+//! Writers keep apart by `flock(2)`. A program that reads the file *while* it is written should take a shared lock too: on Linux a read and
+//! a write of the same page may interleave. Kubernetes reads after the container's end and needs none.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::FileExt;
@@ -22,7 +23,8 @@ use super::{SinkError, Throttle};
 const PAGE: u64 = 4096;
 /// Between two writes while the run goes on: often enough for whoever watches, and nothing for a disk.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often a write while the run goes on gives way to somebody else's lock. Then it is written all the same: a lock held for ever must not keep the state out.
+/// How often a write while the run goes on gives way to somebody else's lock. Then it is written all the same: a lock held for ever must
+/// not keep the state out.
 const GIVE_WAY: u8 = 5;
 /// How often the last write tries for the lock, and how long it waits in between: together well within the 50 ms that an end may take.
 const LAST_TRIES: u8 = 8;
@@ -113,7 +115,8 @@ impl TerminationFile {
     }
 }
 
-/// True unless somebody else has the lock. A file system without locks gives none and keeps nobody out. The lock goes when the file is closed.
+/// True unless somebody else has the lock. A file system without locks gives none and keeps nobody out. The lock goes when the file is
+/// closed.
 fn lock(file: &File) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -17,7 +17,8 @@ impl<T> Throttle<T> {
         Self { interval, last: None, waiting: None }
     }
 
-    /// Offers a state: it comes back if it may pass now, and otherwise waits until [`due`](Self::due) is asked at [`deadline`](Self::deadline).
+    /// Offers a state: it comes back if it may pass now, and otherwise waits until [`due`](Self::due) is asked at
+    /// [`deadline`](Self::deadline).
     pub fn offer(&mut self, state: T, now: Instant) -> Option<T> {
         self.waiting = Some(state);
         self.due(now)

@@ -1,4 +1,5 @@
-//! Condenses one line of JSON that is too long to keep: the structure stays, long strings are cut, very long arrays lose their later elements.
+//! Condenses one line of JSON that is too long to keep: the structure stays, long strings are cut, very long arrays lose their later
+//! elements.
 //!
 //! It is a state machine over bytes, so that a line of any length passes through bounded memory, and what stands behind
 //! 256 MiB of text (an agent puts `usage` there) is still read. It does not validate: what was not JSON before is not JSON after,

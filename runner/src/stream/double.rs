@@ -1,4 +1,5 @@
-//! A stand-in for an agent's reader, for tests: lines such as `{"usage":{"in":1,"out":2}}`, `{"text":"…"}`, `{"end":true}`; `{"panic":true}` is its bug.
+//! A stand-in for an agent's reader, for tests: lines such as `{"usage":{"in":1,"out":2}}`, `{"text":"…"}`, `{"end":true}`;
+//! `{"panic":true}` is its bug.
 
 use agent_sdk::agent::{StreamEnd, StreamReader, StreamSummary};
 use agent_sdk::event::Event;

@@ -1,5 +1,5 @@
-//! How a secret may be written: as it is; as JSON writes it (the escapes that encoders differ in: quotes, `\/`, `\u00e9`, `\u003c`); in base64 at
-//! each of its three alignments, as in a basic `Authorization` header. A secret of several lines is written line by line.
+//! How a secret may be written: as it is; as JSON writes it (the escapes that encoders differ in: quotes, `\/`, `\u00e9`, `\u003c`); in
+//! base64 at each of its three alignments, as in a basic `Authorization` header. A secret of several lines is written line by line.
 //!
 //! Where they are looked for is the business of `mask`.
 

@@ -1,7 +1,7 @@
 //! Known secrets are replaced by `***` in everything that passes, across the borders of chunks.
 //!
-//! What is looked for is each secret as it may be written (`forms` has the ways), line by line, so that nothing is ever held back beyond a line's
-//! end. What is held back is only a tail that may be the beginning of a secret.
+//! What is looked for is each secret as it may be written (`forms` has the ways), line by line, so that nothing is ever held back beyond a
+//! line's end. What is held back is only a tail that may be the beginning of a secret.
 //!
 //! Someone who wants to get a secret past this can: any encoding of their own will do. This is against accidents.
 

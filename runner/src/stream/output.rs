@@ -1,12 +1,12 @@
 //! Our own stdout and stderr, written without ever holding up the supervising loop.
 //!
-//! What the other side takes at once is written at once, by `pwritev2(2)` with `RWF_NOWAIT`. The rest, and everything where the kernel cannot
-//! promise not to wait (a terminal, a file on most disks, a pipe before Linux 6.4), goes to a thread that makes blocking writes, which is started
-//! when it is first needed. Not `O_NONBLOCK`: that flag sits on the open file description, which our stdout shares
-//! with the shell or container runtime that gave it to us and with everyone else who inherited it; setting it would make *their*
-//! writes fail with EAGAIN. And not `poll(2)` before each write: a pipe that polls as writable promises no more than PIPE_BUF
-//! bytes, so a larger blocking write may still stop the loop. The thread sleeps on a channel while there is nothing to write (no wake-ups),
-//! takes back-pressure by being slow, and is simply left behind if its reader never reads again: leaving the process ends it.
+//! What the other side takes at once is written at once, by `pwritev2(2)` with `RWF_NOWAIT`. The rest, and everything where the kernel
+//! cannot promise not to wait (a terminal, a file on most disks, a pipe before Linux 6.4), goes to a thread that makes blocking writes,
+//! which is started when it is first needed. Not `O_NONBLOCK`: that flag sits on the open file description, which our stdout shares with
+//! the shell or container runtime that gave it to us and with everyone else who inherited it; setting it would make *their* writes fail
+//! with EAGAIN. And not `poll(2)` before each write: a pipe that polls as writable promises no more than PIPE_BUF bytes, so a larger
+//! blocking write may still stop the loop. The thread sleeps on a channel while there is nothing to write (no wake-ups), takes
+//! back-pressure by being slow, and is simply left behind if its reader never reads again: leaving the process ends it.
 //!
 //! A reader that goes away (EPIPE), a full disk, or any other failure is remembered, and from then on bytes are thrown away: the agent is
 //! never hurt by what becomes of our output.
@@ -26,8 +26,8 @@ use rustix::io::{IoSlice, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
-/// How much is read at once, and so the usual size of a buffer: twice a pipe's usual capacity, and small enough to stay in the processor's cache
-/// between reading, scanning and writing.
+/// How much is read at once, and so the usual size of a buffer: twice a pipe's usual capacity, and small enough to stay in the processor's
+/// cache between reading, scanning and writing.
 pub const BUFFER: usize = 128 << 10;
 
 /// Buffers in flight: one is filled while one is written and one waits.

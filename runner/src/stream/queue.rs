@@ -1,7 +1,7 @@
 //! Pieces of our own for an output (lines of the log, the marker block): whole and in order, whoever writes them, and without a runtime.
 //!
-//! As [`super::output`] does it for the agent's bytes, nobody ever waits for a reader: what the other side takes at once is written at once, the
-//! rest by a thread. What is not read is kept up to a bound, and lost beyond it.
+//! As [`super::output`] does it for the agent's bytes, nobody ever waits for a reader: what the other side takes at once is written at
+//! once, the rest by a thread. What is not read is kept up to a bound, and lost beyond it.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -210,7 +210,8 @@ pub(crate) fn partial_filter(git_dir: &Path) -> Option<String> {
 
 /// The first setting of a repository that makes git start a program, or lead to another server or file, and is none of these.
 ///
-/// Whoever made the clone, or an agent of before, may have written anything there; the runner's own git goes by it only where it stays within git.
+/// Whoever made the clone, or an agent of before, may have written anything there; the runner's own git goes by it only where it stays
+/// within git.
 pub(crate) fn leads_out(git_dir: &Path, ours: &[Setting]) -> Option<String> {
     const KEYS: &[(&str, &[&str])] = &[
         ("core", &["alternaterefscommand", "askpass", "gitproxy", "sshcommand", "worktree"]),

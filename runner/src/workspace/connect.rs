@@ -184,7 +184,8 @@ impl<R: Read> Read for Noting<R> {
 /// `git`, with an environment in which nothing points to another repository.
 pub(crate) fn git_command(env: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new("git");
-    // git's own list of what must not pass from one repository to another (`git rev-parse --local-env-vars`), and what could start a program.
+    // git's own list of what must not pass from one repository to another (`git rev-parse --local-env-vars`), and what could start a
+    // program.
     let kept = env.iter().filter(|(name, _)| !name.starts_with("GIT_") || name.as_str() == "GIT_SSL_CAINFO");
     command.env_clear().envs(kept).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
     command

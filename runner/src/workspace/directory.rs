@@ -1,7 +1,7 @@
 //! The directory of the work tree: what is in it before anything is done, and how it is put back if nothing comes of it.
 //!
-//! It may be a mount point, so it is filled in place, and emptied in place. It may also be a volume that two runs share, of which the second
-//! must not take what the first is making for what a killed one left, nor the first remove what the second made.
+//! It may be a mount point, so it is filled in place, and emptied in place. It may also be a volume that two runs share, of which the
+//! second must not take what the first is making for what a killed one left, nor the first remove what the second made.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::WorkspaceError;
 
-/// Written into `.git` while a clone is under way, so that what a killed runner left is known for what it is. Whoever clones holds it locked.
+/// Written into `.git` while a clone is under way, so that what a killed runner left is known for what it is. Whoever clones holds it
+/// locked.
 const UNFINISHED: &str = "agent-runner-unfinished";
 
 /// What is there.

@@ -1,8 +1,8 @@
-//! GitHub's CLI and the token: `gh` has no helper that it could ask, and a variable would keep what was true when the run began. So a program of the
-//! same name stands before it in the agent's `PATH`, which reads the token file at each call and then becomes the real one.
+//! GitHub's CLI and the token: `gh` has no helper that it could ask, and a variable would keep what was true when the run began. So a
+//! program of the same name stands before it in the agent's `PATH`, which reads the token file at each call and then becomes the real one.
 //!
-//! It is a script whose interpreter is the runner (`#!RUNNER gh`), so that no shell is needed; below its first line stands what it must know, as JSON.
-//! The token itself is in no file of ours.
+//! It is a script whose interpreter is the runner (`#!RUNNER gh`), so that no shell is needed; below its first line stands what it must
+//! know, as JSON. The token itself is in no file of ours.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;

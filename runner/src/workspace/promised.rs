@@ -1,5 +1,5 @@
-//! Blobs that a partial clone (`filter`) has only been promised. gix reads what is here and asks nobody for the rest, so what is about to be
-//! read is fetched before, by the `git` program.
+//! Blobs that a partial clone (`filter`) has only been promised. gix reads what is here and asks nobody for the rest, so what is about to
+//! be read is fetched before, by the `git` program.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -184,7 +184,8 @@ fn switch(
     clone::place_head(repo, start)
 }
 
-/// The commit that ends a merge takes HEAD for one of its parents, and a rebase goes on from where it stands: under either, HEAD must not move.
+/// The commit that ends a merge takes HEAD for one of its parents, and a rebase goes on from where it stands: under either, HEAD must not
+/// move.
 fn refuse_half_done(
     repo: &gix::Repository,
     start: &Start,
@@ -299,7 +300,8 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     check_files(&root)?;
     let repo = clone::open(&root)?;
     trust::undo(&repo)?;
-    // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says nothing of us.
+    // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says nothing
+    // of us.
     let is_tracked = repo.open_index().is_ok_and(|index| index.prefixed_entries(".agent-runner/".into()).is_some());
     if !is_tracked {
         trust::plain::undo(&dir)?;

@@ -1,7 +1,7 @@
 //! A quick way through a line of JSON as programs print it: no space between its parts, no field twice, nothing nested deep.
 //!
-//! Every step answers `None` where a line is anything else, be it wrong or only unusual; then a whole parser has to read it. What is passed over
-//! is checked all the same: a line that was gone through to its end is one that the whole parser takes, and takes for the same.
+//! Every step answers `None` where a line is anything else, be it wrong or only unusual; then a whole parser has to read it. What is passed
+//! over is checked all the same: a line that was gone through to its end is one that the whole parser takes, and takes for the same.
 
 use std::borrow::Cow;
 
@@ -199,7 +199,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Where the next byte is that does not stand for itself in a string: a quote, a backslash, a control character. Eight are looked at at once.
+/// Where the next byte is that does not stand for itself in a string: a quote, a backslash, a control character. Eight are looked at at
+/// once.
 fn special(bytes: &[u8], from: usize) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHEST: u64 = ONES << 7;

@@ -16,15 +16,17 @@ pub const KELOS_LAST_LINES: usize = 50;
 /// The key of the agent's last message, in base64.
 pub(super) const RESPONSE: &str = "response";
 
-/// Container runtimes store a long line in pieces of this size, and the kubelet counts each piece as a line when it is asked for the last 50.
+/// Container runtimes store a long line in pieces of this size, and the kubelet counts each piece as a line when it is asked for the last
+/// 50.
 const STORED_LINE: usize = 16 << 10;
 /// The longest answer that is sent. Its base64 is six stored lines, and it becomes a part of an API object, of which etcd takes 1.5 MB.
 const MAX_RESPONSE: usize = 64 << 10;
 
 const KEYS: &[&str] = &[key::BRANCH, key::PR, key::COMMIT, key::BASE_BRANCH, key::COST_USD, key::INPUT_TOKENS, key::OUTPUT_TOKENS];
 
-/// The block of an outcome: the keys that Kelos knows, other results as far as they fit, the response last. It never takes more than the last 50 lines as
-/// a container runtime stores them. Its reader knows no escapes: line ends and control characters in a value become spaces.
+/// The block of an outcome: the keys that Kelos knows, other results as far as they fit, the response last. It never takes more than the
+/// last 50 lines as a container runtime stores them. Its reader knows no escapes: line ends and control characters in a value become
+/// spaces.
 #[must_use]
 pub fn kelos_block(outcome: &Outcome) -> String {
     let response = outcome

@@ -9,11 +9,13 @@
 //! ---AGENT_OUTPUTS_END 4f0c…---
 //! ```
 //!
-//! One `key: value` a line, the last of a key wins. A value is one line: a backslash is written `\\`, a line feed `\n`, a carriage return `\r`, a tab
-//! `\t`, every other control character and the two Unicode line separators `\uXXXX`, a space at either end `\u0020`. Nothing else is
-//! escaped, and a reader refuses a line with any other escape. A begin or end line is the whole line: within a JSON string it is none.
+//! One `key: value` a line, the last of a key wins. A value is one line: a backslash is written `\\`, a line feed `\n`, a carriage return
+//! `\r`, a tab `\t`, every other control character and the two Unicode line separators `\uXXXX`, a space at either end `\u0020`. Nothing
+//! else is escaped, and a reader refuses a line with any other escape. A begin or end line is the whole line: within a JSON string it is
+//! none.
 //!
-//! [`MarkerScanner`] reads both the native form and Kelos' fixed one ([`kelos_block`] writes that); [`block`] and [`outcome_block`] write the native one.
+//! [`MarkerScanner`] reads both the native form and Kelos' fixed one ([`kelos_block`] writes that); [`block`] and [`outcome_block`] write
+//! the native one.
 
 mod escape;
 mod kelos;
@@ -74,7 +76,8 @@ pub fn block<'a>(nonce: &Nonce, entries: impl IntoIterator<Item = (&'a str, &'a 
     text
 }
 
-/// The native block of a finished run: its results, then `status`, `reason`, `message`, and in `cut` the names of results too long for a line.
+/// The native block of a finished run: its results, then `status`, `reason`, `message`, and in `cut` the names of results too long for a
+/// line.
 ///
 /// The nonce should be one that the agent never saw: a reader of the log can then tell this block from any that the agent printed.
 #[must_use]

@@ -76,7 +76,8 @@ impl MarkerScanner {
         Self::new(Form::Native { begin: format!("{BEGIN}{word}{CLOSE}"), end: format!("{END}{word}{CLOSE}") })
     }
 
-    /// For Kelos' fixed blocks, of which only the last counts. Anybody in the pod can print one: only for a script that is declared to speak them.
+    /// For Kelos' fixed blocks, of which only the last counts. Anybody in the pod can print one: only for a script that is declared to
+    /// speak them.
     #[must_use]
     pub fn kelos() -> Self {
         Self::new(Form::Kelos)

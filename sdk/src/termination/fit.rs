@@ -12,7 +12,8 @@
 //! 8. The names of what was left out, in `cut`, up to an eighth of the budget; `*` stands for those that found no room.
 //! 9. The rest of `message`, then `answer`.
 //!
-//! Something that does not fit does not stop what comes after it. The order of *writing* is that of [`TerminationMessage`](super::TerminationMessage)'s fields.
+//! Something that does not fit does not stop what comes after it. The order of *writing* is that of
+//! [`TerminationMessage`](super::TerminationMessage)'s fields.
 
 use crate::outcome::Outcome;
 
@@ -55,7 +56,8 @@ fn cost(name: &str, json: &str) -> usize {
 /// What opening `"parameters":{},` and `"cut":[],` costs.
 const PARAMETERS: usize = 16;
 const CUT: usize = 9;
-/// A claim up to this long (as JSON) counts as small: a URL, a file name, a verdict; together with its name it takes a thirtieth of a full budget.
+/// A claim up to this long (as JSON) counts as small: a URL, a file name, a verdict; together with its name it takes a thirtieth of a full
+/// budget.
 const SMALL_CLAIM: usize = 128;
 
 /// A message for which there is too little room.

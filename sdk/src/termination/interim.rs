@@ -1,7 +1,8 @@
 //! The message that stands while the run goes on.
 //!
 //! It is written so that it is true if nothing more is ever written: whoever reads it after the container has ended reads that the run was
-//! killed, in which phase, and what was known by then. So SIGKILL, an eviction or the kernel's memory killer at any instant lose nothing but the end.
+//! killed, in which phase, and what was known by then. So SIGKILL, an eviction or the kernel's memory killer at any instant lose nothing
+//! but the end.
 
 use crate::outcome::Outcome;
 use crate::results::Results;

@@ -64,9 +64,10 @@ impl Death {
 
 /// Turns the last message that the runner published into the one to write now that it is dead.
 ///
-/// Phase (unless the run had come further), agent, parameters, usage and the names of what had been cut stay; status, reason, origin, signal and exit code are those of the death. A
-/// previous message that was already final is not believed: the container ends with the code of the death, so its message says so too, and
-/// quotes what the earlier one said. `previous` that is empty or not a message gives one without a past.
+/// Phase (unless the run had come further), agent, parameters, usage and the names of what had been cut stay; status, reason, origin,
+/// signal and exit code are those of the death. A previous message that was already final is not believed: the container ends with the code
+/// of the death, so its message says so too, and quotes what the earlier one said. `previous` that is empty or not a message gives one
+/// without a past.
 ///
 /// `previous` is best taken from memory that only init and the runner share: the file can be written by the agent too.
 #[must_use]

@@ -1,7 +1,7 @@
 //! The termination message: the outcome as one small JSON object.
 //!
-//! Kubernetes keeps at most min(4096, 12288 ÷ containers of the pod) bytes of what stands in `/dev/termination-log` when a container
-//! ends, and cuts the rest silently. So the cutting is done here, by a written order ([`fit`]), and what comes out is always one whole object:
+//! Kubernetes keeps at most min(4096, 12288 ÷ containers of the pod) bytes of what stands in `/dev/termination-log` when a container ends,
+//! and cuts the rest silently. So the cutting is done here, by a written order ([`fit`]), and what comes out is always one whole object:
 //!
 //! ```json
 //! {"status":"failed","reason":"RateLimited","exitCode":75,"phase":"agent","origin":"agent","retry":true,"message":"429 …",
@@ -9,8 +9,8 @@
 //!  "resultFile":"/results/result.json","resultSha256":"…"}
 //! ```
 //!
-//! Three makers: [`fit`] for an outcome, [`interim`] for the message that stands while the run goes on, [`last_words`] for what init writes when
-//! the runner was killed. Writing the bytes somewhere is the runner's part.
+//! Three makers: [`fit`] for an outcome, [`interim`] for the message that stands while the run goes on, [`last_words`] for what init writes
+//! when the runner was killed. Writing the bytes somewhere is the runner's part.
 
 mod draft;
 mod fit;
@@ -36,8 +36,8 @@ pub const CUT_MORE: &str = "*";
 
 /// A termination message, read back.
 ///
-/// `status`, `reason` and `exitCode` are there in every message of 128 bytes or more, first and in this order. Everything else may be absent
-/// because the outcome has none or because there was no room; in the latter case `cut` names it.
+/// `status`, `reason` and `exitCode` are there in every message of 128 bytes or more, first and in this order. Everything else may be
+/// absent because the outcome has none or because there was no room; in the latter case `cut` names it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TerminationMessage {

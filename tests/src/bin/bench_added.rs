@@ -1,8 +1,8 @@
 //! How much time the runner adds before the agent starts and after it ends, against what people use today, paired in one run.
 //!
-//! The peer does with its usual parts what the runner does with instructions, MCP servers and a setup command configured: `tini -g -- bash`, `node`
-//! once for the MCP servers and once for the setup command, and the agent piped through a filter that looks for the result. The other
-//! peer is the agent started bare. Time is the agent's own stamps against ours: what is added is all that is not the agent.
+//! The peer does with its usual parts what the runner does with instructions, MCP servers and a setup command configured: `tini -g --
+//! bash`, `node` once for the MCP servers and once for the setup command, and the agent piped through a filter that looks for the result.
+//! The other peer is the agent started bare. Time is the agent's own stamps against ours: what is added is all that is not the agent.
 //!
 //! Usage: `bench_added RUNNER [RUNS]`; needs tini, bash and node.
 

@@ -1,9 +1,9 @@
 //! Benchmark: 256 MiB of Claude-like stream-json through a pipe, through our filter and through its peers, paired in one run.
 //!
-//! `bench_stream [--rounds N] [--mib N] [--ours PROGRAM [ARG…]]`: per round each filter once, in turn, so that whatever else the machine does
-//! meets all alike. Printed: the median of MB/s, the ratio to `cat`, the filter's own processor time
-//! per GB (which other load on the machine moves least), and its peak resident memory. The data is made up here in the
-//! shape of recorded streams: `tools` is a run that reads files (tool results of some KB), `chatty` is nothing but short lines, `line` is one line.
+//! `bench_stream [--rounds N] [--mib N] [--ours PROGRAM [ARG…]]`: per round each filter once, in turn, so that whatever else the machine
+//! does meets all alike. Printed: the median of MB/s, the ratio to `cat`, the filter's own processor time per GB (which other load on the
+//! machine moves least), and its peak resident memory. The data is made up here in the shape of recorded streams: `tools` is a run that
+//! reads files (tool results of some KB), `chatty` is nothing but short lines, `line` is one line.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -137,7 +137,8 @@ fn wait_with_usage(child: &Child) -> io::Result<nix::libc::rusage> {
     if waited != pid {
         return Err(io::Error::last_os_error());
     }
-    // A filter that judges the stream ends with a code that says that this one, made up, has no end; only a death by signal spoils a figure.
+    // A filter that judges the stream ends with a code that says that this one, made up, has no end; only a death by signal spoils a
+    // figure.
     if !nix::libc::WIFEXITED(status) {
         return Err(io::Error::other(format!("wait status {status}")));
     }

@@ -249,7 +249,8 @@ fn live_without_a_leader(tell: OwnedFd) -> ! {
         }
         hold(tell);
     });
-    // SAFETY: ends this thread alone, by the raw call; nothing of its stack is used any more, since what the other one needs was moved there.
+    // SAFETY: ends this thread alone, by the raw call; nothing of its stack is used any more, since what the other one needs was moved
+    // there.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("this thread has ended");
 }

@@ -1,9 +1,9 @@
 //! Starts a program as PID 1 of a PID namespace of its own, as a container runtime would, and leaves with its code.
 //!
-//! `init_sandbox [--user ID] [--read-only] [--proc foreign|hidden] [--bare DIRECTORY [--bind DIRECTORY:PLACE]...] [--processes N] -- PROGRAM [ARGUMENT]...`;
-//! `--bare` makes an empty directory the root, with nothing in it but the system's libraries, the directories of the programs, `/proc`,
-//! and what `--bind` puts there, as volumes are mounted: no shell. `--proc foreign` leaves `/proc` that of the namespace outside, `hidden` mounts
-//! it with `hidepid=2`. Leaves with 125 when this machine does not let it.
+//! `init_sandbox [--user ID] [--read-only] [--proc foreign|hidden] [--bare DIRECTORY [--bind DIRECTORY:PLACE]...] [--processes N] --
+//! PROGRAM [ARGUMENT]...`; `--bare` makes an empty directory the root, with nothing in it but the system's libraries, the directories of
+//! the programs, `/proc`, and what `--bind` puts there, as volumes are mounted: no shell. `--proc foreign` leaves `/proc` that of the
+//! namespace outside, `hidden` mounts it with `hidepid=2`. Leaves with 125 when this machine does not let it.
 
 #![allow(clippy::unwrap_used, reason = "a fixture: whatever is unexpected here is a failed test")]
 

@@ -64,7 +64,8 @@ fn hammer(path: &str, writer: u64) {
     let messages: Vec<String> = (0..32).map(|step| message(writer, step)).collect();
     let mut ready = false;
     for message in messages.iter().cycle() {
-        // A new one each time has the patience of its first write. A run writes once a second; at this pace patience would be gone in microseconds.
+        // A new one each time has the patience of its first write. A run writes once a second; at this pace patience would be gone in
+        // microseconds.
         let mut file = TerminationFile::new(path);
         let written = file.write_interim(message.as_bytes()).expect("the file can be written");
         if !ready && written == Written::Whole {

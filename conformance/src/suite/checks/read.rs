@@ -59,8 +59,8 @@ pub(super) fn succeeded(seen: &Seen<'_>) -> Judged {
     status(seen, "succeeded")
 }
 
-/// The image did its task: the agent was started, the container ended with 0, and a message does not say otherwise. That there is one is another
-/// requirement, and that it says `succeeded` a third.
+/// The image did its task: the agent was started, the container ended with 0, and a message does not say otherwise. That there is one is
+/// another requirement, and that it says `succeeded` a third.
 pub(super) fn did_its_task(seen: &Seen<'_>) -> Judged {
     started(seen)?;
     code(seen, 0)?;
@@ -72,8 +72,8 @@ pub(super) fn did_its_task(seen: &Seen<'_>) -> Judged {
     )
 }
 
-/// What another check finds, as the premise of this one: where that is broken this says nothing. What the engine cannot see, or the suite did wrong, stays
-/// what it is.
+/// What another check finds, as the premise of this one: where that is broken this says nothing. What the engine cannot see, or the suite
+/// did wrong, stays what it is.
 pub(super) fn premise<T>(found: Result<T, Finding>, otherwise: &str) -> Result<T, Finding> {
     found.map_err(|finding| match finding {
         Finding::Broken { .. } | Finding::NotTestable(_) => Finding::NotTestable(otherwise.to_owned()),

@@ -25,8 +25,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 const TERM: i32 = 15;
-/// Signals 32 and 33, which the C library keeps for itself and lets no program set. Whoever started the engine may have left them ignored, and that says
-/// nothing about the image.
+/// Signals 32 and 33, which the C library keeps for itself and lets no program set. Whoever started the engine may have left them ignored,
+/// and that says nothing about the image.
 const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
 /// The grace of the scenario `signal-ignored`, and what a busy machine may add to it.
 const GRACE_MS: u64 = 2_000 + 8_000;

@@ -1,8 +1,8 @@
 //! What podman and docker share: they are driven by their command lines, which are nearly the same.
 //!
-//! A container is made first and started then, with the command that starts it attached to its output: so what the engine itself has to say when it
-//! makes the container does not stand in the container's stderr. How the container ended is what the engine says it was, not what its command
-//! returned: that has 125 for its own failures, and an image may end with 125 too.
+//! A container is made first and started then, with the command that starts it attached to its output: so what the engine itself has to say
+//! when it makes the container does not stand in the container's stderr. How the container ended is what the engine says it was, not what
+//! its command returned: that has 125 for its own failures, and an image may end with 125 too.
 
 use std::fs::{self, Permissions};
 use std::io;

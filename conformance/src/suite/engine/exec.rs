@@ -1,5 +1,5 @@
-//! Engine `exec`: a command on the host, in a session of its own and not isolated, for people who work on a runner. What it leaves behind is killed
-//! at its end. It is trusted as any program that one starts.
+//! Engine `exec`: a command on the host, in a session of its own and not isolated, for people who work on a runner. What it leaves behind
+//! is killed at its end. It is trusted as any program that one starts.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -1,5 +1,5 @@
-//! Images as files: an OCI image layout (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>), the same as an archive, and what
-//! `docker save` writes. They are read; nothing is started. Blobs are what their digest says, or nothing is believed.
+//! Images as files: an OCI image layout (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>), the same as an archive,
+//! and what `docker save` writes. They are read; nothing is started. Blobs are what their digest says, or nothing is believed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,7 +1,7 @@
 //! Engines: ways to look at an image and to start it. Each says what it can do; a check is the same on all.
 //!
-//! An engine starts one container at a time for a scenario and knows nothing of what the scenario is about. It shares the host's network, since
-//! the suite's servers listen on loopback, and runs without a terminal.
+//! An engine starts one container at a time for a scenario and knows nothing of what the scenario is about. It shares the host's network,
+//! since the suite's servers listen on loopback, and runs without a terminal.
 //!
 //! | module | subject |
 //! |---|---|
@@ -76,17 +76,18 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Starts the image.
     ///
     /// # Errors
-    /// The engine could not start it. That the image's entry point is missing or not executable is no error of the engine: then the container has
-    /// ended with 126 or 127.
+    /// The engine could not start it. That the image's entry point is missing or not executable is no error of the engine: then the
+    /// container has ended with 126 or 127.
     fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError>;
 
-    /// Where the image finds a mount: what has to stand in variables and arguments that tell it. On the host, in an engine that does not isolate.
+    /// Where the image finds a mount: what has to stand in variables and arguments that tell it. On the host, in an engine that does not
+    /// isolate.
     fn container_path(&self, mount: &Mount) -> PathBuf {
         mount.container.clone()
     }
 
-    /// What a person would type to start it so, in a container of this name, with whatever files that takes in `place`, a directory of its own; `None`
-    /// for an engine that has no command line.
+    /// What a person would type to start it so, in a container of this name, with whatever files that takes in `place`, a directory of its
+    /// own; `None` for an engine that has no command line.
     ///
     /// # Errors
     /// The image cannot be started so.
@@ -110,8 +111,9 @@ pub trait Container: fmt::Debug + Send {
     /// The engine could not.
     fn kill(&mut self) -> Result<(), EngineError>;
 
-    /// Waits for its end, at most so long; `None` if it still runs. Its output files are whole when it has ended, up to [`OUTPUT_LIMIT`] each.
-    /// One that was ended by [`Self::kill`] is [`Ended::Killed`]; one that died of a signal, by whomever, has the exit code 128 + its number.
+    /// Waits for its end, at most so long; `None` if it still runs. Its output files are whole when it has ended, up to [`OUTPUT_LIMIT`]
+    /// each. One that was ended by [`Self::kill`] is [`Ended::Killed`]; one that died of a signal, by whomever, has the exit code 128 + its
+    /// number.
     ///
     /// # Errors
     /// The engine could not.

@@ -1,5 +1,5 @@
-//! Engine `namespace`: PID, mount, UTS and IPC namespaces that the suite makes itself, on a root file system. For machines where no container
-//! engine is, or can be: it needs root with CAP_SYS_ADMIN, and nothing else.
+//! Engine `namespace`: PID, mount, UTS and IPC namespaces that the suite makes itself, on a root file system. For machines where no
+//! container engine is, or can be: it needs root with CAP_SYS_ADMIN, and nothing else.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -49,8 +49,8 @@ pub fn usable(program: &Program) -> Result<Option<String>, String> {
     launch::probe(program)
 }
 
-/// To be called first in the suite's program, before there are threads: if an engine has started it again, it does what the engine wants, and
-/// the program ends with this code. The arguments after the program's name are `__namespace` and what belongs to it.
+/// To be called first in the suite's program, before there are threads: if an engine has started it again, it does what the engine wants,
+/// and the program ends with this code. The arguments after the program's name are `__namespace` and what belongs to it.
 #[must_use]
 pub fn child_main() -> Option<ExitCode> {
     let mut arguments = env::args_os().skip(1);

@@ -1,4 +1,5 @@
-//! An entry point that cannot be run: what container engines and runtimes say of it, as they have no other way to tell it from their own failures.
+//! An entry point that cannot be run: what container engines and runtimes say of it, as they have no other way to tell it from their own
+//! failures.
 
 /// The exit code for it, 126 or 127, if that is what was said. Both runtimes, runc and crun, name the `exec`
 /// (<https://github.com/containers/podman/blob/main/libpod/define/errors.go>).

@@ -1,4 +1,5 @@
-//! What an image's file system holds, without its contents but for what scripts say of their interpreters: from a directory, or from layers that were never unpacked.
+//! What an image's file system holds, without its contents but for what scripts say of their interpreters: from a directory, or from layers
+//! that were never unpacked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;

@@ -1,8 +1,8 @@
 //! The suite's own agent: this program, put at the place of the image's agent. It plays a script and writes down what it sees.
 //!
 //! So no image author has to build anything for the suite, and no API key is needed. The script lies in a directory of the host that the
-//! container sees at [`STAGE`]; in engine `exec` the program itself lies there, in `bin/`. What it writes down goes to [`RECORDS`] there, a line a
-//! record, each by one `write` to a file that is open for appending, so that processes do not mix their lines.
+//! container sees at [`STAGE`]; in engine `exec` the program itself lies there, in `bin/`. What it writes down goes to [`RECORDS`] there, a
+//! line a record, each by one `write` to a file that is open for appending, so that processes do not mix their lines.
 //!
 //! [`main_if_agent`] comes first in the suite's `main`: where a script is found this process is an agent, and never returns.
 

@@ -1,7 +1,8 @@
 //! The report as annotations of a GitHub workflow
 //! (<https://docs.github.com/actions/reference/workflow-commands-for-github-actions>).
 //!
-//! GitHub shows at most ten of each kind for a step and drops the rest without a word; so there are at most nine, and one that counts the rest.
+//! GitHub shows at most ten of each kind for a step and drops the rest without a word; so there are at most nine, and one that counts the
+//! rest.
 
 use super::{Report, Row, Weight};
 

@@ -1,5 +1,5 @@
-//! The report as JUnit XML (`junit.xsd`), in the form that Jenkins' xUnit plugin gives a schema for; a test suite for each area, and one for the conclusion,
-//! so that a reader is green exactly when the exit code is 0.
+//! The report as JUnit XML (`junit.xsd`), in the form that Jenkins' xUnit plugin gives a schema for; a test suite for each area, and one
+//! for the conclusion, so that a reader is green exactly when the exit code is 0.
 //!
 //! There is no word for a warning in it: what is only recommended passes, and its case says what was seen.
 

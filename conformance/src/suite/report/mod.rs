@@ -1,7 +1,7 @@
 //! Reports: one value, and a file for each format that it is written in.
 //!
-//! Whatever comes from the image is made harmless once, when the value is made: canaries out ([`redact`]), then bounded and without
-//! control characters ([`text`]). Each format adds the escapes of its own syntax, and each says "all is well" exactly when the exit code is 0.
+//! Whatever comes from the image is made harmless once, when the value is made: canaries out ([`redact`]), then bounded and without control
+//! characters ([`text`]). Each format adds the escapes of its own syntax, and each says "all is well" exactly when the exit code is 0.
 //!
 //! | module | who reads it |
 //! |---|---|

@@ -96,7 +96,8 @@ fn apart(line: &str) -> String {
     out + rest
 }
 
-/// Prose in lines of this width, the first after `indent` and the others after as many blanks. Words are never parted, since some are options.
+/// Prose in lines of this width, the first after `indent` and the others after as many blanks. Words are never parted, since some are
+/// options.
 #[must_use]
 pub fn paragraph(text: &str, width: usize, indent: &str) -> String {
     let hanging = " ".repeat(indent.chars().count());

@@ -11,7 +11,8 @@ const TERM: i32 = 15;
 const ABORT: i32 = 6;
 /// The place at which an agent waits for what is done to it.
 const READY: &str = "ready";
-/// Where an agent that ignores SIGTERM is when a quarter of its grace is over. A runner that shares the grace out may kill it later and before the end.
+/// Where an agent that ignores SIGTERM is when a quarter of its grace is over. A runner that shares the grace out may kill it later and
+/// before the end.
 pub const IN_GRACE: &str = "in-grace";
 
 pub(super) const SCENARIOS: &[Scenario] = &[

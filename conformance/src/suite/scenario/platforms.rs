@@ -1,4 +1,5 @@
-//! What platforms do to an image: other users, a root file system that cannot be written, no capabilities, little room for a message, a model gateway.
+//! What platforms do to an image: other users, a root file system that cannot be written, no capabilities, little room for a message, a
+//! model gateway.
 
 use super::{Scenario, Stage, Unfit, workspace};
 use crate::model;

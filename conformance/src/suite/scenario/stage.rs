@@ -1,5 +1,5 @@
-//! The stage of a scenario: a directory of the host that the container sees, with scripts, files, and places for what is left; and the variables and
-//! servers that go with it.
+//! The stage of a scenario: a directory of the host that the container sees, with scripts, files, and places for what is left; and the
+//! variables and servers that go with it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};

@@ -1,8 +1,8 @@
-//! Good evidence, as the second implementation left it, kept in the tree for what has to be tried in milliseconds: a JSON file a scenario, with output as
-//! text, so that people can read it and see in a diff what has changed.
+//! Good evidence, as the second implementation left it, kept in the tree for what has to be tried in milliseconds: a JSON file a scenario,
+//! with output as text, so that people can read it and see in a diff what has changed.
 //!
-//! `fixtures/evidence-good` is of the second implementation; `selftest --keep-good` writes it. `fixtures/evidence-agent` is of the runner with the real
-//! Claude Code 2.1, from `check --profile agent --evidence`, without its output and whatever else no check reads.
+//! `fixtures/evidence-good` is of the second implementation; `selftest --keep-good` writes it. `fixtures/evidence-agent` is of the runner
+//! with the real Claude Code 2.1, from `check --profile agent --evidence`, without its output and whatever else no check reads.
 //!
 //! Three megabytes that the suite can make again are not kept: what the agent of `stream-odd` prints.
 

@@ -1,5 +1,5 @@
-//! Hostile images: they want to fill the disk, to hang the suite, to colour its reports or to speak in its name. They break requirements; the suite says so
-//! and goes on.
+//! Hostile images: they want to fill the disk, to hang the suite, to colour its reports or to speak in its name. They break requirements;
+//! the suite says so and goes on.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -121,8 +121,8 @@ fn coloured(evidence: &Evidence, scenarios: &BTreeSet<&str>) -> Option<String> {
     })
 }
 
-/// A line that only the image can have written: with a control character, as a command to a workflow, as a block of results; markup where that means
-/// something.
+/// A line that only the image can have written: with a control character, as a command to a workflow, as a block of results; markup where
+/// that means something.
 fn voice(format: Format, text: &str) -> Option<&str> {
     // Files are read by programs that know their syntax; logs by programs that look at how lines begin.
     let is_file = matches!(format, Format::Junit | Format::Html | Format::Json | Format::Markdown);

@@ -1,4 +1,5 @@
-//! The mutants of the second implementation: each is started in the scenarios of what it has to break, and of `happy`, and found broken in exactly that.
+//! The mutants of the second implementation: each is started in the scenarios of what it has to break, and of `happy`, and found broken in
+//! exactly that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! The null image: a program that ends well and does nothing. It has to break every requirement that can be seen broken by running an image, and none of
-//! that may be anybody else's fault.
+//! The null image: a program that ends well and does nothing. It has to break every requirement that can be seen broken by running an
+//! image, and none of that may be anybody else's fault.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! `agent-runner kubeopencode COMMAND`: stands in for the commands of KubeOpenCode's init containers, which call their binary
 //! `/kubeopencode COMMAND`: the same variables, the same effect.
 //!
-//! What is made here belongs to the pod: files that the user and the group may write, so that another container of the same group (`fsGroup`,
-//! OpenShift's group 0) can, and nobody else. An error ends the init container, and stands in its termination message.
+//! What is made here belongs to the pod: files that the user and the group may write, so that another container of the same group
+//! (`fsGroup`, OpenShift's group 0) can, and nobody else. An error ends the init container, and stands in its termination message.
 
 mod context_init;
 mod git_init;

@@ -1,5 +1,5 @@
-//! `agent-runner manifest`: two things of this name. With `--task` it prints the manifest by which a platform runs a task; `manifest check` looks
-//! at the manifest by which an agent is described.
+//! `agent-runner manifest`: two things of this name. With `--task` it prints the manifest by which a platform runs a task; `manifest check`
+//! looks at the manifest by which an agent is described.
 
 mod check;
 mod print;

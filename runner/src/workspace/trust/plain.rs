@@ -1,8 +1,9 @@
 //! Trust in a directory that is no repository: no base branch can vouch for anything in it.
 //!
-//! What would start programs or say where requests go is set aside under `base` as under `instructions`; instruction files and skills count:
-//! whoever mounts such a directory wants them read, and they start nothing. What was set aside is kept below `.agent-runner/set-aside` in the
-//! directory itself, so that it is still there where the runner is killed, and put back when the run is over, or when the next one begins.
+//! What would start programs or say where requests go is set aside under `base` as under `instructions`; instruction files and skills
+//! count: whoever mounts such a directory wants them read, and they start nothing. What was set aside is kept below
+//! `.agent-runner/set-aside` in the directory itself, so that it is still there where the runner is killed, and put back when the run is
+//! over, or when the next one begins.
 //!
 //! A directory that is HOME, too, holds the user's own configuration, which counts.
 

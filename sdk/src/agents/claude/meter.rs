@@ -8,8 +8,8 @@
 //! With `--include-partial-messages` in the task's `extraArgs` the generated tokens are exact too.
 //!
 //! # What counts at the end
-//! `result.modelUsage`, summed over all models: it has sub-agents and side models in it, where `result.usage` has neither. Newer versions count
-//! in it what a resumed session had used before, and say beside it what is new: `model_usage_since_last_result`.
+//! `result.modelUsage`, summed over all models: it has sub-agents and side models in it, where `result.usage` has neither. Newer versions
+//! count in it what a resumed session had used before, and say beside it what is new: `model_usage_since_last_result`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,7 +1,8 @@
 //! Claude Code: <https://code.claude.com/docs/en/headless>.
 //!
-//! What to write and start is in `plan`, what of a repository counts in `trust`, what its stream means in `stream` (lines), `wire` (their types) and `meter` (usage), why it
-//! ended in `reasons`. Held against the versions named by [`Agent::held_against`], whose recorded streams are the fixtures.
+//! What to write and start is in `plan`, what of a repository counts in `trust`, what its stream means in `stream` (lines), `wire` (their
+//! types) and `meter` (usage), why it ended in `reasons`. Held against the versions named by [`Agent::held_against`], whose recorded
+//! streams are the fixtures.
 
 mod meter;
 mod plan;

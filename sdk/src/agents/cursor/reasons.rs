@@ -1,7 +1,7 @@
 //! Why a run of Cursor's CLI ended: what its stream says first, how its process ended second.
 //!
-//! A failure has no event: the stream stops, the words stand as plain text on stdout or stderr, and the code is not 0. Each row of the table is
-//! held by a stream in `tests/fixtures` whose words were recorded; where several match, the last wins.
+//! A failure has no event: the stream stops, the words stand as plain text on stdout or stderr, and the code is not 0. Each row of the
+//! table is held by a stream in `tests/fixtures` whose words were recorded; where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
 use crate::agents::reasons::last_line;

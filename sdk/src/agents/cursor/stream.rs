@@ -1,7 +1,7 @@
 //! Reads the stream-json of Cursor's CLI: <https://cursor.com/docs/cli/reference/output-format>.
 //!
-//! Tokens stand in the last event only, and its `inputTokens` leaves out what the cache gave: in a recorded run of six steps the cache's part was
-//! the larger of the two. A failure has no event; what is no JSON is the CLI's own words, and kept as its last error.
+//! Tokens stand in the last event only, and its `inputTokens` leaves out what the cache gave: in a recorded run of six steps the cache's
+//! part was the larger of the two. A failure has no event; what is no JSON is the CLI's own words, and kept as its last error.
 
 use serde_json::Value;
 

@@ -4,8 +4,8 @@
 //! hooks and MCP servers start as the repository says, and inherit the key: it can be given to the CLI by its environment only. So under
 //! `trust: base` the user is told of them.
 //!
-//! In `.cursor/mcp.json` `${env:NAME}` becomes the variable's value, in URLs and headers too, which would send the key anywhere. A file that
-//! names variables there ends the run before it begins.
+//! In `.cursor/mcp.json` `${env:NAME}` becomes the variable's value, in URLs and headers too, which would send the key anywhere. A file
+//! that names variables there ends the run before it begins.
 
 use serde_json::Value;
 

@@ -1,13 +1,14 @@
 //! Usage while the run goes on, and at its end.
 //!
 //! # What is counted live
-//! The stream says nothing of usage before its last line. The session's files, which Gemini writes beside it, have the tokens of each answer
-//! of the main conversation and of sub-agents; the telemetry file, those of the calls that choose a model or make a summary.
-//! Answers that broke off are in neither: the live total is never more than what was billed.
+//! The stream says nothing of usage before its last line. The session's files, which Gemini writes beside it, have the tokens of each
+//! answer of the main conversation and of sub-agents; the telemetry file, those of the calls that choose a model or make a summary. Answers
+//! that broke off are in neither: the live total is never more than what was billed.
 //!
 //! # What counts at the end
-//! `result.stats`: all models, sub-agents and side models included. It has no count of reasoning, but its total includes it. A prompt's tokens
-//! for tools that the service itself runs would be taken for reasoning there; Gemini CLI's requests have no such tools beside its search.
+//! `result.stats`: all models, sub-agents and side models included. It has no count of reasoning, but its total includes it. A prompt's
+//! tokens for tools that the service itself runs would be taken for reasoning there; Gemini CLI's requests have no such tools beside its
+//! search.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};

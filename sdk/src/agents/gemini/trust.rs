@@ -6,10 +6,10 @@
 //! - A repository's `.gemini/.env` or `.env` sets every variable that is not set. `GOOGLE_GEMINI_BASE_URL` there sends the requests, key
 //!   included, anywhere. A variable that is set, even to nothing, stands: so all of these are set.
 //! - A repository's `.gemini/settings.json` comes after the user's. `modelConfigs` there may hold `httpOptions.baseUrl`, which sends the
-//!   requests of the models that it matches, key included, anywhere. Only the system's settings come after it, and 0.61 reads them only where
-//!   the file and every directory above it are root's own, which a runner cannot make so.
-//! - In every text of that file, though not in its keys, `$NAME` and `${NAME}` become the variable's value: in an MCP server's URL or headers
-//!   that sends the key anywhere.
+//!   requests of the models that it matches, key included, anywhere. Only the system's settings come after it, and 0.61 reads them only
+//!   where the file and every directory above it are root's own, which a runner cannot make so.
+//! - In every text of that file, though not in its keys, `$NAME` and `${NAME}` become the variable's value: in an MCP server's URL or
+//!   headers that sends the key anywhere.
 //! - Its MCP servers, hooks and tool commands start unasked. They can read the environment of Gemini, with the key in it.
 //!
 //! # What follows

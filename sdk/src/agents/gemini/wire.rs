@@ -1,7 +1,7 @@
 //! The lines of Gemini CLI's `--output-format stream-json`, and of the files that it writes, as borrowed types.
 //!
-//! Only the fields that are read stand here. A field of a type other than the expected one counts as absent.
-//! The format: <https://geminicli.com/docs/cli/headless/>; the recorded streams under `tests/fixtures/gemini-*` show what is really printed.
+//! Only the fields that are read stand here. A field of a type other than the expected one counts as absent. The format:
+//! <https://geminicli.com/docs/cli/headless/>; the recorded streams under `tests/fixtures/gemini-*` show what is really printed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -91,8 +91,8 @@ fn check(task: &Task) -> Vec<PlanError> {
     repeated.map(to_error).collect()
 }
 
-/// The provider and the model without its prefix: `anthropic/…` and `openai/…`, else Claude's names are Anthropic's. Without a model the only
-/// key decides.
+/// The provider and the model without its prefix: `anthropic/…` and `openai/…`, else Claude's names are Anthropic's. Without a model the
+/// only key decides.
 fn provider(task: &Task, surroundings: &Surroundings) -> (Provider, Option<String>) {
     let has = |name: &str| surroundings.env.get(name).is_some_and(|value| !value.is_empty());
     let Some(model) = &task.agent.model else {

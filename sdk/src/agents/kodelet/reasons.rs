@@ -1,5 +1,5 @@
-//! Why a run of Kodelet ended. Its stream has no end, and it exits with code 0 on nearly every failure: what it logged on stderr, and whether
-//! the last thing that it said is an answer, decide.
+//! Why a run of Kodelet ended. Its stream has no end, and it exits with code 0 on nearly every failure: what it logged on stderr, and
+//! whether the last thing that it said is an answer, decide.
 //!
 //! The table is data. Each row is held by a fixture whose words are those of its source; where several match, the last wins.
 

@@ -1,7 +1,7 @@
 //! Reads the JSON stream of `kodelet run --headless --stream-deltas`.
 //!
-//! Each event has a `kind`. Parts come as deltas, and then once more as a whole: only the wholes are read. There is no event for the end and
-//! none for a failure, and nothing tells tokens or the model: what the end means is decided by `reasons`.
+//! Each event has a `kind`. Parts come as deltas, and then once more as a whole: only the wholes are read. There is no event for the end
+//! and none for a failure, and nothing tells tokens or the model: what the end means is decided by `reasons`.
 
 use serde_json::Value;
 

@@ -66,7 +66,8 @@ impl fmt::Debug for ManifestAgent {
     }
 }
 
-/// The trait's tables are those of built-in agents, which live as long as the program. A program reads a manifest or two, so theirs may too.
+/// The trait's tables are those of built-in agents, which live as long as the program. A program reads a manifest or two, so theirs may
+/// too.
 fn keep(text: &str) -> &'static str {
     Box::leak(text.to_owned().into_boxed_str())
 }

@@ -1,6 +1,7 @@
 //! The manifest as types: what `agent.toml` may hold. `spec/v1/manifest.schema.json` is generated from here.
 //!
-//! The rules by which a stream is read are types of [`super::rules`]. Nothing is checked here: `super::structure` holds a text against the schema of these types, `super::check` against what they mean.
+//! The rules by which a stream is read are types of [`super::rules`]. Nothing is checked here: `super::structure` holds a text against the
+//! schema of these types, `super::check` against what they mean.
 
 use std::collections::BTreeMap;
 
@@ -251,8 +252,8 @@ fn mcp_pointer() -> String {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Stream {
-    /// `json-lines` (read by the rules below), `text` (lines for people, in which `[[reason]]` looks), `none` (only the exit code counts), or the
-    /// name of a built-in agent whose stream it is like.
+    /// `json-lines` (read by the rules below), `text` (lines for people, in which `[[reason]]` looks), `none` (only the exit code counts),
+    /// or the name of a built-in agent whose stream it is like.
     pub format: String,
     /// What the lines of `json-lines` mean. Every rule that fits a line is applied, in this order.
     #[serde(default, rename = "event")]

@@ -1,8 +1,9 @@
 //! Usage, step by step.
 //!
-//! Each step of a session tells its tokens when it is over: the main session's by the stream, all sessions' by the ledger. A step is one and
-//! the same by its part's id, whoever tells of it first. OpenCode's `input` is without the cache's tokens, whichever provider was asked, and
-//! its `output` without the reasoning's. A step that is broken off tells nothing, so the total is never more than what was billed.
+//! Each step of a session tells its tokens when it is over: the main session's by the stream, all sessions' by the ledger. A step is one
+//! and the same by its part's id, whoever tells of it first. OpenCode's `input` is without the cache's tokens, whichever provider was
+//! asked, and its `output` without the reasoning's. A step that is broken off tells nothing, so the total is never more than what was
+//! billed.
 
 use std::collections::HashMap;
 

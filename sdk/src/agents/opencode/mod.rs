@@ -2,8 +2,8 @@
 //!
 //! What to write and start is in `plan`, its providers and their keys in `providers`, what of a repository counts in `trust`, what its
 //! stream means in `stream` (lines), `wire` (their types) and `meter` (usage), why it ended in `reasons`. `watch.js` is a plugin that runs
-//! within OpenCode: what its stream leaves out (sub-agents, retries, its end) is told by it, in a ledger. Held against the versions named by
-//! [`Agent::held_against`]; the recorded streams of the first are the fixtures.
+//! within OpenCode: what its stream leaves out (sub-agents, retries, its end) is told by it, in a ledger. Held against the versions named
+//! by [`Agent::held_against`]; the recorded streams of the first are the fixtures.
 
 mod meter;
 mod plan;

@@ -37,8 +37,8 @@ const OWN_FLAGS: &[&str] = &["--format", "--attach", "--command", "--pure"];
 
 /// The variable that keeps npm, which OpenCode has built in, to what is on this machine.
 ///
-/// At each start OpenCode installs `@opencode-ai/plugin`, some 60 MB for people who write plugins, into its configuration directory, and waits
-/// for it before it loads any plugin, the runner's own too: most of the time of a start, and all of it where there is no network.
+/// At each start OpenCode installs `@opencode-ai/plugin`, some 60 MB for people who write plugins, into its configuration directory, and
+/// waits for it before it loads any plugin, the runner's own too: most of the time of a start, and all of it where there is no network.
 const OFFLINE: &str = "npm_config_offline";
 /// The variable with configuration that is read after every file.
 const CONTENT: &str = "OPENCODE_CONFIG_CONTENT";

@@ -225,8 +225,9 @@ fn watch(pid: Pid, plan: &Plan, control: UnixStream) -> io::Result<()> {
     say(&control, &Report::Ended(code))
 }
 
-/// On the host nothing dies with its PID 1. Where the kernel kills all, no process lives to see another die; so here all are stopped first, and killed then:
-/// what comes of a death, such as the signal that a child can ask for when its parent dies, finds nobody who could act on it.
+/// On the host nothing dies with its PID 1. Where the kernel kills all, no process lives to see another die; so here all are stopped first,
+/// and killed then: what comes of a death, such as the signal that a child can ask for when its parent dies, finds nobody who could act on
+/// it.
 fn kill_all() {
     let send = |pid: u32, signal| {
         // it may have ended by now

@@ -1,5 +1,5 @@
-//! What the image's own agent is told, and what comes of what a model answers. The good evidence of it is of a real agent: the second implementation has
-//! none.
+//! What the image's own agent is told, and what comes of what a model answers. The good evidence of it is of a real agent: the second
+//! implementation has none.
 
 use super::{Alteration, forget, message, records, run};
 use crate::suite::check::Check;

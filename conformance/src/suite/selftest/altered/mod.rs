@@ -1,7 +1,7 @@
 //! Evidence mutants: good evidence, changed in one way each, and exactly the requirements that must then be found broken.
 //!
-//! They take milliseconds, so all of them are tried on every change. What they cannot show is that a scenario would have brought such evidence; the
-//! mutants of the second implementation show that.
+//! They take milliseconds, so all of them are tried on every change. What they cannot show is that a scenario would have brought such
+//! evidence; the mutants of the second implementation show that.
 
 pub mod agent;
 mod ends;
