@@ -47,6 +47,9 @@ impl RepoUrl {
         if given.contains(['\n', '\r', '\0']) {
             return Err(invalid("it holds a line break or NUL"));
         }
+        if is_url_without_scheme(given) {
+            return Err(invalid("before the `@` stands what looks like a user and a password: a URL begins with https://"));
+        }
         // People write blanks in URLs; git takes them, the standard does not.
         let encoded = if given.contains("://") && !given.starts_with("file:") { encode(given) } else { given.to_owned() };
         let url =
@@ -212,8 +215,20 @@ pub fn without_userinfo(text: &str) -> String {
 
 /// As [`without_userinfo`], for what is known to be no URL: a password in it may hold a slash, so all up to the last `@` is left out.
 pub(crate) fn without_what_may_be_a_password(text: &str) -> String {
-    let parts = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
-    parts.map_or_else(|| text.to_owned(), |(scheme, host)| format!("{scheme}://{host}"))
+    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    match before.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://{host}"),
+        // Somebody forgot a scheme, or a part of one.
+        None if before.contains(':') => format!("***@{host}"),
+        None => text.to_owned(),
+    }
+}
+
+/// `user:password@host/path`, which would be a path on the host `user`.
+fn is_url_without_scheme(given: &str) -> bool {
+    let start = given.split('/').next().unwrap_or_default();
+    let behind = start.split_once(':').filter(|(host, _)| !host.contains('@')).map_or("", |(_, behind)| behind);
+    behind.find('@').is_some_and(|at| at > 0)
 }
 
 #[cfg(test)]
@@ -227,6 +242,14 @@ mod tests {
         assert_eq!(url.userinfo(), Some(("bob", "hunter2")));
         assert!(!format!("{url} {url:?}").contains("hunter2"));
         assert_eq!(without_userinfo("foo://a:b@c@host/x@y"), "foo://host/x@y");
+        for forgotten in ["bob:hunter2@example.org/a/b.git", "https//bob:hunter2@example.org/a", "https:/bob:hunter2@h/a"] {
+            assert!(!without_what_may_be_a_password(forgotten).contains("hunter2"), "{forgotten}");
+        }
+        let error = RepoUrl::parse("bob:hunter2@example.org/a/b.git").unwrap_err().to_string();
+        assert!(error.contains("https://") && !error.contains("hunter2"), "{error}");
+        for whole in ["git@host:@scope/b.git", "git@host:a@b/c", "host:@scope/b", "./bob:x@y"] {
+            assert!(RepoUrl::parse(whole).is_ok(), "{whole}");
+        }
         let error = RepoUrl::parse("https://bob:pa/ssw0rd@127.0.0.1/r.git").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("ssw0rd") && error.to_string().contains("https://127.0.0.1/r.git"), "{error}");
     }

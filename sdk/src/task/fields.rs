@@ -69,8 +69,13 @@ const QUOTED: usize = 40;
 
 /// A URL without the credentials in it: a password there is what is being complained about, and the complaint goes to logs.
 fn without_credentials(text: &str) -> Cow<'_, str> {
-    let parts = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
-    parts.map_or(Cow::Borrowed(text), |(scheme, host)| Cow::Owned(format!("{scheme}://***@{host}")))
+    let Some((before, host)) = text.rsplit_once('@') else { return Cow::Borrowed(text) };
+    match before.split_once("://") {
+        Some((scheme, _)) => Cow::Owned(format!("{scheme}://***@{host}")),
+        // Somebody forgot a scheme, or a part of one.
+        None if before.contains(':') => Cow::Owned(format!("***@{host}")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Reads the fields of one object and remembers which it knew.
