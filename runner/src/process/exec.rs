@@ -3,10 +3,19 @@
 //! What it writes goes to a [`Follower`]; what asks for its end comes by signals or by [`Ending`]. Nothing here knows agents,
 //! streams or outcomes.
 
-use std::{cell::Cell, future::Future, os::fd::AsFd, time::Duration};
+use std::{
+    cell::Cell,
+    future::Future,
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use nix::{libc, sys::signal::raise, unistd::Pid};
-use tokio::{net::unix::pipe::Receiver, time::sleep};
+use tokio::{
+    net::unix::pipe::Receiver,
+    task::yield_now,
+    time::{sleep, sleep_until},
+};
 
 use super::{
     child::Child,
@@ -40,6 +49,16 @@ pub trait Follower {
 
     /// It wrote this to its stderr; never empty.
     fn stderr(&mut self, chunk: &[u8]) -> impl Future<Output = ()>;
+
+    /// When it wants to be called though nothing is written.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// That time has come.
+    fn look_again(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 
     /// Whoever does not read what is passed on is not waited for any more.
     fn wait_no_longer(&mut self) {}
@@ -283,8 +302,14 @@ impl Pipes {
             let (length, stream) = tokio::select! {
                 () = readable(stdout) => (read(&mut stdout, chunk), Stream::Stdout),
                 () = readable(stderr) => (read(&mut stderr, chunk), Stream::Stderr),
+                () = until(follower.due()) => {
+                    follower.look_again().await;
+                    continue;
+                }
             };
             self.in_hand.set((length > 0).then_some(stream));
+            // A command that always has something to say does not keep us from signals and limits: a pipe that can be read is ready at once.
+            yield_now().await;
         }
     }
 
@@ -313,6 +338,14 @@ async fn readable(pipe: Option<&Receiver>) {
     match pipe {
         // an error shows itself at the read
         Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns then; never without a then.
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
         None => std::future::pending().await,
     }
 }
