@@ -22,7 +22,7 @@ use crate::manifests::Platform;
         It clones the workspace, configures the agent, starts it, follows its stream, and leaves branch, commit, tokens, cost and \
         reason in the Kubernetes termination message. Without a command it is `agent-runner run`.",
     after_help = "Try it without an API key:\n  agent-runner demo\n\nExit codes: 0 done, 64 usage, 65 bad task, 66 no such repository or ref, 69 no agent or no quota, 70 our fault, 73/74 files, \
-        75 try again later, 77 not allowed, 78 bad configuration, 80 incomplete, 81 refused, 124 out of time, 128+n signal."
+        75 try again later, 76 no such interface version, 77 not allowed, 78 bad configuration, 80 incomplete, 81 refused, 124 out of time, 128+n signal."
 )]
 pub struct Cli {
     /// The command.
@@ -218,9 +218,10 @@ pub struct ManifestPrintArgs {
     /// The MCP servers, in a file from a Secret, instead of in the task
     #[arg(long, value_name = "FILE")]
     pub mcp_servers_file: Option<PathBuf>,
-    /// How often a run is tried again that failed for a reason that may pass
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub retries: u32,
+    /// How often a Job, or Argo, tries a run again that failed for a reason that may pass; limits of time and cost are for each try
+    /// [default: 3]
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
 }
 
 /// How the runner gets to the agent.

@@ -25,6 +25,9 @@ pub const DEFAULT_WORKSPACE: &str = "/workspace";
 const PROMPT_FILE: &str = "task.md";
 /// The outputs that a Task declares.
 const OUTPUT_SPEC: &str = "OUTPUT_SPEC";
+/// What a message may have in bytes: the kubelet shares 12288 between all containers of a pod, and the controller starts one for OpenCode,
+/// one for its context, and one for each repository beside ours. So there is room for three repositories.
+const BUDGET: &str = "2048";
 /// More certificates to trust.
 pub const CA_FILE: &str = "CUSTOM_CA_CERT_PATH";
 
@@ -52,6 +55,7 @@ pub(super) fn said(env: &Environment) -> Vec<Said> {
         Said { setting: "AGENT_TYPE", source: "KubeOpenCode".to_owned(), text: Ok("opencode".to_owned()) },
         as_text("AGENT_WORKSPACE_DIR", WORKSPACE, workspace),
         as_text("AGENT_PROMPT_FILE", PROMPT_FILE, &prompt),
+        Said { setting: "AGENT_TERMINATION_BUDGET", source: "KubeOpenCode".to_owned(), text: Ok(BUDGET.to_owned()) },
     ];
     said.extend(variable(env, CA_FILE).map(|path| as_text("AGENT_CA_BUNDLE_FILE", CA_FILE, path)));
     said.extend(variable(env, OUTPUT_SPEC).map(|spec| {

@@ -10,6 +10,8 @@ use super::yaml::{Node, object};
 
 /// Where results are left for Argo to read.
 pub(super) const RESULTS: &str = "/results";
+/// What Argo adds to each pod: the containers `init` and `wait`.
+const ADDED: u32 = 2;
 /// What every run of a task in a repository has to say, beside what the task declares.
 const OUTPUTS: &[&str] = &["status", "reason", key::BRANCH, key::COMMIT, key::PUSHED, key::INPUT_TOKENS, key::OUTPUT_TOKENS, key::COST_USD];
 
@@ -32,7 +34,7 @@ fn template(request: &Request) -> Node {
     let again = format!("asInt(lastRetry.exitCode) in [{}]", codes.join(", "));
     // Only what the template sets is a place that the runner writes to.
     let more = vec![("AGENT_RESULTS_DIR", RESULTS.to_owned())];
-    let Node::Object(container) = pod::container(request, "agent", more, true) else { return object([]) };
+    let Node::Object(container) = pod::container(request, "agent", more, Some(ADDED)) else { return object([]) };
     let mut container: Vec<(String, Node)> = container.into_iter().filter(|(name, _)| name != "name").collect();
     for (name, value) in &mut container {
         if let (true, Node::List(mounts)) = (name == "volumeMounts", value) {

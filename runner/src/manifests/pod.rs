@@ -38,7 +38,7 @@ pub(super) fn spec(request: &Request) -> Node {
         ("securityContext", security_context()),
     ])
     .with("initContainers", install(request).map(|install| Node::List(vec![install])))
-    .with("containers", Node::List(vec![container(request, "agent", Vec::new(), true)]))
+    .with("containers", Node::List(vec![container(request, "agent", Vec::new(), Some(0))]))
     .with("volumes", Node::List(volumes(request)))
 }
 
@@ -82,11 +82,14 @@ pub(super) fn command(request: &Request) -> Node {
     }
 }
 
-/// The agent's container, with more variables than the task's.
-pub(super) fn container(request: &Request, name: &str, more: Vec<(&str, String)>, with_budget: bool) -> Node {
+/// The agent's container, with more variables than the task's. `others` is how many containers the platform adds to the pod, between which
+/// and ours the kubelet shares its room for messages; absent where the platform itself says what a message may have.
+pub(super) fn container(request: &Request, name: &str, more: Vec<(&str, String)>, others: Option<u32>) -> Node {
     let mut env = settings(request, more);
-    if with_budget && !request.settings.iter().any(|(variable, _)| *variable == "AGENT_TERMINATION_BUDGET") {
-        env.push(variable("AGENT_TERMINATION_BUDGET", &termination_budget(request).to_string()));
+    if let Some(others) = others
+        && !request.settings.iter().any(|(variable, _)| *variable == "AGENT_TERMINATION_BUDGET")
+    {
+        env.push(variable("AGENT_TERMINATION_BUDGET", &termination_budget(request, others).to_string()));
     }
     env.extend(secrets(request));
     object([
@@ -99,9 +102,9 @@ pub(super) fn container(request: &Request, name: &str, more: Vec<(&str, String)>
     ])
 }
 
-/// What the kubelet keeps of one message, given how many containers share it.
-fn termination_budget(request: &Request) -> u32 {
-    let containers = 1 + u32::from(matches!(request.runner, Runner::Init(_)));
+/// What the kubelet keeps of one message, given how many containers share it: those of the start are among them.
+fn termination_budget(request: &Request, others: u32) -> u32 {
+    let containers = 1 + u32::from(matches!(request.runner, Runner::Init(_))) + others;
     (12 * 1024 / containers).min(agent_sdk::task::MAX_TERMINATION_BUDGET)
 }
 
@@ -142,6 +145,9 @@ pub(super) fn mounts(request: &Request) -> Vec<Node> {
     mounts.push(mount("workspace", &workspace_volume(&request.work_tree).display().to_string()));
     mounts.push(mount("home", HOME));
     mounts.push(mount("tmp", TMP));
+    for (number, directory) in request.sink_directories.iter().enumerate() {
+        mounts.push(mount(&numbered("sinks", number), &directory.display().to_string()));
+    }
     for (number, directory) in request.files.keys().enumerate() {
         mounts.push(mount(&secret_volume(number), &directory.display().to_string()).with("readOnly", Node::from(true)));
     }
@@ -162,6 +168,7 @@ pub(super) fn volumes(request: &Request) -> Vec<Node> {
         }
     };
     volumes.extend(["workspace", "home", "tmp"].map(empty));
+    volumes.extend((0..request.sink_directories.len()).map(|number| empty(&numbered("sinks", number))));
     for (number, files) in request.files.values().enumerate() {
         let source = |(name, key): &(String, SecretKey)| {
             let item = object([("key", key.key.as_str().into()), ("path", name.as_str().into())]);
@@ -180,5 +187,10 @@ pub(super) fn workspace_volume(work_tree: &Path) -> &Path {
 }
 
 fn secret_volume(number: usize) -> String {
-    if number == 0 { "secrets".to_owned() } else { format!("secrets-{}", number + 1) }
+    numbered("secrets", number)
+}
+
+/// The name of one of several volumes.
+fn numbered(name: &str, number: usize) -> String {
+    if number == 0 { name.to_owned() } else { format!("{name}-{}", number + 1) }
 }

@@ -20,6 +20,9 @@ const AFTER_GRACE: u64 = 10;
 /// The most that a variable may hold; Linux starts no program with a longer one than 128 KiB.
 const LONGEST: usize = 100 * 1024;
 
+/// How often a run is tried again where nobody says.
+const RETRIES: u32 = 3;
+
 /// A key of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretKey {
@@ -59,8 +62,8 @@ pub struct Wishes {
     pub files: Vec<(PathBuf, SecretKey)>,
     /// The file of the MCP servers, one of `files`, where the document must not hold them.
     pub mcp_servers_file: Option<PathBuf>,
-    /// How often a run is tried again that may go better then.
-    pub retries: u32,
+    /// How often a run is tried again that may go better then; absent means: as often as is usual.
+    pub retries: Option<u32>,
 }
 
 /// A checked request.
@@ -84,6 +87,8 @@ pub struct Request {
     pub files: BTreeMap<PathBuf, Vec<(String, SecretKey)>>,
     /// The directory of the work tree.
     pub work_tree: PathBuf,
+    /// Directories that a sink writes to, and that lie in no other volume.
+    pub sink_directories: BTreeSet<PathBuf>,
     /// How often a run is tried again.
     pub retries: u32,
     /// Seconds between SIGTERM and SIGKILL.
@@ -119,6 +124,9 @@ impl Request {
         check_secrets(&task, wishes, &mut errors);
         let grace = task.limits.grace.as_duration().as_secs() + AFTER_GRACE;
         check_platform(platform, &task, grace, &mut errors);
+        if wishes.retries.is_some() && !matches!(platform, Platform::Job | Platform::Argo) {
+            errors.push(wrong("--retries", "only a Job and Argo try again by themselves", "leave it out, or print one of these"));
+        }
         if platform == Platform::Kelos {
             let token = wishes.files.iter().find(|(path, _)| Some(path) == task.git.token_file.as_ref());
             if token.is_some_and(|(_, key)| key.key != super::kelos::TOKEN_KEY) {
@@ -130,6 +138,7 @@ impl Request {
         let relative = |dir: &Path| if dir.is_absolute() { dir.to_owned() } else { Path::new("/workspace").join(dir) };
         let work_tree = if task.workspace.dir == Path::new(".") { PathBuf::from(WORKSPACE) } else { relative(&task.workspace.dir) };
         check_mounts(platform, &work_tree, wishes, &mut errors);
+        let sink_directories = sink_directories(platform, &task, &work_tree, wishes);
         settings.retain(|(variable, _)| *variable != "AGENT_WORKSPACE_DIR");
         let at = settings.iter().position(|(variable, _)| order(variable) > order("AGENT_WORKSPACE_DIR")).unwrap_or(settings.len());
         settings.insert(at, ("AGENT_WORKSPACE_DIR", work_tree.display().to_string()));
@@ -159,7 +168,8 @@ impl Request {
             variables: wishes.variables.clone(),
             files,
             work_tree,
-            retries: wishes.retries,
+            sink_directories,
+            retries: wishes.retries.unwrap_or(RETRIES),
             grace: i64::try_from(grace).unwrap_or(i64::MAX),
         })
     }
@@ -342,6 +352,29 @@ fn check_mounts(platform: Platform, work_tree: &Path, wishes: &Wishes, errors: &
     }
 }
 
+/// Where sinks write that no volume is for: the root is read-only.
+fn sink_directories(platform: Platform, task: &Task, work_tree: &Path, wishes: &Wishes) -> BTreeSet<PathBuf> {
+    let sinks = &task.sinks;
+    let files = [&sinks.result_file, &sinks.events_file].into_iter().flatten().filter_map(|file| file.parent());
+    // Argo's results are in a volume of its own, whatever the task says.
+    let results = sinks.results_dir.as_deref().filter(|_| platform != Platform::Argo);
+    let mut taken = vec![Path::new(pod::HOME), Path::new(pod::TMP), Path::new(pod::RUNNER), pod::workspace_volume(work_tree)];
+    taken.extend(match platform {
+        Platform::Argo => Some(Path::new(super::argo::RESULTS)),
+        Platform::Tekton => Some(Path::new("/tekton")),
+        Platform::Job | Platform::Pod | Platform::Kelos => None,
+    });
+    taken.extend(wishes.files.iter().filter_map(|(path, _)| path.parent()));
+    let needed = files.chain(results).filter(|directory| directory.is_absolute() && directory.parent().is_some());
+    let needed: BTreeSet<&Path> = needed.filter(|directory| !taken.iter().any(|taken| directory.starts_with(taken))).collect();
+    let is_above = |above: &Path, directory: &Path| above != directory && directory.starts_with(above);
+    needed
+        .iter()
+        .filter(|directory| !needed.iter().any(|above| is_above(above, directory)))
+        .map(|directory| directory.to_path_buf())
+        .collect()
+}
+
 fn check_platform(platform: Platform, task: &Task, grace: u64, errors: &mut Vec<InputError>) {
     if matches!(platform, Platform::Tekton | Platform::Kelos) && grace > USUAL_GRACE {
         let problem = format!("is longer than {} seconds, and this platform gives its pods {USUAL_GRACE}", USUAL_GRACE - AFTER_GRACE);
@@ -365,7 +398,7 @@ fn check_platform(platform: Platform, task: &Task, grace: u64, errors: &mut Vec<
 fn check_text(platform: Platform, variable: &str, text: &str, errors: &mut Vec<InputError>) {
     let path = SETTINGS.iter().find(|setting| setting.variable == variable).map_or(variable, |setting| setting.path);
     if text.len() > LONGEST {
-        let hint = "put it into a ConfigMap, mount that, and name the file: AGENT_PROMPT_FILE, AGENT_INSTRUCTIONS_FILE";
+        let hint = "print the manifest with a short one, then put it into a ConfigMap, mount that, and name the file there instead: AGENT_PROMPT_FILE, AGENT_INSTRUCTIONS_FILE";
         errors.push(wrong(path, format!("is longer than the {LONGEST} bytes that a variable may hold"), hint));
     }
     if platform == Platform::Argo && text.contains("{{") {

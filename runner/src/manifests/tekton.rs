@@ -26,7 +26,7 @@ const AROUND: u64 = 10 * 60;
 pub(super) fn documents(request: &Request) -> Vec<Node> {
     let head = |kind: &str| object([("apiVersion", "tekton.dev/v1".into()), ("kind", kind.into()), ("metadata", pod::metadata(request))]);
     // The budget of the message is Tekton's, which has entries of its own in it.
-    let steps = pod::install(request).into_iter().chain([pod::container(request, "agent", Vec::new(), false)]);
+    let steps = pod::install(request).into_iter().chain([pod::container(request, "agent", Vec::new(), None)]);
     let task = object([("results", results(request)), ("steps", steps.collect()), ("volumes", Node::List(pod::volumes(request)))]);
     // Tekton would end each run after an hour; nothing means never.
     let timeout = request.task.limits.timeout.map_or(0, |limit| limit.as_duration().as_secs() + request.grace.unsigned_abs() + AROUND);

@@ -30,7 +30,7 @@ fn wishes() -> Wishes {
         variables: vec![("ANTHROPIC_API_KEY".into(), key("anthropic", "api-key"))],
         files: vec![("/run/secrets/git/token".into(), key("git-token", "GITHUB_TOKEN"))],
         mcp_servers_file: None,
-        retries: 3,
+        retries: None,
     }
 }
 
@@ -124,6 +124,42 @@ fn what_a_platform_would_refuse_is_refused_here() {
     assert_eq!(said(Platform::Tekton, with_a_dot), "");
     assert_eq!(said(Platform::Job, |wishes| wishes.namespace = Some("a".repeat(63))), "");
     assert!(said(Platform::Job, |wishes| wishes.namespace = Some("a".repeat(64))).contains("--namespace: expected at most 63"));
+    let tries: fn(&mut Wishes) = |wishes| wishes.retries = Some(0);
+    assert_eq!((said(Platform::Job, tries), said(Platform::Argo, tries)), (String::new(), String::new()));
+    assert!(said(Platform::Tekton, tries).contains("--retries: only a Job and Argo"));
+}
+
+#[test]
+fn a_sink_that_lies_in_no_volume_gets_one() {
+    let mut wishes = wishes();
+    wishes.task["sinks"] = json!({
+        "resultFile": "/results/result.json", "eventsFile": "/results/deep/events.jsonl", "resultsDir": "/other",
+        "terminationLog": "/dev/termination-log",
+    });
+    let text = print(Platform::Pod, &wishes).unwrap();
+    for part in ["{name: sinks, mountPath: /other}", "{name: sinks-2, mountPath: /results}", "{name: sinks-2, emptyDir: {}}"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("sinks-3"), "{text}");
+    wishes.task["sinks"] = json!({"resultFile": "/tmp/r.json", "eventsFile": "/workspace/e.jsonl", "resultsDir": "/run/secrets/git/x"});
+    assert!(!print(Platform::Job, &wishes).unwrap().contains("sinks"));
+    // Argo reads results from a volume of its own.
+    wishes.task["sinks"] = json!({"resultFile": "/results/r.json", "resultsDir": "/other"});
+    assert!(!print(Platform::Argo, &wishes).unwrap().contains("name: sinks"));
+}
+
+#[test]
+fn the_budget_of_the_message_is_shared_with_all_containers_of_the_pod() {
+    let budget = |platform, runner| {
+        let text = print(platform, &Wishes { runner, ..wishes() }).unwrap();
+        text.split("AGENT_TERMINATION_BUDGET, value: ").nth(1).map(|rest| rest[..6].to_owned())
+    };
+    let init = || Runner::Init("registry.example/agent-runner".into());
+    assert_eq!(budget(Platform::Job, init()).as_deref(), Some("\"4096\""));
+    // The runner's, Argo's `init` and `wait`, and the agent's.
+    assert_eq!(budget(Platform::Argo, init()).as_deref(), Some("\"3072\""));
+    assert_eq!(budget(Platform::Argo, Runner::Image).as_deref(), Some("\"4096\""));
+    assert_eq!(budget(Platform::Tekton, init()), None);
 }
 
 /// What Kubernetes makes of a variable's value:

@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::follower::{RunFollower, SetupFollower, Watch};
 use super::journal::Journal;
 use super::limits::{self, Stop};
-use super::place::Place;
+use super::place::{Place, search_path};
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
 use crate::agents;
@@ -233,20 +233,26 @@ impl Run<'_> {
         more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
         more.extend(self.order.inputs.dialect.kept_back().iter().map(|name| ((*name).to_owned(), None)));
         more.extend(plan.env.clone());
-        more.extend(self.path_with_gh(prepared).map(|path| ("PATH".to_owned(), Some(path))));
+        more.extend(self.path(prepared).map(|path| ("PATH".to_owned(), Some(path))));
         // Always a place to leave results in; a private one is read, and goes with the run.
         let results = self.task.sinks.results_dir.clone().or_else(|| self.place.results_dir());
         self.place.environment(&self.order.inputs.env, &more, nonce, results.as_deref()).into_iter().collect()
     }
 
-    /// The agent's `PATH` where a program has to stand before GitHub's CLI: if there is one, and a token for it.
-    fn path_with_gh(&self, prepared: &Prepared) -> Option<String> {
+    /// The agent's `PATH`, if there is one to begin with.
+    fn path(&self, prepared: &Prepared) -> Option<String> {
+        let given = self.order.inputs.variable("PATH")?;
+        let runner = std::env::current_exe().ok()?;
+        let before = self.stand_in_for_gh(prepared, given, &runner);
+        Some(search_path(before.as_deref(), given, &runner))
+    }
+
+    /// The directory of what has to stand before GitHub's CLI: if there is one, and a token for it.
+    fn stand_in_for_gh(&self, prepared: &Prepared, path: &str, runner: &Path) -> Option<PathBuf> {
         let token_file = self.task.git.token_file.as_deref()?;
-        let path = self.order.inputs.variable("PATH")?;
         gh::real(OsStr::new(path), None)?;
-        let script = gh::StandIn::of(&self.task.workspace, prepared, token_file).script(&std::env::current_exe().ok()?)?;
-        let programs = self.place.put_program(gh::PROGRAM, &script)?;
-        Some(format!("{}:{path}", programs.to_str()?))
+        let script = gh::StandIn::of(&self.task.workspace, prepared, token_file).script(runner)?;
+        self.place.put_program(gh::PROGRAM, &script)
     }
 
     /// The setup command, in a phase of its own, with a code of its own.

@@ -22,6 +22,9 @@ const RESULTS_DIR: &str = "AGENT_RESULTS_DIR";
 /// Its name below the private directory.
 const RESULTS: &str = "results";
 
+/// What the runner is called where somebody starts it by name.
+const RUNNER: &str = "agent-runner";
+
 /// Where programs stand that the agent finds before others, below the private directory.
 const PROGRAMS: &str = "bin";
 
@@ -180,6 +183,16 @@ impl Drop for Place {
     }
 }
 
+/// A `PATH` with a directory of ours before it, and behind it the runner's own: `agent-runner emit` is to be found wherever a platform has
+/// put the runner.
+pub(super) fn search_path(before: Option<&Path>, given: &str, runner: &Path) -> String {
+    let own = runner.parent().filter(|_| runner.file_name() == Some(OsStr::new(RUNNER)));
+    let behind = own.filter(|own| std::env::split_paths(given).all(|known| known != *own));
+    let text = |directory: Option<&Path>| directory.and_then(Path::to_str).filter(|text| !text.contains(':')).map(str::to_owned);
+    let parts = [text(before), Some(given.to_owned()), text(behind)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(":")
+}
+
 /// HOME if it can be written by us, else a directory of this run: a random UID has none, and a root file system may be read-only.
 fn home(env: &BTreeMap<OsString, OsString>, private_dir: &Path) -> PathBuf {
     let given = env.get(OsStr::new("HOME")).filter(|home| !home.is_empty()).map(PathBuf::from);
@@ -205,6 +218,17 @@ mod tests {
 
     fn env(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
         pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn the_runner_is_found_by_name_and_shadows_nothing() {
+        let path = |given, runner| search_path(None, given, Path::new(runner));
+        assert_eq!(path("/usr/bin:/bin", "/runner/agent-runner"), "/usr/bin:/bin:/runner");
+        assert_eq!(path("/runner:/bin", "/runner/agent-runner"), "/runner:/bin");
+        assert_eq!(path("/bin", "/kelos_entrypoint.sh"), "/bin");
+        assert_eq!(path("/bin", "/a:b/agent-runner"), "/bin");
+        let both = search_path(Some(Path::new("/tmp/programs")), "/bin", Path::new("/runner/agent-runner"));
+        assert_eq!(both, "/tmp/programs:/bin:/runner");
     }
 
     #[test]
