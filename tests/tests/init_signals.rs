@@ -252,3 +252,11 @@ fn bad_usage_is_64() {
         assert_eq!(probe::code(&output), 64, "{arguments:?}");
     }
 }
+
+/// A shell's `trap '' CHLD`, and many a daemon, leave it so to what they start.
+#[test]
+fn a_sigchld_that_our_parent_ignored_keeps_no_end_from_us() {
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(probe::runner()).args(["exec", "--", "sh", "-c", "exit 3"]).stdin(Stdio::null());
+    assert_eq!(Running::start(&mut command).finish().0, 3);
+}

@@ -15,7 +15,7 @@ use std::{panic, process, time::Duration};
 use nix::{
     sys::{
         prctl::{set_child_subreaper, set_dumpable, set_pdeathsig},
-        signal::{SigSet, Signal},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
     },
     unistd::{ForkResult, Pid, fork, getpgrp, getpid, getppid, setpgid},
 };
@@ -94,6 +94,10 @@ pub fn enter(options: Options, runner: impl FnOnce(RunnerSide) -> u8) -> ! {
     let everything = SigSet::all();
     // fails only for a wrong argument, which this is not; from here on nothing interrupts us and nothing gets lost
     let _ = sys::block(&everything);
+    // Whoever started us may have left it ignored: then the kernel would bury our children by itself, and tell nobody.
+    let as_usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action calls no code of ours. It fails only for a wrong argument, which this is not.
+    let _ = unsafe { sigaction(Signal::SIGCHLD, &as_usual) };
     // Our environment holds the agent's key: other programs of this user must not read it in /proc. A new program is open again.
     // Fails only for a wrong argument, which this is not.
     let _ = set_dumpable(false);
