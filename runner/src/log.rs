@@ -3,6 +3,7 @@
 //! A subscriber of our own, since there are no spans here, and the usual one makes room for thousands of them when it starts. The filter is
 //! the library's. Nobody waits for whoever reads stderr, or does not ([`Queue`]).
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
@@ -14,6 +15,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 
 use crate::stream::Queue;
+use crate::stream::mask::Secrets;
 use crate::stream::output::FLUSH_LIMIT;
 
 /// The variable that says how much is logged: a level (`warn`, `debug`, …), or levels by target (`warn,agent_runner=debug`).
@@ -26,6 +28,15 @@ pub fn start() {
     // A second start, in tests, leaves the first one in place.
     let _ = tracing::subscriber::set_global_default(Log { filter });
 }
+
+/// From now on no line shows these, or those that are added to them.
+pub fn hide(secrets: &Secrets) {
+    // A second run in one process is a test's.
+    let _ = HIDDEN.set(secrets.clone());
+}
+
+/// What no line shows.
+static HIDDEN: OnceLock<Secrets> = OnceLock::new();
 
 /// Prints a text on stderr as it stands, in its turn among the lines.
 pub fn print(text: &str) {
@@ -61,7 +72,8 @@ impl Subscriber for Log {
 
     fn event(&self, event: &Event<'_>) {
         // In one write, so that lines of several processes stay whole.
-        print(&line(event));
+        let line = line(event);
+        print(&HIDDEN.get().map_or(Cow::Borrowed(&*line), |secrets| secrets.mask_text(&line)));
     }
 
     // There are no spans here, and those of libraries are not wanted.

@@ -53,7 +53,7 @@ pub enum Extent {
 /// Does it, reports, and returns the exit code.
 #[must_use]
 pub fn run(mut side: RunnerSide, order: &Order) -> u8 {
-    let mut journal = Journal::new(side.take_board(), nonce(), order.inputs.dialect);
+    let mut journal = begin(&mut side, &order.inputs);
     let driven = catch_unwind(AssertUnwindSafe(|| drive(&mut journal, &side, order)));
     let ending = driven.unwrap_or_else(|panic| {
         // Nobody who could write over the report may outlive it.
@@ -66,8 +66,19 @@ pub fn run(mut side: RunnerSide, order: &Order) -> u8 {
 /// Refuses a command line that cannot be read, with the same report as everything else.
 #[must_use]
 pub fn refuse(mut side: RunnerSide, inputs: &Inputs, problem: String) -> u8 {
-    let mut journal = Journal::new(side.take_board(), nonce(), inputs.dialect);
+    let mut journal = begin(&mut side, inputs);
     report::conclude(&mut journal, inputs, Ending::Failed(Failure::Usage(problem)))
+}
+
+/// A journal, and a log, that show nothing of what is known for a secret before the task is: its errors quote what was given.
+fn begin(side: &mut RunnerSide, inputs: &Inputs) -> Journal {
+    let journal = Journal::new(side.take_board(), nonce(), inputs.dialect);
+    crate::log::hide(&journal.secrets);
+    for secret in crate::secrets::of_environment(&inputs.env, None) {
+        // What cannot be hidden is told when the task's own are gathered.
+        let _ = journal.secrets.add(&secret);
+    }
+    journal
 }
 
 fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> Ending {
