@@ -283,16 +283,24 @@ impl ProcessFollower for RunFollower<'_> {
         self.token.look();
         // An agent whose stream is silent while it repeats a question says so here, if anywhere.
         if self.ledgers.are_due() {
-            let mut buffer = self.watch.held_up(buffer_of(&mut self.stdout)).await;
-            self.read_ledgers(&mut buffer);
-            self.last_byte = buffer.last().copied().or(self.last_byte);
-            if let Some(output) = &mut self.stdout {
-                output.send(buffer);
-            }
-            self.look();
-            self.write_events();
+            self.look_again().await;
         }
         self.watch.held_up(forward_plain(&mut self.complaints, &mut self.stderr, chunk)).await;
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.ledgers.due()
+    }
+
+    async fn look_again(&mut self) {
+        let mut buffer = self.watch.held_up(buffer_of(&mut self.stdout)).await;
+        self.read_ledgers(&mut buffer);
+        self.last_byte = buffer.last().copied().or(self.last_byte);
+        if let Some(output) = &mut self.stdout {
+            output.send(buffer);
+        }
+        self.look();
+        self.write_events();
     }
 
     fn wait_no_longer(&mut self) {
@@ -408,7 +416,7 @@ fn colour() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use agent_sdk::agent::{StreamEnd, StreamReader};
+    use agent_sdk::agent::{LedgerEntry, LedgerForm, StreamEnd, StreamReader};
     use agent_sdk::event::Event;
 
     use super::*;
@@ -423,13 +431,17 @@ mod tests {
             self.0.end = (line == b"end").then_some(StreamEnd { succeeded: true, reason: None, message: None });
         }
 
+        fn read_ledger(&mut self, entry: &LedgerEntry<'_>, emit: &mut dyn FnMut(Event)) {
+            self.read_line(entry.content, emit);
+        }
+
         fn summary(&self) -> &StreamSummary {
             &self.0
         }
     }
 
-    #[test]
-    fn an_agent_that_goes_on_after_its_end_does_not_linger() {
+    /// A follower of such an agent with these ledgers, and what watches it.
+    fn with_follower(ledgers: Vec<Ledger>, act: impl FnOnce(&mut RunFollower<'_>, &Watch, &tokio::runtime::Runtime)) {
         let nonce = super::super::nonce();
         let mut journal = Journal::new(None, nonce.clone(), Dialect::Native);
         let journal = RefCell::new(&mut journal);
@@ -439,14 +451,36 @@ mod tests {
             EndSwitch::default(),
         );
         let reader = |_| Box::<BackAndForth>::default() as Box<dyn StreamReader>;
-        let mut follower = RunFollower::open(&task, reader, Vec::new(), &journal, &watch, &switch, &nonce);
+        let mut follower = RunFollower::open(&task, reader, ledgers, &journal, &watch, &switch, &nonce);
         // Not into the tests' own output.
         follower.stdout = None;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut say = |line: &[u8]| {
-            runtime.block_on(ProcessFollower::stdout(&mut follower, line));
-            watch.ended_at().is_some()
-        };
-        assert_eq!([&b"end\n"[..], b"on\n", b"on\n", b"end\n"].map(&mut say), [true, false, false, true]);
+        act(&mut follower, &watch, &runtime);
+    }
+
+    #[test]
+    fn an_agent_that_goes_on_after_its_end_does_not_linger() {
+        with_follower(Vec::new(), |follower, watch, runtime| {
+            let mut say = |line: &[u8]| {
+                runtime.block_on(ProcessFollower::stdout(follower, line));
+                watch.ended_at().is_some()
+            };
+            assert_eq!([&b"end\n"[..], b"on\n", b"on\n", b"end\n"].map(&mut say), [true, false, false, true]);
+            assert_eq!(follower.due(), None);
+        });
+    }
+
+    #[test]
+    fn an_end_that_a_ledger_tells_after_the_last_word_is_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger { dir: dir.path().to_owned(), depth: 0, prefix: "", suffix: ".jsonl", form: LedgerForm::Lines };
+        with_follower(vec![ledger], |follower, watch, runtime| {
+            assert_eq!(follower.due(), None);
+            runtime.block_on(ProcessFollower::stdout(follower, b"on\n"));
+            std::fs::write(dir.path().join("ledger.jsonl"), "end\n").unwrap();
+            assert!(follower.due().is_some() && watch.ended_at().is_none());
+            runtime.block_on(follower.look_again());
+            assert!(follower.due().is_none() && watch.ended_at().is_some());
+        });
     }
 }

@@ -26,6 +26,8 @@ const WHOLE_LIMIT: u64 = 64 << 20;
 pub struct Ledgers {
     watched: Vec<Watched>,
     looked: Instant,
+    /// Whether the agent has said something since.
+    is_owed: bool,
 }
 
 #[derive(Debug)]
@@ -62,13 +64,20 @@ impl Ledgers {
             });
             Watched { ledger, files }
         });
-        Self { watched: watched.collect(), looked: Instant::now() }
+        Self { watched: watched.collect(), looked: Instant::now(), is_owed: false }
     }
 
-    /// Whether it is time to look again.
+    /// The agent has said something: whether it is time to look again. If it is not yet, [`Self::due`] says when.
     #[must_use]
-    pub fn are_due(&self) -> bool {
-        !self.watched.is_empty() && self.looked.elapsed() >= INTERVAL
+    pub fn are_due(&mut self) -> bool {
+        self.is_owed = !self.watched.is_empty();
+        self.is_owed && self.looked.elapsed() >= INTERVAL
+    }
+
+    /// When to look once more though the agent says nothing: what it wrote after its last word may be that it is done.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.is_owed.then(|| self.looked + INTERVAL)
     }
 
     /// Hands over what was written since the last time.
@@ -89,6 +98,7 @@ impl Ledgers {
             });
         }
         self.looked = Instant::now();
+        self.is_owed = false;
     }
 }
 

@@ -1,6 +1,6 @@
 // Written by agent-runner for one run of OpenCode, which loads it as a plugin and calls it within its own process. It does two things:
 // it puts the run's configuration over all that OpenCode has read, and it tells what OpenCode's stream leaves out: in the ledger all of it,
-// on stderr, for people and so that the runner looks into the ledger, that a question to the model is repeated.
+// on stderr, for people and so that the runner looks into the ledger, that a question to the model is repeated, and that all is done.
 import { appendFileSync, readFileSync, rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -34,6 +34,8 @@ function tells({ type, properties }) {
   return ["session.created", "session.status", "session.error"].includes(type)
 }
 
+const children = new Set()
+
 export const AgentRunner = async () => ({
   config: async (config) => {
     put(ours, config)
@@ -43,7 +45,9 @@ export const AgentRunner = async () => ({
   event: async ({ event }) => {
     if (!tells(event)) return
     appendFileSync(ledger, JSON.stringify(event) + "\n", { mode: 0o600 })
-    const status = event.properties.status
+    const { info, sessionID, status } = event.properties
+    if (event.type === "session.created" && info?.parentID) children.add(info.id)
     if (status?.type === "retry") process.stderr.write(`the model is asked again (${status.attempt}): ${status.message}\n`)
+    if (status?.type === "idle" && !children.has(sessionID)) process.stderr.write("nothing more is to be done\n")
   },
 })
