@@ -55,7 +55,7 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     let agent = agent?;
     journal.take_agent(agent.name());
     let place = match Place::make(&order.inputs.env) {
-        Ok(place) => place,
+        Ok(place) => place.in_container(side.is_pid_one()),
         // Nothing is written for these, so they also run where nothing can be written.
         Err(_) if matches!(order.extent, Extent::Command(_) | Extent::Clone) => Place::nowhere(&order.inputs.env),
         Err(error) => return Err(error.into()),

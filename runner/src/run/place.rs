@@ -34,6 +34,8 @@ pub struct Place {
     private_dir: PathBuf,
     home: PathBuf,
     results: Option<ResultsDir>,
+    /// Whether a home in it stays behind.
+    leaves_home: bool,
 }
 
 /// No place could be made.
@@ -70,7 +72,7 @@ impl Place {
                     let _ = std::fs::DirBuilder::new().mode(PRIVATE).create(&results);
                     // Now, while it is empty: what is there already would not count as left by the agent.
                     let results = ResultsDir::prepare(results, None).ok();
-                    return Ok(Self { private_dir, home, results });
+                    return Ok(Self { private_dir, home, results, leaves_home: false });
                 }
                 Err(error) => last = error,
             }
@@ -83,7 +85,15 @@ impl Place {
     #[must_use]
     pub fn nowhere(env: &BTreeMap<OsString, OsString>) -> Self {
         let home = env.get(OsStr::new("HOME")).filter(|home| !home.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        Self { private_dir: PathBuf::new(), home, results: None }
+        Self { private_dir: PathBuf::new(), home, results: None, leaves_home: false }
+    }
+
+    /// In a container of its own a home in it is left behind: there may be very much in it, it goes with the container, and nobody waits for
+    /// its removal who has read the report.
+    #[must_use]
+    pub fn in_container(mut self, is_own: bool) -> Self {
+        self.leaves_home = is_own;
+        self
     }
 
     /// Its directory, which nobody else may look into.
@@ -176,10 +186,15 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.private_dir.as_os_str().is_empty() {
-            // Best effort: a container's file system goes with it.
-            let _ = std::fs::remove_dir_all(&self.private_dir);
+        if self.private_dir.as_os_str().is_empty() {
+            return;
         }
+        // Best effort, all of it.
+        let _ = if self.leaves_home && self.home.starts_with(&self.private_dir) {
+            remove_all_but(&self.private_dir, &self.home)
+        } else {
+            std::fs::remove_dir_all(&self.private_dir)
+        };
     }
 }
 
@@ -191,6 +206,17 @@ pub(super) fn search_path(before: Option<&Path>, given: &str, runner: &Path) -> 
     let text = |directory: Option<&Path>| directory.and_then(Path::to_str).filter(|text| !text.contains(':')).map(str::to_owned);
     let parts = [text(before), Some(given.to_owned()), text(behind)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(":")
+}
+
+/// Removes what is in a directory, but for one thing.
+fn remove_all_but(directory: &Path, kept: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        if path != kept {
+            let _ = if kind.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        }
+    }
+    Ok(())
 }
 
 /// HOME if it can be written by us, else a directory of this run: a random UID has none, and a root file system may be read-only.
@@ -240,6 +266,20 @@ mod tests {
         assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
         drop(place);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn in_a_container_of_its_own_only_a_home_stays_behind() {
+        let base = tempfile::tempdir().unwrap();
+        let given = [("TMPDIR", base.path().to_str().unwrap()), ("HOME", "/nonexistent")];
+        for (is_own, left) in [(true, 1), (false, 0)] {
+            let place = Place::make(&env(&given)).unwrap().in_container(is_own);
+            let dir = place.private_dir().to_owned();
+            std::fs::write(place.home().join("cache"), "much").unwrap();
+            std::fs::write(dir.join("settings.json"), "secret").unwrap();
+            drop(place);
+            assert_eq!(std::fs::read_dir(&dir).map_or(0, Iterator::count), left, "{is_own}");
+        }
     }
 
     #[test]
