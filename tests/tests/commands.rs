@@ -453,3 +453,38 @@ fn a_script_goes_on_after_its_agents_last_word() {
     assert_eq!(desk.run(&["exec", "--type", "native", "--", "sh", "-c", script]).status.code(), Some(3));
     assert_eq!(desk.message().reason, Reason::AgentFailed);
 }
+
+/// A pipe that can always be read must not keep the runner from signals and limits.
+#[test]
+fn an_agent_that_never_stops_talking_is_ended_all_the_same() {
+    let chatter = "touch started; exec yes '{\"type\":\"text\",\"text\":\"more\"}'";
+    for (more, wanted) in [(&["--timeout", "1s"][..], Reason::DeadlineExceeded), (&[], Reason::Cancelled)] {
+        let desk = Desk::new();
+        let args = [&["exec", "--type", "native"], more, &["--", "sh", "-c", chatter]].concat();
+        let mut running = desk.command(&args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("it talks", || desk.path().join("started").exists());
+        if wanted == Reason::Cancelled {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+        }
+        wait_until("it ends", || running.try_wait().unwrap().is_some());
+        assert_eq!(desk.message().reason, wanted);
+    }
+}
+
+/// What is wrong is quoted before the task is known, and with it all of its secrets.
+#[test]
+fn a_wrong_input_shows_no_secret_of_the_environment() {
+    const SECRET: &str = "ghp_0123456789abcdef";
+    for (variable, value) in [
+        ("AGENT_ENDPOINT", format!("https//user:{SECRET}@gateway.example")),
+        ("AGENT_FILES", format!("\"{SECRET}\"")),
+        ("AGENT_REPO", format!("x-access-token:{SECRET}@github.com/a/b")),
+    ] {
+        let desk = Desk::new();
+        let output = desk.command(&["--type", "claude", "do it"]).env("GITHUB_TOKEN", SECRET).env(variable, value).output().unwrap();
+        let message = std::fs::read_to_string(desk.path().join("termination-log")).unwrap();
+        assert_eq!(desk.message().reason, Reason::InvalidTask, "{message}");
+        assert!(stderr(&output).contains(variable), "{}", stderr(&output));
+        assert!(!stderr(&output).contains(SECRET) && !message.contains(SECRET), "{message}\n{}", stderr(&output));
+    }
+}
