@@ -69,7 +69,7 @@ fn githubs_cli_has_the_token_that_is_in_the_file_now() {
     assert!(desk.read("version").starts_with("gh version "), "its arguments are its own: {}", desk.read("version"));
     // Whoever reads an environment finds no token in it, and what stood in PATH stands there still.
     assert!(!desk.read("variables").contains(FIRST), "{}", desk.read("variables"));
-    assert!(desk.read("path").trim_end().ends_with(&format!("/bin:{path}")), "{}", desk.read("path"));
+    assert!(desk.read("path").trim_end().ends_with(&format!("/bin:{}", with_runner(&path))), "{}", desk.read("path"));
     let left: Vec<_> = fs::read_dir(desk.path("tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -107,7 +107,12 @@ fn nothing_stands_in_the_path_of_a_run_without_githubs_cli() {
     std::os::unix::fs::symlink(which("sh"), directory.join("sh")).unwrap();
     let path = directory.to_str().unwrap();
     let output = desk.exec(path, "echo $PATH > path");
-    assert_eq!((output.status.code(), desk.read("path")), (Some(0), format!("{path}\n")), "{output:?}");
+    assert_eq!((output.status.code(), desk.read("path")), (Some(0), format!("{}\n", with_runner(path))), "{output:?}");
+}
+
+/// What was given, and behind it where `agent-runner` is.
+fn with_runner(path: &str) -> String {
+    format!("{path}:{}", agent_tests::probe::runner().parent().unwrap().display())
 }
 
 fn which(program: &str) -> PathBuf {
