@@ -308,7 +308,8 @@ impl Pipes {
                 }
             };
             self.in_hand.set((length > 0).then_some(stream));
-            // A command that always has something to say does not keep us from signals and limits: a pipe that can be read is ready at once.
+            // A command that always has something to say does not keep us from signals and limits: a pipe that can be read is ready at
+            // once.
             yield_now().await;
         }
     }

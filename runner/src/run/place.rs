@@ -88,8 +88,8 @@ impl Place {
         Self { private_dir: PathBuf::new(), home, results: None, leaves_home: false }
     }
 
-    /// In a container of its own a home in it is left behind: there may be very much in it, it goes with the container, and nobody waits for
-    /// its removal who has read the report.
+    /// In a container of its own a home in it is left behind: there may be very much in it, it goes with the container, and nobody waits
+    /// for its removal who has read the report.
     #[must_use]
     pub fn in_container(mut self, is_own: bool) -> Self {
         self.leaves_home = is_own;
