@@ -410,10 +410,49 @@ pub struct ReasonPattern {
     pub reason: Reason,
 }
 
-/// The reason of the last row that matches.
+/// The reason of the last row that matches; where none does, what the status means whoever answers with it.
 #[must_use]
 pub fn match_reason(table: &[ReasonPattern], http_status: Option<u16>, message: &str) -> Option<Reason> {
     let message = message.to_lowercase();
     let matches = |row: &&ReasonPattern| (row.http_status.is_none() || row.http_status == http_status) && message.contains(row.text);
-    table.iter().rev().find(matches).map(|row| row.reason)
+    table.iter().rev().find(matches).map(|row| row.reason).or_else(|| of_status(http_status?))
+}
+
+/// What a status means that no row knows: of a server, or a gateway before it, that may answer the same request later.
+fn of_status(http_status: u16) -> Option<Reason> {
+    match http_status {
+        // A gateway's word for a request that it waited for in vain, as 504 is: <https://www.rfc-editor.org/rfc/rfc9110#status.408>.
+        408 | 500..=599 => Some(Reason::ServerError),
+        429 => Some(Reason::RateLimited),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_no_row_knows_means_what_it_means_of_every_server() {
+        for status in 0..=u16::MAX {
+            let wanted = match status {
+                408 | 500..=599 => Some(Reason::ServerError),
+                429 => Some(Reason::RateLimited),
+                _ => None,
+            };
+            assert_eq!(match_reason(&[], Some(status), "said"), wanted, "{status}");
+        }
+        assert_eq!(match_reason(&[], None, "502 429"), None);
+    }
+
+    #[test]
+    fn a_row_wins_over_what_a_status_means_of_every_server() {
+        let table = [
+            ReasonPattern { http_status: Some(503), text: "", reason: Reason::Overloaded },
+            ReasonPattern { http_status: None, text: "quota", reason: Reason::QuotaExceeded },
+        ];
+        assert_eq!(match_reason(&table, Some(503), ""), Some(Reason::Overloaded));
+        assert_eq!(match_reason(&table, Some(429), "Quota"), Some(Reason::QuotaExceeded));
+        assert_eq!(match_reason(&table, Some(502), ""), Some(Reason::ServerError));
+    }
 }

@@ -408,6 +408,12 @@ fn the_last_row_that_fits_is_the_reason() {
     let failed = |lines: &str| format!("{lines}\n{{\"type\":\"bye\",\"ok\":false}}");
     assert_eq!(judged(&agent, &failed(&problem(401, "no")), 1, ""), Some((Reason::AuthenticationFailed, "no".into())));
     assert_eq!(reason(&agent, &failed(&problem(429, "slow down")), 1, ""), Some(Reason::RateLimited));
+    for status in [408, 500, 502, 504, 520, 524] {
+        assert_eq!(reason(&agent, &failed(&problem(status, "no")), 1, ""), Some(Reason::ServerError), "{status}");
+    }
+    let named = |message: &str| failed(&json!({"type": "problem", "message": message}).to_string());
+    assert_eq!(reason(&agent, &named("Bad Gateway"), 1, ""), Some(Reason::ServerError));
+    assert_eq!(reason(&agent, &named("exit status 502"), 1, ""), Some(Reason::AgentFailed));
     assert_eq!(reason(&agent, &failed(&problem(418, "Too many STEPS")), 1, ""), Some(Reason::TurnLimit));
     assert_eq!(reason(&agent, &failed(&problem(418, "tea")), 1, ""), Some(Reason::AgentFailed));
     // What the stream does not say, code and stderr may.

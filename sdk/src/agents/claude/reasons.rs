@@ -3,23 +3,18 @@
 //! The table is data. Each row is held by a recorded stream (below); where several match, the last wins.
 
 use super::wire::Final;
-use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, match_reason};
-use crate::agents::reasons::{in_vain, last_known, last_line};
+use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd};
+use crate::agents::reasons::{self, in_vain, last_known, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: the result's subtype, the program's own word for the error (`error` of its made-up message or of a retry),
 /// `terminal_reason`, `stop_reason`, and the text that it shows to people, joined with ` · `, in lower case.
 pub(super) const TABLE: &[ReasonPattern] = &[
-    // Words of the program. `unknown` is all it says of a connection that could not be made or broke; a status below is clearer.
-    ReasonPattern { http_status: None, text: "unknown", reason: Reason::NetworkFailed },
-    ReasonPattern { http_status: None, text: "server_error", reason: Reason::ServerError },
-    ReasonPattern { http_status: None, text: "authentication_failed", reason: Reason::AuthenticationFailed },
     // HTTP statuses.
     ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
     ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
     ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
-    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
     ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
     // What only the text tells: the status is missing, or says less.
     ReasonPattern { http_status: None, text: "repeated 529 overloaded", reason: Reason::Overloaded },
@@ -44,6 +39,13 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "· aborted_", reason: Reason::Cancelled },
 ];
 
+/// Words of the program. `unknown` is all it says of a connection that could not be made or broke; a status is clearer.
+const VAGUE: &[ReasonPattern] = &[
+    ReasonPattern { http_status: None, text: "unknown", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "server_error", reason: Reason::ServerError },
+    ReasonPattern { http_status: None, text: "authentication_failed", reason: Reason::AuthenticationFailed },
+];
+
 /// What the program says on stderr when it does not even begin, in lower case.
 pub(super) const STDERR_TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "error: unknown option", reason: Reason::InvalidTask },
@@ -55,7 +57,7 @@ pub(super) fn of_error(http_status: Option<u16>, words: &[&str]) -> Option<Reaso
     let line = words.iter().filter(|word| !word.is_empty()).fold(String::new(), |line, word| line + word + " · ");
     #[cfg(test)]
     tests::LOOKED_UP.with_borrow_mut(|all| all.push((http_status, line.clone())));
-    match_reason(TABLE, http_status, &line)
+    reasons::of_error(TABLE, VAGUE, http_status, &line)
 }
 
 /// What a terminal event means.
@@ -170,7 +172,9 @@ mod tests {
                 _ => {}
             }
         }
-        assert_every_row_decides(TABLE, &LOOKED_UP.take());
+        let looked_up = LOOKED_UP.take();
+        assert_every_row_decides(TABLE, &looked_up);
+        assert_every_row_decides(VAGUE, &looked_up);
         assert_every_row_decides(STDERR_TABLE, &stderr);
     }
 }

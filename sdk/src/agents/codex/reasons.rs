@@ -2,21 +2,17 @@
 //!
 //! Each row is there because a recorded stream needs it, and is held by it (the test below); where several match, the last wins.
 
-use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamError, match_reason};
-use crate::agents::reasons::{in_vain, last_known, last_line};
+use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamError};
+use crate::agents::reasons::{self, in_vain, last_known, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: the message of an `error` or `turn.failed` event, in lower case, and the HTTP status in it.
 pub(super) const TABLE: &[ReasonPattern] = &[
-    // Of a connection that broke in the middle of an answer; also the beginning of other errors, whose own words come after it.
-    ReasonPattern { http_status: None, text: "stream disconnected before completion", reason: Reason::NetworkFailed },
-    ReasonPattern { http_status: None, text: "connection failed", reason: Reason::NetworkFailed },
     // HTTP statuses.
     ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
     ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
     ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
-    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
     ReasonPattern { http_status: Some(503), text: "", reason: Reason::Overloaded },
     ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
     // What only the text tells.
@@ -30,6 +26,12 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "quota exceeded", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "ran out of room in the model's context window", reason: Reason::ContextWindowExceeded },
     ReasonPattern { http_status: None, text: "reason: max_output_tokens", reason: Reason::OutputLimit },
+];
+
+/// Of a connection that broke in the middle of an answer; also the beginning of other errors, whose own words come after it.
+const VAGUE: &[ReasonPattern] = &[
+    ReasonPattern { http_status: None, text: "stream disconnected before completion", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "connection failed", reason: Reason::NetworkFailed },
 ];
 
 /// What it says on stderr when it does not even begin, in lower case.
@@ -64,7 +66,7 @@ pub(super) fn of_message(message: &str) -> StreamError {
     let http_status = status(message);
     #[cfg(test)]
     tests::LOOKED_UP.with_borrow_mut(|all| all.push((http_status, message.to_owned())));
-    StreamError { http_status, message: message.to_owned(), reason: match_reason(TABLE, http_status, message) }
+    StreamError { http_status, message: message.to_owned(), reason: reasons::of_error(TABLE, VAGUE, http_status, message) }
 }
 
 /// `unexpected status 401 Unauthorized: …`, `exceeded retry limit, last status: 429 Too Many Requests`.
@@ -132,7 +134,9 @@ mod tests {
                 _ => {}
             }
         }
-        assert_every_row_decides(TABLE, &LOOKED_UP.take());
+        let looked_up = LOOKED_UP.take();
+        assert_every_row_decides(TABLE, &looked_up);
+        assert_every_row_decides(VAGUE, &looked_up);
         assert_every_row_decides(STDERR_TABLE, &stderr);
     }
 

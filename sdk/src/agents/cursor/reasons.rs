@@ -3,8 +3,8 @@
 //! A failure has no event: the stream stops, the words stand as plain text on stdout or stderr, and the code is not 0. Each row of the
 //! table is held by a stream in `tests/fixtures` whose words were recorded; where several match, the last wins.
 
-use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
-use crate::agents::reasons::last_line;
+use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen};
+use crate::agents::reasons::{self, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: one line of plain text, or the text of a result that is an error, in lower case.
@@ -22,7 +22,7 @@ pub(super) const TABLE: &[ReasonPattern] = &[
 
 /// What a line of plain text means, if it is a known one.
 pub(super) fn of_text(text: &str) -> Option<Reason> {
-    match_reason(TABLE, None, text)
+    reasons::of_error(TABLE, &[], None, text)
 }
 
 /// The verdict's core.
@@ -32,7 +32,8 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         let reason = if end.succeeded { Reason::Completed } else { end.reason.unwrap_or(Reason::AgentFailed) };
         return Some(Finding { reason, message });
     }
-    let on_stderr = last_line(seen.stderr_tail, |line| of_text(line).is_some());
+    // In print mode it repeats its events on stderr, and with them what a tool was answered.
+    let on_stderr = last_line(seen.stderr_tail, |line| !line.starts_with('{') && of_text(line).is_some());
     let on_stdout = seen.stream.last_error.as_ref().filter(|error| error.reason.is_some()).map(|error| error.message.as_str());
     if let Some((line, reason)) = on_stdout.or(on_stderr).and_then(|line| Some((line, of_text(line)?))) {
         return Some(Finding { reason, message: line.to_owned() });
@@ -47,7 +48,6 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         }
         ProcessEnd::Exited(_) => {
             let said = seen.stream.last_error.as_ref().map(|error| error.message.as_str());
-            // In print mode it repeats its events on stderr.
             let words = said.or_else(|| last_line(seen.stderr_tail, |line| !line.starts_with('{')))?;
             Some(Finding { reason: Reason::AgentFailed, message: words.to_owned() })
         }

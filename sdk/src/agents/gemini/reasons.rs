@@ -3,7 +3,7 @@
 //! The tables are data. Each row of the first two is held by a recorded stream; where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, StreamError, match_reason};
-use crate::agents::reasons::{in_vain, last_known, last_line};
+use crate::agents::reasons::{self, in_vain, last_known, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at: the kind of the error and its message, joined with ` · `, in lower case.
@@ -13,8 +13,6 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
     ReasonPattern { http_status: Some(402), text: "", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
-    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
-    ReasonPattern { http_status: Some(500), text: "", reason: Reason::ServerError },
     ReasonPattern { http_status: Some(503), text: "", reason: Reason::Overloaded },
     ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
     // What only the text tells: the status is missing, or says less.
@@ -75,7 +73,7 @@ pub(super) fn of_error(kind: &str, message: &str) -> (Option<u16>, Option<Reason
 pub(super) fn of_status(http_status: Option<u16>, words: &str) -> Option<Reason> {
     #[cfg(test)]
     tests::LOOKED_UP.with_borrow_mut(|all| all.push((http_status, words.to_lowercase())));
-    match_reason(TABLE, http_status, words)
+    reasons::of_error(TABLE, &[], http_status, words)
 }
 
 /// The service's answer is quoted: `{"error":{"code":401,…`.

@@ -5,20 +5,16 @@
 
 use serde_json::Value;
 
-use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
+use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen};
+use crate::agents::reasons;
 use crate::verdict::Reason;
 
 /// What is looked at: the error that a line of the log tells, in lower case, and the HTTP status in it.
 pub(super) const TABLE: &[ReasonPattern] = &[
-    ReasonPattern { http_status: None, text: "connection refused", reason: Reason::NetworkFailed },
-    ReasonPattern { http_status: None, text: "no such host", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
     ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
     ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
     ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
-    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
-    ReasonPattern { http_status: Some(500), text: "", reason: Reason::ServerError },
-    ReasonPattern { http_status: Some(503), text: "", reason: Reason::ServerError },
     ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
     ReasonPattern { http_status: None, text: "insufficient_quota", reason: Reason::QuotaExceeded },
     ReasonPattern { http_status: None, text: "credit balance is too low", reason: Reason::QuotaExceeded },
@@ -28,13 +24,19 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "unknown flag: --headless", reason: Reason::UnsupportedVersion },
 ];
 
+/// Of a connection that could not be made: by Kodelet, or by what answered with a status.
+const VAGUE: &[ReasonPattern] = &[
+    ReasonPattern { http_status: None, text: "connection refused", reason: Reason::NetworkFailed },
+    ReasonPattern { http_status: None, text: "no such host", reason: Reason::NetworkFailed },
+];
+
 /// Messages of the log after which nothing more comes.
 const FATAL: &[&str] = &["Error processing query", "Error streaming updates", "Error initializing conversation stream"];
 
 /// The verdict's core.
 pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
     if let Some(error) = seen.stderr_tail.lines().rev().find_map(fatal) {
-        let reason = match_reason(TABLE, http_status(&error), &error).unwrap_or(Reason::AgentFailed);
+        let reason = reasons::of_error(TABLE, VAGUE, http_status(&error), &error).unwrap_or(Reason::AgentFailed);
         return Some(Finding { reason, message: error });
     }
     match seen.process {
@@ -81,5 +83,6 @@ mod tests {
         let errors = stderr.flat_map(|path| stderr_lines(&path)).filter_map(|(_, line)| fatal(&line));
         let errors: Vec<_> = errors.map(|error| (http_status(&error), error)).collect();
         assert_every_row_decides(TABLE, &errors);
+        assert_every_row_decides(VAGUE, &errors);
     }
 }

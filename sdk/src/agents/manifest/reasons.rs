@@ -3,11 +3,12 @@
 
 use super::rules;
 use super::schema::{Manifest, ReasonRow};
-use crate::agent::{Agent, Finding, ProcessEnd, ReasonPattern, Seen, match_reason};
-use crate::agents::reasons::last_line;
+use crate::agent::{Agent, Finding, ProcessEnd, ReasonPattern, Seen};
+use crate::agents::reasons::{self, last_line};
 use crate::verdict::Reason;
 
-/// What HTTP statuses of model endpoints mean, whoever asks them. A manifest's rows come after these and win.
+/// What HTTP statuses of model endpoints mean, whoever asks them, beside those that [`crate::agent::match_reason`] knows. A
+/// manifest's rows come after these and win.
 const STATUSES: &[ReasonPattern] = &[
     ReasonPattern { http_status: Some(400), text: "", reason: Reason::RequestRejected },
     ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed },
@@ -15,17 +16,14 @@ const STATUSES: &[ReasonPattern] = &[
     ReasonPattern { http_status: Some(403), text: "", reason: Reason::PermissionDenied },
     ReasonPattern { http_status: Some(404), text: "", reason: Reason::ModelNotFound },
     ReasonPattern { http_status: Some(413), text: "", reason: Reason::ContextWindowExceeded },
-    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
-    ReasonPattern { http_status: Some(500), text: "", reason: Reason::ServerError },
-    ReasonPattern { http_status: Some(502), text: "", reason: Reason::ServerError },
     ReasonPattern { http_status: Some(503), text: "", reason: Reason::Overloaded },
-    ReasonPattern { http_status: Some(504), text: "", reason: Reason::ServerError },
     ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
 ];
 
-/// The reason of the last row that fits; else what the status means.
+/// The reason of the last row that fits; else what the status means, or the name of one.
 pub(super) fn of_error(rows: &[ReasonRow], http_status: Option<u16>, said: &str) -> Option<Reason> {
-    last_row(rows.iter(), http_status, said, None).map(|row| row.reason).or_else(|| match_reason(STATUSES, http_status, ""))
+    let row = last_row(rows.iter(), http_status, said, None).map(|row| row.reason);
+    row.or_else(|| reasons::of_error(STATUSES, &[], http_status, said))
 }
 
 /// The last row that fits.

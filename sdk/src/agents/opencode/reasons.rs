@@ -3,18 +3,15 @@
 //! The table is data. Each row is held by a recorded stream; where several match, the last wins.
 
 use crate::agent::{Finding, ProcessEnd, ReasonPattern, Seen, StreamEnd, StreamSummary, match_reason};
-use crate::agents::reasons::last_line;
+use crate::agents::reasons::{self, last_line};
 use crate::verdict::Reason;
 
 /// What is looked at, joined with ` · `, in lower case: of an error its name, its message and what the provider answered; of a step that is
 /// over `finish` and the library's word for why; of a retry its message, which is all that is told of it.
 pub(super) const TABLE: &[ReasonPattern] = &[
-    // Statuses of what is worth repeating, of which any words say more.
-    ReasonPattern { http_status: Some(429), text: "", reason: Reason::RateLimited },
-    ReasonPattern { http_status: Some(500), text: "", reason: Reason::ServerError },
-    ReasonPattern { http_status: Some(503), text: "", reason: Reason::ServerError },
+    // The status of what is worth repeating that is not the same of every server; any words say more.
     ReasonPattern { http_status: Some(529), text: "", reason: Reason::Overloaded },
-    // Words of what is repeated: of that no status is told.
+    // Words of what is repeated: of that no status is told, but maybe its name among others.
     ReasonPattern { http_status: None, text: "internal server error", reason: Reason::ServerError },
     ReasonPattern { http_status: None, text: "service unavailable", reason: Reason::ServerError },
     ReasonPattern { http_status: None, text: "rate limit", reason: Reason::RateLimited },
@@ -46,7 +43,7 @@ pub(super) fn of_error(http_status: Option<u16>, words: &[&str]) -> Option<Reaso
     let line = words.iter().filter(|word| !word.is_empty()).fold(String::new(), |line, word| line + word + " · ");
     #[cfg(test)]
     tests::LOOKED_UP.with_borrow_mut(|all| all.push((http_status, line.clone())));
-    match_reason(TABLE, http_status, &line)
+    reasons::of_error(TABLE, &[], http_status, &line)
 }
 
 /// What it means that the main session has nothing more to do.
