@@ -1,5 +1,6 @@
 //! The agents that are built in.
 
+mod answer;
 pub mod claude;
 pub mod codex;
 pub mod command;

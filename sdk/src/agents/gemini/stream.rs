@@ -10,6 +10,7 @@ use super::meter::Meter;
 use super::reasons;
 use super::wire::{Attributes, Failure, Line, Message, Record};
 use crate::agent::{Detail, LedgerEntry, StreamError, StreamReader, StreamSummary};
+use crate::agents::answer::{CHUNK_LIMIT, Pieces};
 use crate::agents::lines;
 use crate::event::Event;
 
@@ -26,6 +27,8 @@ pub(super) struct Reader {
     summary: StreamSummary,
     meter: Meter,
     records: Records,
+    /// How far the answer has come.
+    pieces: Pieces,
     /// Chunks that were not shown as a text yet.
     chunks: String,
     /// Tool calls that are not answered yet.
@@ -47,6 +50,7 @@ impl Reader {
             summary: StreamSummary::default(),
             meter: Meter::default(),
             records: Records::default(),
+            pieces: Pieces::default(),
             chunks: String::new(),
             open_calls: 0,
             new_turn: true,
@@ -109,7 +113,7 @@ impl Reader {
         }
         match &*line.kind {
             "init" => self.read_init(line, emit),
-            "message" if is_chunk => self.read_chunk(&line.content.unwrap_or_default()),
+            "message" if is_chunk => self.read_chunk(&line.content.unwrap_or_default(), emit),
             // The prompt, repeated.
             "message" if self.full() => emit(Event::Ignored { kind: "message/user".to_owned() }),
             "message" => {}
@@ -136,6 +140,7 @@ impl Reader {
         if std::mem::take(&mut self.new_turn) {
             self.summary.turns = Some(self.summary.turns.unwrap_or(0) + 1);
             self.summary.answer = None;
+            self.pieces = Pieces::default();
         }
         self.summary.end = None;
         self.ended_well = None;
@@ -147,11 +152,14 @@ impl Reader {
         self.summary.retries = 0;
     }
 
-    fn read_chunk(&mut self, text: &str) {
+    fn read_chunk(&mut self, text: &str, emit: &mut dyn FnMut(Event)) {
         self.answers();
-        self.summary.answer.get_or_insert_default().push_str(text);
+        self.pieces.add(self.summary.answer.get_or_insert_default(), text);
         if self.full() {
             self.chunks.push_str(text);
+            if self.chunks.len() > CHUNK_LIMIT {
+                self.show_chunks(emit);
+            }
         }
     }
 

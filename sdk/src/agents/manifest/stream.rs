@@ -13,6 +13,7 @@ use super::reasons;
 use super::rules::{Counts, EndRule, ErrorRule, EventRule, UsageRule};
 use super::schema::Manifest;
 use crate::agent::{Detail, LedgerEntry, StreamEnd, StreamError, StreamReader, StreamSummary};
+use crate::agents::answer::Pieces;
 use crate::agents::lines;
 use crate::event::Event;
 use crate::usage::{CostSource, Usage};
@@ -21,8 +22,6 @@ use crate::usage::{CostSource, Usage};
 const OUTPUT_LIMIT: usize = 2000;
 /// How much of an odd line goes into an event.
 const HEAD_LIMIT: usize = 200;
-/// How long an answer can grow that comes in pieces: more than any model says at once.
-const ANSWER_LIMIT: usize = 1 << 20;
 /// How much of an output for people is kept: a screen or two.
 const PLAIN_LIMIT: usize = 4 << 10;
 /// How many ids are remembered whose usage was counted.
@@ -40,6 +39,8 @@ pub(super) struct Reader {
     counted: VecDeque<(u64, Usage)>,
     /// Whether the last text was a piece, to be joined with the next.
     in_pieces: bool,
+    /// How far the answer has come.
+    pieces: Pieces,
     open_calls: u32,
 }
 
@@ -53,6 +54,7 @@ impl Reader {
             total: None,
             counted: VecDeque::new(),
             in_pieces: false,
+            pieces: Pieces::default(),
             open_calls: 0,
         }
     }
@@ -198,11 +200,9 @@ impl Reader {
         self.summary.empty_steps = 0;
         let answer = self.summary.answer.get_or_insert_default();
         if !(delta && self.in_pieces) {
-            answer.clear();
+            self.pieces = Pieces::default();
         }
-        if answer.len() + said.len() <= ANSWER_LIMIT {
-            answer.push_str(said);
-        }
+        self.pieces.add(answer, said);
         self.in_pieces = delta;
     }
 
