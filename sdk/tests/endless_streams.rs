@@ -1,9 +1,11 @@
-//! Streams that never come to an end of an answer: what a reader keeps of them is bounded.
+//! Streams that never come to an end of an answer, or that name ever new ids: what a reader keeps of them is bounded.
 
 // The lint knows `#[test]` functions only, not what they call.
 #![allow(clippy::unwrap_used)]
 
-use agent_sdk::agent::{Agent, Detail};
+use std::path::Path;
+
+use agent_sdk::agent::{Agent, Detail, LedgerEntry, StreamReader};
 use agent_sdk::agents::by_name;
 use agent_sdk::agents::manifest::ManifestAgent;
 use agent_sdk::event::Event;
@@ -74,4 +76,43 @@ fn an_answer_of_a_manifest_s_agent_has_no_holes() {
     }
     reader.read_line(br#"{"d":"x"}"#, &mut |_| ());
     assert_beginning(reader.summary().answer.as_ref().unwrap(), said + 1);
+}
+
+/// A reader that was told of so many ids counts each once, and those that are told again soon after are known.
+#[test]
+fn opencode_s_steps_are_counted_once_each_though_old_ones_are_forgotten() {
+    let mut reader = by_name("opencode").unwrap().reader(Detail::Verdict);
+    let steps = 20_000;
+    for number in 0..steps {
+        let part = format!(
+            r#"{{"type":"step-finish","id":"p{number}","messageID":"m{number}","reason":"stop","tokens":{{"input":1,"output":0}},"cost":0}}"#
+        );
+        let message = format!(r#"{{"id":"m{number}","providerID":"a","modelID":"b"}}"#);
+        reader.read_line(format!(r#"{{"type":"step_finish","sessionID":"s","part":{part}}}"#).as_bytes(), &mut |_| ());
+        told(&mut *reader, &format!(r#"{{"type":"message.updated","properties":{{"info":{message}}}}}"#));
+        told(&mut *reader, &format!(r#"{{"type":"message.part.updated","properties":{{"sessionID":"s","part":{part}}}}}"#));
+    }
+    let summary = reader.summary();
+    assert_eq!((summary.turns, summary.usage.input_tokens), (Some(steps), Some(steps)));
+    assert_eq!(summary.usage_by_model["a/b"].input_tokens, Some(steps), "the model of a late step is known too");
+}
+
+fn told(reader: &mut dyn StreamReader, line: &str) {
+    let entry = LedgerEntry { ledger: 0, file: Path::new("ledger.jsonl"), earlier: false, content: line.as_bytes() };
+    reader.read_ledger(&entry, &mut |_| ());
+}
+
+#[test]
+fn codex_s_items_that_are_never_over_leave_the_last_ones_open() {
+    let mut reader = by_name("codex").unwrap().reader(Detail::Verdict);
+    let item =
+        |kind: &str, number: u32| format!(r#"{{"type":"item.{kind}","item":{{"id":"{number}{}","type":"web_search"}}}}"#, "x".repeat(2000));
+    for number in 0..20_000 {
+        reader.read_line(item("started", number).as_bytes(), &mut |_| ());
+    }
+    assert!(reader.summary().tool_open);
+    for number in 0..20_000 {
+        reader.read_line(item("completed", number).as_bytes(), &mut |_| ());
+    }
+    assert!(!reader.summary().tool_open);
 }

@@ -13,6 +13,7 @@ pub mod native;
 pub mod opencode;
 mod plugins;
 mod reasons;
+mod recent;
 mod scan;
 
 use crate::agent::Agent;

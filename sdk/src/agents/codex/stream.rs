@@ -4,8 +4,6 @@
 //! parsed where only the verdict is wanted. What the usage numbers are worth stands in [`super::meter`], what errors mean in
 //! [`super::reasons`].
 
-use std::collections::BTreeSet;
-
 use memchr::memmem;
 use serde_json::{Value, json};
 
@@ -13,6 +11,7 @@ use super::meter::Meter;
 use super::reasons;
 use crate::agent::{Detail, LedgerEntry, StreamEnd, StreamReader, StreamSummary};
 use crate::agents::lines;
+use crate::agents::recent::Recent;
 use crate::event::Event;
 use crate::verdict::Reason;
 
@@ -29,14 +28,14 @@ pub(super) struct Reader {
     summary: StreamSummary,
     meter: Meter,
     /// Items that were started and are not completed yet, by id.
-    open: BTreeSet<String>,
+    open: Recent,
     /// Whether the model said or did anything in this turn.
     did_anything: bool,
 }
 
 impl Reader {
     pub(super) fn new(detail: Detail) -> Self {
-        Self { detail, summary: StreamSummary::default(), meter: Meter::default(), open: BTreeSet::new(), did_anything: false }
+        Self { detail, summary: StreamSummary::default(), meter: Meter::default(), open: Recent::default(), did_anything: false }
     }
 
     fn full(&self) -> bool {
@@ -194,7 +193,7 @@ impl Reader {
     }
 
     fn open(&mut self, id: &str) {
-        self.open.insert(id.to_owned());
+        self.open.insert(id, ());
         self.summary.tool_open = true;
     }
 

@@ -5,16 +5,15 @@
 //! asked, and its `output` without the reasoning's. A step that is broken off tells nothing, so the total is never more than what was
 //! billed.
 
-use std::collections::HashMap;
-
 use super::wire::Tokens;
+use crate::agents::recent::Recent;
 use crate::usage::{CostSource, Usage, UsageByModel};
 
 /// The running total of one run.
 #[derive(Default)]
 pub(super) struct Meter {
     /// The steps that were counted, with what is not on a model's account yet.
-    counted: HashMap<String, Option<Usage>>,
+    counted: Recent<Option<Usage>>,
     total: Usage,
     by_model: UsageByModel,
 }
@@ -39,11 +38,11 @@ fn usage(tokens: &Tokens, cost: Option<f64>) -> Usage {
 impl Meter {
     /// Counts a step, and puts it on a model's account once that is known. True if it was not counted before.
     pub(super) fn step(&mut self, id: &str, model: Option<&str>, tokens: &Tokens, cost: Option<f64>) -> bool {
-        let is_new = !self.counted.contains_key(id);
+        let is_new = !self.counted.contains(id);
         if is_new {
             let usage = usage(tokens, cost);
             self.total = self.total.plus(&usage);
-            self.counted.insert(id.to_owned(), Some(usage));
+            self.counted.insert(id, Some(usage));
         }
         let open = self.counted.get_mut(id).filter(|open| open.is_some());
         if let (Some(model), Some(open)) = (model, open)

@@ -6,8 +6,6 @@
 //! once. Where there is no ledger the stream is read all the same, and the end of the process is the end. What the tokens are worth stands
 //! in [`super::meter`], what the end means in [`super::reasons`].
 
-use std::collections::{HashMap, HashSet};
-
 use serde_json::Value;
 
 use super::meter::Meter;
@@ -15,14 +13,13 @@ use super::reasons;
 use super::wire::{Failure, Step, count, text};
 use crate::agent::{Detail, LedgerEntry, StreamError, StreamReader, StreamSummary};
 use crate::agents::lines::{self, shorten};
+use crate::agents::recent::Recent;
 use crate::event::Event;
 
 /// How much of a tool's answer goes into an event: enough to see what happened, not to copy files.
 const OUTPUT_LIMIT: usize = 2000;
 /// How much of a line that is no JSON goes into an event.
 const HEAD_LIMIT: usize = 200;
-/// Messages whose model is remembered: more than are open at any time.
-const REMEMBERED: usize = 4096;
 
 /// The reader of one run.
 pub(super) struct Reader {
@@ -30,13 +27,13 @@ pub(super) struct Reader {
     summary: StreamSummary,
     meter: Meter,
     /// The models that answer, by message.
-    models: HashMap<String, String>,
+    models: Recent<String>,
     /// Messages in which a conversation is shortened: they are paid for, and no progress.
-    summaries: HashSet<String>,
+    summaries: Recent,
     /// The main session's answers that were seen.
-    turns: HashSet<String>,
+    turns: Recent,
     /// Sessions of sub-agents.
-    children: HashSet<String>,
+    children: Recent,
     /// Why the main session's last step was over.
     last_reason: String,
     /// Whether the model ever answered with a text or a tool call.
@@ -62,10 +59,10 @@ impl Reader {
             detail,
             summary: StreamSummary::default(),
             meter: Meter::default(),
-            models: HashMap::new(),
-            summaries: HashSet::new(),
-            turns: HashSet::new(),
-            children: HashSet::new(),
+            models: Recent::default(),
+            summaries: Recent::default(),
+            turns: Recent::default(),
+            children: Recent::default(),
             last_reason: String::new(),
             said_anything: false,
             repeated: 0,
@@ -168,8 +165,8 @@ impl Reader {
     }
 
     fn count_turn(&mut self, message: &str) {
-        if !self.summaries.contains(message) && self.turns.insert(message.to_owned()) {
-            self.summary.turns = Some(self.turns.len() as u64);
+        if !self.summaries.contains(message) && self.turns.insert(message, ()) {
+            self.summary.turns = Some(self.summary.turns.unwrap_or(0) + 1);
         }
     }
 
@@ -259,7 +256,7 @@ impl Reader {
                 let description = Some(text(&info["title"]).to_owned()).filter(|title| !title.is_empty());
                 emit(Event::SubAgent { id: id.to_owned(), state: "started".to_owned(), description });
             }
-            self.children.insert(id.to_owned());
+            self.children.insert(id, ());
             return;
         }
         let version = text(&info["version"]);
@@ -275,19 +272,17 @@ impl Reader {
         if provider.is_empty() || model.is_empty() {
             return;
         }
-        let (id, model) = (text(&info["id"]), format!("{provider}/{model}"));
+        let (id, model) = (text(&info["id"]), shorten(&format!("{provider}/{model}"), HEAD_LIMIT));
         if info["mode"] == "compaction" || info["agent"] == "compaction" {
-            self.summaries.insert(id.to_owned());
+            self.summaries.insert(id, ());
             if self.turns.remove(id) {
-                self.summary.turns = Some(self.turns.len() as u64);
+                self.summary.turns = self.summary.turns.map(|turns| turns.saturating_sub(1));
             }
         }
         if self.summary.model.is_none() && !self.children.contains(text(&info["sessionID"])) {
             self.summary.model = Some(model.clone());
         }
-        if self.models.len() < REMEMBERED {
-            self.models.insert(id.to_owned(), model);
-        }
+        self.models.insert(id, model);
     }
 
     fn read_status(&mut self, status: &Value, is_main: bool, emit: &mut dyn FnMut(Event)) {
