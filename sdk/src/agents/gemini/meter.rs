@@ -10,17 +10,18 @@
 //! tokens for tools that the service itself runs would be taken for reasoning there; Gemini CLI's requests have no such tools beside its
 //! search.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::wire::{Attributes, MessageTokens, Stats};
-use crate::agents::recent::Recent;
 use crate::usage::{Usage, UsageByModel};
 
 /// The running total of one run.
 #[derive(Default)]
 pub(super) struct Meter {
     /// Answers that were counted, or that an earlier run left.
-    known: Recent,
+    known: BTreeSet<u64>,
     by_model: UsageByModel,
     settled: Option<Usage>,
 }
@@ -52,8 +53,10 @@ fn usage_of(stats: &Stats) -> Usage {
 impl Meter {
     /// Counts an answer of a session's file, once. Says whether the total is another one now.
     pub(super) fn message(&mut self, file: &Path, id: &str, earlier: bool, model: &str, tokens: MessageTokens) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (file, id).hash(&mut hasher);
         // A message is written again when its tools have answered.
-        if !self.known.insert((file, id), ()) || earlier {
+        if !self.known.insert(hasher.finish()) || earlier {
             return false;
         }
         self.add(model, &usage(tokens.input, tokens.tool, tokens.cached, tokens.output, tokens.thoughts))
