@@ -220,7 +220,7 @@ fn a_loop_is_ended_by_the_turn_limit() {
 #[test]
 fn silence_is_ended_by_the_cli_s_own_timeout() {
     let silent = wanted("silence", 1, None, 2);
-    play(&silent, |claude| claude.variable("API_TIMEOUT_MS", "500"));
+    play(&silent, |claude| claude.variable("API_TIMEOUT_MS", "5000"));
 }
 
 #[test]

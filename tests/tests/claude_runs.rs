@@ -101,13 +101,13 @@ fn every_built_in_scenario_is_tried() {
 #[test]
 fn a_run_goes_on_after_a_result_while_a_command_runs_in_the_background() {
     let scenario = json!({"name": "background", "turns": [
-        {"reply": {"content": [{"tool": {"name": "Bash", "input": {"command": "sleep 5", "description": "wait", "run_in_background": true}}}], "usage": {"input": 1000, "output": 50}}},
+        {"reply": {"content": [{"tool": {"name": "Bash", "input": {"command": "sleep 12", "description": "wait", "run_in_background": true}}}], "usage": {"input": 1000, "output": 50}}},
         {"reply": {"content": [{"text": "I wait for the command."}], "usage": {"input": 1100, "output": 20}}},
         {"reply": {"content": [{"shell": "git -c user.name=a -c user.email=a@example.invalid commit --allow-empty -m later"}], "usage": {"input": 1150, "output": 40}}},
         {"reply": {"content": [{"text": "Done: the change is committed."}], "usage": {"input": 1200, "output": 60}}},
     ]});
     let Some(run) = AgentRun::playing("claude", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
-    let run = run.with("AGENT_LINGER", "3s");
+    let run = run.with("AGENT_LINGER", "10s");
     let ended = run.scene.run();
     ended.assert(wanted("succeeded", "Completed", 0, false));
     assert_eq!(run.scene.git(&["log", "-1", "--format=%s"]), "later");
@@ -122,7 +122,7 @@ fn a_command_in_the_background_that_never_ends_makes_no_failure_of_a_run_that_is
         {"reply": {"content": [{"text": "Done: it is served."}], "usage": {"input": 1100, "output": 20}}},
     ]});
     let Some(run) = AgentRun::playing("claude", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
-    let run = run.with("AGENT_SILENCE_TIMEOUT", "8s");
+    let run = run.with("AGENT_SILENCE_TIMEOUT", "20s");
     let ended = run.scene.run();
     ended.assert(wanted("succeeded", "Completed", 0, false));
     assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{}\n{ended}", run.requests());

@@ -135,7 +135,7 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     let mut pid = None;
     let wait = |run: &AgentRun, _: &Started<'_>| pid = Some(cancelled::tool(run));
     // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
-    let Some((run, ended)) = limit("tool-sleep", "AGENT_TIMEOUT", "20s", wait) else { return };
+    let Some((run, ended)) = limit("tool-sleep", "AGENT_TIMEOUT", "40s", wait) else { return };
     ended.assert(wanted("timed-out", "DeadlineExceeded", 124, true));
     assert_eq!(ended.message["origin"], "runner", "{ended}");
     assert_first_answer_is_counted(&run, &ended);

@@ -95,7 +95,7 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     ]});
     let Some(run) = AgentRun::playing("codex", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
     // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
-    let run = run.with("AGENT_TIMEOUT", "20s").with("AGENT_MODEL", "gpt-5.5");
+    let run = run.with("AGENT_TIMEOUT", "40s").with("AGENT_MODEL", "gpt-5.5");
     let started = run.scene.start();
     let pid = cancelled::tool(&run);
     let ended = started.finish();
@@ -108,7 +108,7 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
 #[test]
 fn silence_ends_a_run_whose_model_never_answers() {
     for scenario in ["silence", "silence-mid-stream"] {
-        let Some((_, ended)) = limit(scenario, "AGENT_SILENCE_TIMEOUT", "8s") else { return };
+        let Some((_, ended)) = limit(scenario, "AGENT_SILENCE_TIMEOUT", "20s") else { return };
         ended.assert(wanted("timed-out", "SilenceTimeout", 124, true));
         assert_eq!(ended.message["origin"], "runner", "{ended}");
     }
@@ -121,7 +121,7 @@ fn a_rate_limit_of_an_hour_ends_by_the_limit_of_time_and_says_what_it_waits_for(
     assert_eq!(run.questions().len(), 1, "{}", run.requests());
     ended.assert(wanted("failed", "RateLimited", 75, true));
     assert_eq!(ended.message["origin"], "runner", "{ended}");
-    assert!(ended.message["message"].as_str().unwrap().contains("printed nothing for 8s"), "{ended}");
+    assert!(ended.message["message"].as_str().unwrap().contains("printed nothing for 20s"), "{ended}");
 }
 
 /// By itself it would try for ever.

@@ -141,7 +141,7 @@ fn verdicts(report: &Value) -> BTreeMap<String, String> {
 fn what_it_lacks_is_said_and_on_every_engine_alike() {
     let Some(name) = kelos_style() else { return };
     // Far more than a scenario takes that ends.
-    let (code, report) = checked(&name, &["--engine", "podman", "--jobs", "8", "--timeout", "25s"], &[]);
+    let (code, report) = checked(&name, &["--engine", "podman", "--jobs", "4", "--timeout", "90s"], &[]);
     let of = |rows: &[(&'static str, &str)]| rows.iter().map(|(id, _)| *id).collect::<Vec<_>>();
     assert_eq!(ids(&report, "fail"), of(FAILS), "{report:#}");
     assert_eq!(ids(&report, "not-testable"), of(NOT_TESTABLE), "{report:#}");

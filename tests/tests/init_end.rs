@@ -108,7 +108,7 @@ fn what_comes_when_the_program_has_ended_is_not_why_it_ended() {
         let mut command = place.exec("sh");
         // It says that it was asked, and lives on until the grace is over.
         command.args(["-c", "(trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done) & read x < $FIFO; exit 3"]);
-        command.env("AGENT_GRACE", "2s").env("AGENT_TERMINATION_LOG", &message);
+        command.env("AGENT_GRACE", "6s").env("AGENT_TERMINATION_LOG", &message);
         let fifo = directory.path().join(format!("{place:?}-fifo"));
         mkfifo(&fifo, Mode::S_IRWXU).unwrap();
         let mut running = Running::start(command.env("FIFO", &fifo));
@@ -130,7 +130,7 @@ fn a_signal_after_the_deadline_is_not_why_the_setup_ended() {
     // What a setup command prints goes to stderr.
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(probe::runner());
-    command.args(["setup", "--type", "native", "--program", "true", "--timeout", "2s", "--grace", "1s", "--setup-command", &setup]);
+    command.args(["setup", "--type", "native", "--program", "true", "--timeout", "6s", "--grace", "1s", "--setup-command", &setup]);
     let mut running = Running::start(command.env("AGENT_TERMINATION_LOG", &message).current_dir(directory.path()));
     running.expect("asked");
     kill(Place::Plain.init_of(running.child.id()), SIGTERM).unwrap();
@@ -242,7 +242,8 @@ fn a_program_that_we_may_not_signal_does_not_hold_us() {
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     open_to_all(directory.path(), 0o755);
     let rooted = directory.path().join("rooted");
-    fs::copy(probe_program(), &rooted).unwrap();
+    // Not by our own hands: a process that another test forks meanwhile would keep it open, and what is being written does not start.
+    assert!(Command::new("cp").arg(probe_program()).arg(&rooted).status().unwrap().success());
     open_to_all(&rooted, 0o4755);
     let mut command = sandbox(&["--user", "65534"], probe::runner());
     command.args(["exec", "--"]).arg(&rooted).arg("root-for-good").env("AGENT_GRACE", SHORT);

@@ -213,16 +213,16 @@ fn a_server_that_does_not_answer_in_time_is_a_network_failure() {
     let Some(pod) = Pod::new() else { return };
     let silent = agent_tests::git_servers::silent();
     let (url, target) = (format!("http://{}/x", silent.address()), pod.text("workspace/x"));
-    let ended = pod.init("url-fetch", &[("URL_SOURCE", url.as_str()), ("URL_TARGET", &target), ("URL_TIMEOUT", "1")]);
+    let ended = pod.init("url-fetch", &[("URL_SOURCE", url.as_str()), ("URL_TARGET", &target), ("URL_TIMEOUT", "3")]);
     assert_eq!((ended.code, ended.message["reason"].as_str()), (75, Some("NetworkFailed")), "{}", ended.log);
-    assert!(ended.log.contains("no answer within 1 seconds"), "{}", ended.log);
+    assert!(ended.log.contains("no answer within 3 seconds"), "{}", ended.log);
 }
 
 #[test]
 fn a_download_that_breaks_off_or_stops_is_a_network_failure_and_leaves_no_file() {
     use std::io::Write;
     let Some(pod) = Pod::new() else { return };
-    for (stays, said) in [(false, "http://127.0.0.1"), (true, "not all of it came within 1 seconds")] {
+    for (stays, said) in [(false, "http://127.0.0.1"), (true, "not all of it came within 3 seconds")] {
         let web = agent_tests::git_servers::Listener::start(move |mut stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly the start").unwrap();
             if stays {
@@ -231,7 +231,7 @@ fn a_download_that_breaks_off_or_stops_is_a_network_failure_and_leaves_no_file()
             }
         });
         let (url, target) = (format!("http://{}/x", web.address()), pod.text("workspace/x"));
-        let ended = pod.init("url-fetch", &[("URL_SOURCE", url.as_str()), ("URL_TARGET", &target), ("URL_TIMEOUT", "1")]);
+        let ended = pod.init("url-fetch", &[("URL_SOURCE", url.as_str()), ("URL_TARGET", &target), ("URL_TIMEOUT", "3")]);
         assert_eq!((ended.code, ended.message["reason"].as_str()), (75, Some("NetworkFailed")), "{}", ended.log);
         assert!(ended.log.contains(said), "{}", ended.log);
         assert!(!pod.path("workspace/x").exists());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sink-writer hammer PATH WRITER            numbered messages for ever, as fast as it can; prints `ready` after the first
-//! sink-writer some PATH WRITER STEPS        so many, and then the last one as a run's last
+//! sink-writer some PATH WRITER STEPS        so many, and then the last one until it stands
 //! sink-writer die-at SYSCALL PATH WRITER    one message, dying of SIGSYS when it calls `pwrite64` or `ftruncate`
 //! sink-writer all TERMINATION RESULT DIR EVENTS          every sink once; prints the warnings, a line each
 //! sink-writer all-read-only TERMINATION RESULT DIR EVENTS    the same, with the termination message's directory mounted read-only
@@ -79,7 +79,9 @@ fn some(path: &str, writer: u64, steps: u64) {
     for step in 0..steps {
         TerminationFile::new(path).write_interim(message(writer, step).as_bytes()).expect("the file can be written");
     }
-    TerminationFile::new(path).write_last(message(writer, steps).as_bytes()).expect("the file can be written");
+    // Until it stands: a run's last write gives up a lock that is held for long, and these two never let go of it for long.
+    let last = message(writer, steps);
+    while TerminationFile::new(path).write_interim(last.as_bytes()).expect("the file can be written") != Written::Whole {}
 }
 
 fn die_at(call: &str, path: &str, writer: u64) {

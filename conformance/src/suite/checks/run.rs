@@ -29,7 +29,7 @@ const TERM: i32 = 15;
 /// and that says nothing about the image.
 const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
 /// The grace of the scenario `signal-ignored`, and what a busy machine may add to it.
-const GRACE_MS: u64 = 2_000 + 8_000;
+const GRACE_MS: u64 = 6_000 + 8_000;
 
 fn success(evidence: &Evidence) -> Judged {
     succeeded(&evidence.run("happy")?)
@@ -72,7 +72,7 @@ fn grace(evidence: &Evidence) -> Judged {
     let in_time = seen.facts.after_signal_ms.is_some_and(|after| after <= GRACE_MS);
     let ended = matches!(seen.facts.ended, Ended::Code(_));
     let after = seen.facts.after_signal_ms.unwrap_or_default();
-    seen.expect(ended && in_time, "an end within the grace of 2 s", format!("{}, {after} ms after SIGTERM", seen.facts.ended))?;
+    seen.expect(ended && in_time, "an end within the grace of 6 s", format!("{}, {after} ms after SIGTERM", seen.facts.ended))?;
     if record(&seen, AGENT, |event| matches!(event, AgentEvent::Signal { signal: TERM }).then_some(())).is_none() {
         return Err(Finding::NotTestable("SIGTERM never came to the agent, so it could not ignore it".into()));
     }

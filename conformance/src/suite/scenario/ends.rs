@@ -110,15 +110,16 @@ fn stays(stage: &mut Stage) {
 }
 
 fn signal_ignored(stage: &mut Stage) -> Result<(), Unfit> {
-    stage.env("AGENT_GRACE", "2s");
-    let lives = [Step::Await(TERM), Step::Pass(500), Step::Mark(IN_GRACE.into()), Step::Stay];
+    stage.env("AGENT_GRACE", "6s");
+    let lives = [Step::Await(TERM), Step::Pass(1500), Step::Mark(IN_GRACE.into()), Step::Stay];
     let ignores = [SIGINT as i32, TERM].map(Step::Ignore).into_iter().chain([Step::Mark(READY.into())]).chain(lives);
     stage.agent([Step::Print(stage.stream.begin())].into_iter().chain(ignores).collect::<Vec<_>>());
     Ok(())
 }
 
 fn timeout(stage: &mut Stage) -> Result<(), Unfit> {
-    stage.env("AGENT_TIMEOUT", "2s");
+    // Longer than a container and its agent need to start on a machine with much else to do.
+    stage.env("AGENT_TIMEOUT", "6s");
     stage.agent([Step::Print(stage.stream.begin()), Step::Stay]);
     Ok(())
 }
