@@ -375,6 +375,7 @@ async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>
 /// The last bytes of an output, and its flush; neither waits for a reader beyond the deadline.
 async fn close(output: &mut Option<Output>, bytes: Vec<u8>, deadline: tokio::time::Instant) -> Flushed {
     let Some(output) = output.as_mut() else { return Flushed::All };
+    let deadline = output.deadline(deadline);
     if !bytes.is_empty() {
         let Ok(mut buffer) = tokio::time::timeout_at(deadline, output.buffer()).await else { return Flushed::Stuck };
         buffer.extend_from_slice(&bytes);

@@ -70,11 +70,13 @@ fn look_for<T: Send + 'static>(
             end = end.min(now + hurried);
         }
         let left = end.saturating_duration_since(now);
-        match seen.recv_timeout(left.min(STEP)) {
+        let (step, asked) = (left.min(STEP), Instant::now());
+        match seen.recv_timeout(step) {
             Ok(seen) => return Ok(seen),
             Err(RecvTimeoutError::Disconnected) => return Err(LookError::NoThread("the look panicked".to_owned())),
             Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(LookError::Late),
-            Err(RecvTimeoutError::Timeout) => {}
+            // While we stood still (a container that was frozen, a machine that was moved) the look had no time either.
+            Err(RecvTimeoutError::Timeout) => end += asked.elapsed().saturating_sub(step + STEP),
         }
     }
 }

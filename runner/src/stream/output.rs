@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::{IoSlice, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
@@ -35,6 +36,9 @@ const BUFFERS: usize = 3;
 
 /// How long what is still in our hands at the end may wait for a reader of ours that does not read.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// How much longer a file may take, which has no reader whom anybody waits for in vain: a disk that is busy.
+const FILE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often to try again where no writer could be started.
 const WITHOUT_WRITER: Duration = Duration::from_millis(10);
@@ -50,6 +54,7 @@ const HERE: u64 = u64::MAX;
 pub struct Output {
     name: &'static str,
     to: Arc<OwnedFd>,
+    is_file: bool,
     /// Whether the kernel writes to it without waiting.
     at_once: bool,
     spare: Vec<Vec<u8>>,
@@ -84,9 +89,11 @@ impl Output {
     /// The caller gives a duplicate of the descriptor, so that closing it here closes nothing of anybody's.
     #[must_use]
     pub fn new(name: &'static str, to: OwnedFd) -> Self {
+        let is_file = fstat(&to).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
         Self {
             name,
             to: Arc::new(to),
+            is_file,
             at_once: true,
             spare: Vec::new(),
             writer: None,
@@ -128,6 +135,12 @@ impl Output {
         self.in_flight += 1;
         self.held.push_back(filled);
         self.hand_over();
+    }
+
+    /// How long to wait at most, if that is how long for a reader.
+    #[must_use]
+    pub fn deadline(&self, for_reader: Instant) -> Instant {
+        if self.is_file { for_reader + FILE_LIMIT } else { for_reader }
     }
 
     /// Waits until all that was sent is written, but no longer than the deadline.
