@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use agent_sdk::agent::Agent;
 use agent_sdk::task::{McpServer, Task};
+use serde_json::Value;
 
 use crate::stream::mask::{SECRET_MIN, Secrets};
 use crate::workspace::credential::read_token;
@@ -33,7 +34,25 @@ pub fn of_environment(env: &BTreeMap<OsString, OsString>, agent: Option<&dyn Age
     // Of other URLs only their owner knows whether what they hold is a secret, or `postgres:postgres`.
     let is_proxy = |name: &OsString| name.to_str().is_some_and(|name| name.to_ascii_uppercase().ends_with("_PROXY"));
     let proxies = env.iter().filter(|(name, _)| is_proxy(name)).filter_map(|(_, value)| value.to_str()).flat_map(of_proxy);
-    values.chain(proxies).filter(|value| value.len() >= SECRET_MIN).collect()
+    let values: Vec<Vec<u8>> = values.collect();
+    let within = values.iter().flat_map(|value| of_json(value)).collect::<Vec<_>>();
+    values.into_iter().chain(within).chain(proxies).filter(|value| value.len() >= SECRET_MIN).collect()
+}
+
+/// Of credentials that are a document (Codex' `auth.json`, a service account's key): every text in it that is as long as tokens are.
+fn of_json(value: &[u8]) -> Vec<Vec<u8>> {
+    const TOKEN_MIN: usize = 16;
+    let mut found = Vec::new();
+    let mut todo: Vec<Value> = serde_json::from_slice(value).ok().filter(|value: &Value| value.is_object()).into_iter().collect();
+    while let Some(value) = todo.pop() {
+        match value {
+            Value::String(text) if text.len() >= TOKEN_MIN => found.push(text.into_bytes()),
+            Value::Array(list) => todo.extend(list),
+            Value::Object(fields) => todo.extend(fields.into_iter().map(|(_, value)| value)),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The secrets of a task: values of MCP headers and variables, what URLs hold before their `@`, and the git token as it is now.
@@ -143,6 +162,17 @@ impl TokenFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_in_credentials_that_are_a_document_are_secrets_too() {
+        let document = "{\n \"tokens\": {\"access_token\": \"eyJ-access-token-0123456789\"}, \"mode\": \"chatgpt\", \"list\": [\"refresh-token-0123\"]}";
+        let env = BTreeMap::from([("CODEX_AUTH_JSON".into(), document.into()), ("MY_TOKEN".into(), "[not a document".into())]);
+        let found = of_environment(&env, None);
+        for secret in ["eyJ-access-token-0123456789", "refresh-token-0123", "[not a document", document] {
+            assert!(found.contains(secret.as_bytes()), "{secret}");
+        }
+        assert_eq!(found.len(), 4);
+    }
 
     #[test]
     fn names_say_what_is_secret() {
