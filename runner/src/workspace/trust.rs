@@ -23,7 +23,7 @@ use agent_sdk::agent::{RepositoryPath, RepositoryPower};
 use agent_sdk::task::{InjectedFile, Trust};
 use gix::ObjectId;
 use gix::bstr::{BString, ByteSlice};
-use gix::index::entry::Flags;
+use gix::index::entry::{Flags, Mode};
 
 use super::clone;
 use super::config::replace;
@@ -76,16 +76,40 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     let state = repo.as_ref().map_or_else(|| plain::state_dir(&root), state_dir);
     let in_root = |file: &InjectedFile| request.dir.join(&file.path).strip_prefix(&root).unwrap_or(&file.path).to_owned();
     let given = request.given.iter().map(in_root).collect();
-    let mut work = Work { root, state, given, changed: BTreeSet::new(), written: BTreeSet::new() };
+    let modules = repo.as_ref().map(modules).unwrap_or_default();
+    let mut work = Work { root, state, is_repository: repo.is_some(), given, modules, changed: BTreeMap::new() };
     if repo.is_none() {
         places.retain(|place| !is_same(&work.root.join(place), request.home));
     }
-    for place in &places {
+    let done = settle(request, repo.as_ref(), base.as_ref(), &places, &mut work);
+    if let (Err(_), Some(repo)) = (&done, &repo) {
+        // What was done is taken back; should that fail too, the next run finds what is noted.
+        let _ = undo(repo);
+    }
+    done?;
+    Ok(work.changed.keys().map(|path| path.to_string_lossy().into_owned()).collect())
+}
+
+/// A repository within a submodule's directory, which is no configuration of any agent; its one file is moved with the files of the submodule.
+fn is_git_s_own(modules: &BTreeSet<PathBuf>, name: &Path) -> bool {
+    let is_module_s_file = name.file_name() == Some(OsStr::new(".git")) && name.parent().is_some_and(|parent| modules.contains(parent));
+    !is_module_s_file && name.components().any(|component| component.as_os_str().eq_ignore_ascii_case(".git"))
+}
+
+/// Goes through everything that could matter to the agent.
+fn settle(
+    request: &Request<'_>,
+    repo: Option<&gix::Repository>,
+    base: Option<&gix::Tree<'_>>,
+    places: &[PathBuf],
+    work: &mut Work,
+) -> Result<(), WorkspaceError> {
+    for place in places {
         for path in request.paths {
             let path_here = place.join(path.path.trim_end_matches('/'));
-            match (&repo, request.trust) {
+            match (repo, request.trust) {
                 (Some(repo), Trust::Base) => {
-                    let wanted = match &base {
+                    let wanted = match base {
                         Some(tree) => known(repo, resolve_base(repo, tree, &path_here)).map_err(|error| clone::broken(repo, &error))?,
                         None => BTreeMap::new(),
                     };
@@ -105,10 +129,14 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
             }
         }
     }
-    if let Some(repo) = &repo {
-        work.note(repo)?;
-    }
-    Ok(work.changed.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+    repo.map_or(Ok(()), |repo| work.keep_out_of_commits(repo))
+}
+
+/// The directories of submodules: without what is in them they are as git leaves them where nobody fetches it, and no change.
+fn modules(repo: &gix::Repository) -> BTreeSet<PathBuf> {
+    let Ok(index) = repo.open_index() else { return BTreeSet::new() };
+    let entries = index.entries().iter().filter(|entry| entry.mode == Mode::COMMIT);
+    entries.map(|entry| PathBuf::from(OsStr::from_bytes(entry.path(&index)))).collect()
 }
 
 /// The root, then each directory on the way to the workdir.
@@ -155,12 +183,23 @@ struct Work {
     root: PathBuf,
     /// Where what is set aside is kept.
     state: PathBuf,
+    /// Whether what is done is noted, and kept out of commits.
+    is_repository: bool,
     /// Files that the task has put there, which stay.
     given: BTreeSet<PathBuf>,
-    /// Files that were set aside or written.
-    changed: BTreeSet<PathBuf>,
-    /// Files that were written.
-    written: BTreeSet<PathBuf>,
+    /// Directories of submodules, which stay.
+    modules: BTreeSet<PathBuf>,
+    /// Files that were set aside or written, or are just being so.
+    changed: BTreeMap<PathBuf, Done>,
+}
+
+/// What was done to a path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Done {
+    /// What was written there.
+    written: Option<ObjectId>,
+    /// What stood there is kept under this name.
+    kept: Option<PathBuf>,
 }
 
 impl Work {
@@ -224,7 +263,7 @@ impl Work {
 
     /// Moves one file or link away. Its parents are real directories.
     fn set_aside(&mut self, name: &Path) -> Result<(), WorkspaceError> {
-        if self.given.contains(name) {
+        if self.given.contains(name) || is_git_s_own(&self.modules, name) {
             return Ok(());
         }
         let from = self.root.join(name);
@@ -233,6 +272,8 @@ impl Work {
             .and_then(|()| make_real(&kept))
             .and_then(|()| make_directories_as(&self.root, &kept, name.parent().unwrap_or(Path::new(""))));
         let keep = free_name(&kept.join(name));
+        self.changed.entry(name.to_owned()).or_default().kept = keep.strip_prefix(&kept).ok().map(Path::to_owned);
+        self.note()?;
         let moved = made.and_then(|()| fs::rename(&from, &keep)).or_else(|error| match error.raw_os_error() {
             // The git directory is on another file system.
             Some(nix::libc::EXDEV) => copy(&from, &keep).and_then(|()| fs::remove_file(&from)),
@@ -240,12 +281,11 @@ impl Work {
         });
         moved.map_err(|error| WorkspaceError::set_aside(&from, error))?;
         // Directories that are empty now are nothing to git, and nothing to an agent.
-        for parent in from.ancestors().skip(1).take_while(|parent| *parent != self.root) {
-            if fs::remove_dir(parent).is_err() {
+        for parent in name.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty() && !self.modules.contains(*parent)) {
+            if fs::remove_dir(self.root.join(parent)).is_err() {
                 break;
             }
         }
-        self.changed.insert(name.to_owned());
         Ok(())
     }
 
@@ -264,34 +304,89 @@ impl Work {
                 self.set_aside(&at.clone())?;
             }
         }
-        files::write(&self.root, &parts, &content, mode).map_err(|error| self.io("cannot put back", name, error.into()))?;
-        self.changed.insert(name.to_owned());
-        self.written.insert(name.to_owned());
-        Ok(())
+        self.changed.entry(name.to_owned()).or_default().written = Some(blob.id);
+        self.note()?;
+        files::write(&self.root, &parts, &content, mode).map_err(|error| self.io("cannot put back", name, error.into()))
     }
 
     fn io(&self, what: &'static str, path: &Path, source: io::Error) -> WorkspaceError {
         WorkspaceError::io(what, self.root.join(path), source)
     }
 
-    /// Keeps all of it out of the agent's commits, and notes it for [`undo`].
-    fn note(&self, repo: &gix::Repository) -> Result<(), WorkspaceError> {
+    /// Keeps all of it out of the agent's commits.
+    fn keep_out_of_commits(&self, repo: &gix::Repository) -> Result<(), WorkspaceError> {
         if self.changed.is_empty() {
             return Ok(());
         }
-        let tracked = flag(repo, &self.changed, true)?;
-        let untracked: Vec<String> = self.written.difference(&tracked).map(|path| exclude_pattern(path)).collect();
-        exclude(repo.common_dir(), &untracked)?;
+        let tracked = flag(repo, &self.changed.keys().cloned().collect(), true)?;
+        let written = self.changed.iter().filter(|(path, done)| done.written.is_some() && !tracked.contains(*path));
+        exclude(repo.common_dir(), &written.map(|(path, _)| exclude_pattern(path)).collect::<Vec<_>>())
+    }
+
+    /// Notes for [`undo`] what is done, before it is: a run may be killed at any moment.
+    fn note(&self) -> Result<(), WorkspaceError> {
+        if !self.is_repository {
+            return Ok(());
+        }
         let mut notes = Vec::new();
-        for path in &self.changed {
-            notes.extend_from_slice(if self.written.contains(path) { b"w " } else { b"- " });
-            notes.extend_from_slice(path.as_os_str().as_bytes());
-            notes.push(0);
+        for (path, Done { written, kept }) in &self.changed {
+            let written = written.map_or(String::new(), |id| id.to_string());
+            let kept = kept.as_deref().unwrap_or(Path::new("")).as_os_str();
+            for field in [written.as_bytes(), kept.as_bytes(), path.as_os_str().as_bytes()] {
+                notes.extend_from_slice(field);
+                notes.push(0);
+            }
         }
         // Where nothing was set aside there is no such directory yet.
         make_real(&self.state).map_err(|error| WorkspaceError::io("cannot create", &self.state, error))?;
-        replace(&self.state.join("put-back"), &notes)
+        replace(&self.state.join(NOTES), &notes)
     }
+}
+
+/// The list of what was done, in the directory of what is kept: for each path three fields with a NUL behind each, the id of what was
+/// written, the name of what was set aside, and the path itself.
+const NOTES: &str = "put-back";
+
+/// What is noted; `None` where nothing is.
+fn noted(repo: &gix::Repository, state: &Path) -> Result<Option<BTreeMap<PathBuf, Done>>, WorkspaceError> {
+    let list = state.join(NOTES);
+    if real_directory(state).is_err() {
+        return Ok(None);
+    }
+    let notes = match fs::read(&list) {
+        Ok(notes) => notes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(WorkspaceError::io("cannot read", list, error)),
+    };
+    let fields: Vec<&[u8]> = notes.split(|byte| *byte == 0).collect();
+    let (modules, mut all) = (modules(repo), BTreeMap::new());
+    for note in fields.chunks_exact(3) {
+        let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(field));
+        let (kept, name) = (Some(path(note[1])).filter(|kept| !kept.as_os_str().is_empty()), path(note[2]));
+        // The list is the runner's, but lies where the agent could write.
+        let is_module_s_file = name.ends_with(".git") && name.parent().is_some_and(|parent| modules.contains(parent));
+        files::parts(name.parent().filter(|_| is_module_s_file).unwrap_or(&name))?;
+        let inner = kept.as_deref().and_then(|kept| kept.parent().filter(|_| is_module_s_file).or(Some(kept)));
+        inner.map(files::parts).transpose()?;
+        all.insert(name, Done { written: ObjectId::from_hex(note[0]).ok(), kept });
+    }
+    Ok(Some(all))
+}
+
+/// Whether what was written is not what stands there any more.
+fn is_edited(repo: &gix::Repository, here: &Path, written: ObjectId) -> bool {
+    let is_file = here.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    let hash = |bytes: Vec<u8>| gix::objs::compute_hash(repo.object_hash(), gix::object::Kind::Blob, &bytes).ok();
+    !is_file || fs::read(here).ok().and_then(hash) != Some(written)
+}
+
+/// Whether somebody has changed what [`apply`] put in place: such a change is in no commit, and git sees none.
+pub(crate) fn has_edits(repo: &gix::Repository) -> bool {
+    let root = repo.workdir().unwrap_or(repo.git_dir());
+    let notes = noted(repo, &state_dir(repo)).ok().flatten().unwrap_or_default();
+    notes.iter().any(|(name, done)| {
+        done.written.is_some_and(|written| is_reached_without_links(root, name) && is_edited(repo, &root.join(name), written))
+    })
 }
 
 /// Where, below the directory of what is kept, files are that were set aside.
@@ -323,43 +418,35 @@ fn flag(repo: &gix::Repository, paths: &BTreeSet<PathBuf>, on: bool) -> Result<B
     Ok(tracked)
 }
 
-/// Puts everything back as it was before [`apply`]: the clone is taken up by another run, which decides anew.
-pub(crate) fn undo(repo: &gix::Repository) -> Result<(), WorkspaceError> {
+/// Puts everything back as it was before [`apply`]: the clone is taken up by another run, which decides anew. Returns what stays as it is,
+/// since somebody has changed it meanwhile.
+pub(crate) fn undo(repo: &gix::Repository) -> Result<Vec<PathBuf>, WorkspaceError> {
     let state = state_dir(repo);
-    if real_directory(&state).is_err() {
-        return Ok(());
-    }
-    let list = state.join("put-back");
-    let notes = match fs::read(&list) {
-        Ok(notes) => notes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(WorkspaceError::io("cannot read", list, error)),
-    };
+    let Some(notes) = noted(repo, &state)? else { return Ok(Vec::new()) };
     let root = repo.workdir().unwrap_or(repo.git_dir()).to_owned();
-    let mut paths = BTreeSet::new();
+    let (mut paths, mut edited) = (BTreeSet::new(), Vec::new());
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| WorkspaceError::io("cannot put back", path, error)
     };
-    for note in notes.split(|byte| *byte == 0).filter(|note| note.len() > 2) {
-        let name = PathBuf::from(OsStr::from_bytes(&note[2..]));
-        // The list is the runner's, but lies where the agent could write.
-        files::parts(&name)?;
-        if !is_reached_without_links(&root, &name) {
-            continue;
+    let reached: Vec<_> = notes.iter().filter(|(name, _)| is_reached_without_links(&root, name)).collect();
+    for (name, done) in &reached {
+        let here = root.join(name);
+        match done.written {
+            Some(written) if !is_edited(repo, &here, written) => fs::remove_file(&here).map_err(io(&here))?,
+            Some(_) if here.symlink_metadata().is_ok() => edited.push((*name).clone()),
+            _ => {}
         }
-        let here = root.join(&name);
-        if note.starts_with(b"w ") && here.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-            fs::remove_file(&here).map_err(io(&here))?;
-        }
-        paths.insert(name);
+        paths.insert((*name).clone());
     }
-    for name in &paths {
-        put_back(&root, &state, name).map_err(io(&root.join(name)))?;
+    for (name, done) in &reached {
+        put_back(&root, &state, name, done.kept.as_deref().unwrap_or(name)).map_err(io(&root.join(name)))?;
     }
     flag(repo, &paths, false)?;
     unexclude(repo.common_dir())?;
-    fs::remove_file(&list).map_err(io(&list))
+    let list = state.join(NOTES);
+    fs::remove_file(&list).map_err(io(&list))?;
+    Ok(edited)
 }
 
 /// Whether no link is on the way to a path of the work tree, as far as that is there.
@@ -368,11 +455,12 @@ fn is_reached_without_links(root: &Path, name: &Path) -> bool {
     parents.as_os_str().is_empty() || files::subdirectory(root, parents).is_ok() || !root.join(parents).exists()
 }
 
-/// Puts one file or link that was set aside back where it was, unless something stands there meanwhile.
-fn put_back(root: &Path, state: &Path, name: &Path) -> io::Result<()> {
+/// Puts one file or link that was set aside under a name back where it was, unless something stands there meanwhile.
+fn put_back(root: &Path, state: &Path, name: &Path, kept: &Path) -> io::Result<()> {
     let all_kept = state.join(SET_ASIDE);
-    let (here, kept) = (root.join(name), all_kept.join(name));
-    let is_kept = real_directory(&all_kept).is_ok() && is_reached_without_links(&all_kept, name) && kept.symlink_metadata().is_ok();
+    let is_reached = is_reached_without_links(&all_kept, kept);
+    let (here, kept) = (root.join(name), all_kept.join(kept));
+    let is_kept = real_directory(&all_kept).is_ok() && is_reached && kept.symlink_metadata().is_ok();
     if is_kept && here.symlink_metadata().is_err() {
         make_directories_as(&state.join(SET_ASIDE), root, name.parent().unwrap_or(Path::new("")))?;
         fs::rename(&kept, &here).or_else(|_| copy(&kept, &here))?;

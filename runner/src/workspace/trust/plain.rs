@@ -76,7 +76,7 @@ pub(crate) fn undo(dir: &Path) -> Result<(), WorkspaceError> {
     let failed = |path: &Path, error: io::Error| WorkspaceError::io("cannot put back", path, error);
     for name in list(&kept, Path::new("")).map_err(|error| failed(&kept, error))? {
         if is_reached_without_links(dir, &name) {
-            put_back(dir, &state, &name).map_err(|error| failed(&dir.join(&name), error))?;
+            put_back(dir, &state, &name, &name).map_err(|error| failed(&dir.join(&name), error))?;
         }
     }
     remove_empty(&kept);
