@@ -166,8 +166,14 @@ impl Run<'_> {
         self.task.limits.timeout.map(|limit| self.started + limit.as_duration())
     }
 
+    /// For the workspace: without the keys of models, which are no business of git's, nor of a program that somebody might have it start.
     fn utf8_env(&self) -> BTreeMap<String, String> {
-        self.order.inputs.env.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))).collect()
+        let agents = agent_sdk::agents::all();
+        let agents = agents.iter().map(AsRef::as_ref).chain([self.agent]);
+        // A cloud's credentials may be what reaches its git server.
+        let keys: Vec<&str> = agents.flat_map(|agent| agent.secret_variables()).copied().filter(|name| !name.starts_with("AWS_")).collect();
+        let text = self.order.inputs.env.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        text.filter(|(name, _)| !keys.contains(name)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Plans for the agent, and writes its configuration: after `trust`, since what the repository holds is part of the plan.

@@ -2,6 +2,7 @@
 //!
 //! Paths only: no token, no password, no key ever stands in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -199,6 +200,13 @@ pub(crate) fn origin_url(git_dir: &Path) -> Option<String> {
     config.string_by("remote", "origin", "url").map(|url| url.to_string())
 }
 
+/// The names of the remotes, read likewise.
+pub(crate) fn remote_names(git_dir: &Path) -> BTreeSet<String> {
+    let Ok(config) = ConfigFile::from_path_no_includes(git_dir.join("config"), Source::Local) else { return BTreeSet::new() };
+    let sections = config.sections_by_name("remote").into_iter().flatten();
+    sections.filter_map(|section| section.header().subsection_name().map(ToString::to_string)).collect()
+}
+
 /// The filter of a partial clone; `None` if all that belongs to a commit is here.
 pub(crate) fn partial_filter(git_dir: &Path) -> Option<String> {
     let config = ConfigFile::from_path_no_includes(git_dir.join("config"), Source::Local).ok()?;
@@ -208,17 +216,57 @@ pub(crate) fn partial_filter(git_dir: &Path) -> Option<String> {
     promises.then_some(filter)
 }
 
-/// The first setting of a repository that makes git start a program, or lead to another server or file, and is none of these.
+/// What `git lfs install` writes.
+const LFS: [&str; 5] = [
+    "git-lfs clean -- %f",
+    "git-lfs smudge -- %f",
+    "git-lfs smudge --skip -- %f",
+    "git-lfs filter-process",
+    "git-lfs filter-process --skip",
+];
+
+/// The first setting of a repository that makes git start a program, or lead to another server or file, and is none of these; of the
+/// repositories of its submodules too.
 ///
 /// Whoever made the clone, or an agent of before, may have written anything there; the runner's own git goes by it only where it stays
 /// within git.
-pub(crate) fn leads_out(git_dir: &Path, ours: &[Setting]) -> Option<String> {
+pub(crate) fn leads_out(root: &Path, git_dir: &Path, common_dir: &Path, ours: &[Setting]) -> Option<String> {
+    let own = [common_dir, git_dir].into_iter().find_map(|dir| leads_out_in(dir, ours, &|_| false));
+    own.or_else(|| {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let root = real(root);
+        submodules(common_dir).into_iter().find_map(|module| {
+            // Where its files are: beside what is git's own.
+            let is_within = |worktree: &str| {
+                let place = plain_path(&real(&module).join(worktree));
+                place.starts_with(&root) && place != root && !place.starts_with(root.join(".git"))
+            };
+            leads_out_in(&module, ours, &is_within)
+        })
+    })
+}
+
+/// A path without the steps back in it, as it reads.
+fn plain_path(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::ParentDir => drop(plain.pop()),
+            std::path::Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+fn leads_out_in(git_dir: &Path, ours: &[Setting], is_worktree: &dyn Fn(&str) -> bool) -> Option<String> {
     const KEYS: &[(&str, &[&str])] = &[
         ("core", &["alternaterefscommand", "askpass", "gitproxy", "sshcommand", "worktree"]),
         ("credential", &["helper"]),
         ("filter", &["clean", "process", "smudge"]),
         ("remote", &["proxy", "receivepack", "uploadpack", "vcs"]),
         ("http", &["proxy", "sslcert", "sslkey"]),
+        ("lfs", &["clean", "path", "smudge", "standalonetransferagent"]),
         ("include", &["path"]),
         ("includeif", &["path"]),
         ("url", &["insteadof", "pushinsteadof"]),
@@ -231,7 +279,12 @@ pub(crate) fn leads_out(git_dir: &Path, ours: &[Setting]) -> Option<String> {
             let name = section.header().name().to_string().to_ascii_lowercase();
             let keys = KEYS.iter().filter(|(section, _)| *section == name).flat_map(|(_, keys)| keys.iter());
             for (key, value) in keys.flat_map(|key| section.values(key).into_iter().map(move |value| (key, value.to_string()))) {
-                let is_known = value.is_empty() || ours.iter().any(|setting| setting.value == value) || value.starts_with("git-lfs ");
+                let is_usual = match (&*name, *key) {
+                    ("filter", _) => LFS.contains(&&*value),
+                    ("core", "worktree") => is_worktree(&value),
+                    _ => false,
+                };
+                let is_known = value.is_empty() || is_usual || ours.iter().any(|setting| setting.value == value);
                 if !is_known {
                     return Some(format!("{name}.{key}"));
                 }

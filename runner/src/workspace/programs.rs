@@ -14,13 +14,13 @@ use agent_sdk::task::GitAccess;
 use gix::ObjectId;
 use gix::remote::fetch::Shallow;
 
-use super::Context;
 use super::config::{self, Setting};
 use super::connect::{git_command, set_config};
 use super::error::WorkspaceError;
 use super::takeup::repository_root;
 use super::url::RepoUrl;
 use super::wire::{Cancel, pause};
+use super::{Context, clone};
 
 /// A program whose pipes are closed ends at once; what has not ended after this never will.
 const BRIEFLY: Duration = Duration::from_millis(500);
@@ -48,7 +48,9 @@ pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
 pub(crate) struct Git<'a> {
     context: &'a Context<'a>,
     access: Vec<Setting>,
+    root: PathBuf,
     git_dir: PathBuf,
+    common_dir: PathBuf,
     owned: Vec<OsString>,
 }
 
@@ -58,22 +60,29 @@ impl<'a> Git<'a> {
         let root = repository_root(&context.dir).unwrap_or_else(|| context.dir.clone());
         // git compares with the path without links.
         let real = root.canonicalize().unwrap_or_else(|_| root.clone());
-        let git_dir = root.join(".git");
-        let owned = [root, real].into_iter().flat_map(|dir| [dir.join("*").into(), dir.into()]).collect();
-        Ok(Self { context, access: config::access_settings(url, access, context.program)?, git_dir, owned })
+        // `.git` may be a file that names another directory.
+        let dirs = clone::open(&root).map(|repo| [repo.git_dir().to_owned(), repo.common_dir().to_owned()]);
+        let [git_dir, common_dir] = dirs.unwrap_or_else(|_| [root.join(".git"), root.join(".git")]);
+        let owned = [&root, &real].into_iter().flat_map(|dir| [dir.join("*").into(), dir.into()]).collect();
+        Ok(Self { context, access: config::access_settings(url, access, context.program)?, root, git_dir, common_dir, owned })
     }
 
     /// A command that the repository's settings make start nothing. A repository that has others than the runner's own is refused.
     fn command(&self) -> Result<Command, WorkspaceError> {
-        if let Some(name) = config::leads_out(&self.git_dir, &self.access) {
+        if let Some(name) = config::leads_out(&self.root, &self.git_dir, &self.common_dir, &self.access) {
             let problem = format!("its git configuration sets `{name}`, by which git starts a program or leads elsewhere");
             return Err(WorkspaceError::Conflict { dir: self.context.dir.clone(), problem });
         }
         let mut command = git_command(self.context.env);
         command.current_dir(&self.context.dir);
-        for setting in
-            ["core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "advice.detachedHead=false", "gc.auto=0"]
-        {
+        for setting in [
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "protocol.ext.allow=never",
+            "submodule.recurse=false",
+            "advice.detachedHead=false",
+            "gc.auto=0",
+        ] {
             command.args(["-c", setting]);
         }
         let names: Vec<String> = self.access.iter().map(Setting::name).collect();
