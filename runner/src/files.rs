@@ -380,6 +380,14 @@ impl Directory {
         Ok(true)
     }
 
+    /// Removes whatever stands there but a directory: of a link the link itself.
+    ///
+    /// # Errors
+    /// It is a directory, or cannot be removed.
+    pub fn unlink(&self, name: &Path) -> Result<(), FileError> {
+        unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| FileError::io("remove", &self.path.join(name), errno))
+    }
+
     /// Removes a directory if nothing is in it. True if it is gone.
     #[must_use]
     pub fn remove_if_empty(&self, name: &Path) -> bool {

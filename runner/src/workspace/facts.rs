@@ -1,15 +1,17 @@
 //! Facts: what the runner itself sees in the work tree when the agent has ended. By gix, without starting a program, and
 //! tolerant of whatever state a killed agent left.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use gix::ObjectId;
+use gix::bstr::{BStr, ByteSlice};
 use gix::object::tree::diff::Change;
 
 use super::error::WorkspaceError;
 use super::takeup::repository_root;
-use super::{Prepared, clone};
+use super::{Prepared, clone, config, trust};
 
 /// What the work is measured against.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct Facts {
     pub insertions: Option<u64>,
     /// Lines that they lost.
     pub deletions: Option<u64>,
-    /// Whether anything is uncommitted: staged, changed, or new and not ignored. What `trust` put back does not count.
+    /// Whether anything is uncommitted: staged, changed, or new and not ignored. What `trust` put back does not count, but changes to it do.
     pub dirty: Option<bool>,
     /// Whether a remote-tracking branch contains HEAD's commit: one of the same name or, for a detached HEAD, any. `git push`
     /// moves it when the server has accepted; a push to a bare URL does not, and is not seen.
@@ -85,6 +87,9 @@ pub fn facts(dir: &Path, base: &Base) -> Result<Option<Facts>, WorkspaceError> {
 }
 
 fn is_dirty(repo: &gix::Repository) -> Option<bool> {
+    if trust::has_edits(repo) {
+        return Some(true);
+    }
     let mut status =
         repo.status(gix::progress::Discard).ok()?.untracked_files(gix::status::UntrackedFiles::Collapsed).into_iter(None).ok()?;
     // The first item answers.
@@ -96,23 +101,26 @@ fn is_dirty(repo: &gix::Repository) -> Option<bool> {
 }
 
 fn is_pushed(repo: &gix::Repository, head: ObjectId, branch: Option<&str>) -> Option<bool> {
+    // A remote's name may hold slashes, and so may a branch's: `origin/team/w` is no `w`.
+    let remotes = config::remote_names(repo.common_dir());
+    let is_of_branch = |name: &BStr| {
+        branch.is_none_or(|branch| {
+            remotes
+                .iter()
+                .map(String::as_str)
+                .chain(["origin"])
+                .any(|remote| name.as_bytes() == format!("refs/remotes/{remote}/{branch}").as_bytes())
+        })
+    };
     let references = repo.references().ok()?;
-    let mut seen = false;
-    for mut reference in references.prefixed("refs/remotes/").ok()?.flatten() {
-        let name = reference.name().as_bstr().to_owned();
-        let same = match branch {
-            // refs/remotes/REMOTE/BRANCH: both may hold slashes.
-            Some(branch) => name.strip_suffix(branch.as_bytes()).is_some_and(|rest| rest.ends_with(b"/") && rest != b"refs/remotes/"),
-            None => true,
-        };
-        if !same {
-            continue;
-        }
-        let Ok(tip) = reference.peel_to_id() else { continue };
-        let tip = tip.detach();
-        seen |= tip == head || clone::merge_base(repo, tip, head) == Some(head);
+    let of_branch = references.prefixed("refs/remotes/").ok()?.flatten().filter(|reference| is_of_branch(reference.name().as_bstr()));
+    let tips: BTreeSet<ObjectId> = of_branch.filter_map(|mut reference| Some(reference.peel_to_id().ok()?.detach())).collect();
+    if tips.contains(&head) {
+        return Some(true);
     }
-    Some(seen)
+    // All at once: there may be thousands, with one history behind them.
+    let history = repo.rev_walk(tips).all();
+    Some(history.is_ok_and(|mut history| history.any(|info| info.is_ok_and(|info| info.id == head))))
 }
 
 /// The number of commits, and the commit that files are compared with.

@@ -22,6 +22,7 @@ use super::programs::Git;
 use super::refs::{Listing, Start, Wanted};
 use super::url::{RepoUrl, without_what_may_be_a_password};
 use super::{Context, Prepared, Progress, checkout, config, promised, trust};
+use crate::files::{Directory, FileError, Kind};
 
 /// Locks that a killed git leaves; while they are there, nothing can be committed.
 const LOCKS: [&str; 5] = ["index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock"];
@@ -52,12 +53,13 @@ pub(crate) fn take_up(
         Some(_) => {}
     }
     let mut notes = vec![format!("took up the clone of `{url}` that was there")];
-    for lock in LOCKS {
-        if std::fs::remove_file(git_dir.join(lock)).is_ok() {
-            notes.push(format!("removed `{lock}`, left by a git that was killed"));
+    for lock in locks(&git_dir, repo.common_dir()) {
+        if std::fs::remove_file(&lock).is_ok() {
+            let name = lock.strip_prefix(repo.common_dir()).unwrap_or(&lock).display();
+            notes.push(format!("removed `{name}`, left by a git that was killed"));
         }
     }
-    trust::undo(&repo)?;
+    notes.extend(trust::undo(&repo)?.iter().map(|path| left_as_it_is(path)));
     // A partial clone stays one, whatever this task says: the rest of it is not here.
     let filter = workspace.filter.clone().or_else(|| config::partial_filter(repo.common_dir()));
     let workspace = &Workspace { filter, ..workspace.clone() };
@@ -68,6 +70,8 @@ pub(crate) fn take_up(
     let git = Git::new(url, access, context)?;
     // A whole history stays whole, a cut one is only ever prolonged: new commits come without a new cut.
     let depth = if repo.is_shallow().unwrap_or(false) && workspace.depth == 0 { Shallow::undo() } else { Shallow::NoChange };
+    let known = tips(&repo);
+    make_room(&repo, wanted)?;
     let fetched = match &workspace.filter {
         Some(filter) => clone::fetch_filtered(&session, &git, &repo, &depth, wanted, filter)?,
         None => {
@@ -81,7 +85,12 @@ pub(crate) fn take_up(
     let start = wanted.start(&listing, |id| clone::peel(&repo, id))?;
     clone::refuse_missing_head(&session, &repo, &start, &listing)?;
     let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, name));
-    let start = reconcile(&repo, start, &mut notes)?;
+    let start = reconcile(&repo, start, &known, &mut notes)?;
+    if let Start::Branch { name, .. } | Start::Unborn { name } = &start
+        && let Some(other) = in_the_way(&repo, "refs/heads/", name).first()
+    {
+        return Err(conflict(format!("the branch `{other}` is here, so there cannot be a branch `{name}`: rename or delete it")));
+    }
     let commit = switch(&repo, &git, &start, context, &mut notes)?;
     if let Start::Branch { name, .. } | Start::Unborn { name } = &start {
         config::set_upstream(repo.common_dir(), name)?;
@@ -110,9 +119,77 @@ pub(crate) fn take_up(
     })
 }
 
-/// Between the remote's branch and the local one of the same name: the newer, if one contains the other; else the local one,
-/// since its commits are nowhere else.
-fn reconcile(repo: &gix::Repository, start: Start, notes: &mut Vec<String>) -> Result<Start, WorkspaceError> {
+/// What a killed git, or one that was, holds locked. No reference's name can end so.
+fn locks(git_dir: &Path, common_dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found: BTreeSet<PathBuf> = [git_dir, common_dir].into_iter().flat_map(|dir| LOCKS.map(|lock| dir.join(lock))).collect();
+    let mut directories = vec![common_dir.join("refs")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                // The entry's own: no link is followed.
+                Ok(kind) if kind.is_dir() => directories.push(entry.path()),
+                Ok(kind) if kind.is_file() && entry.path().extension().is_some_and(|extension| extension == "lock") => {
+                    found.insert(entry.path());
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn left_as_it_is(path: &Path) -> String {
+    format!("`{}` was changed since it was put back from the base branch, and stays as an uncommitted change", path.display())
+}
+
+/// What is known of the remote's branches.
+fn tips(repo: &gix::Repository) -> BTreeMap<String, ObjectId> {
+    let of = |mut reference: gix::Reference<'_>| {
+        let name = reference.name().as_bstr().to_string().strip_prefix("refs/remotes/origin/")?.to_owned();
+        Some((name, reference.peel_to_id().ok()?.detach()))
+    };
+    let references = repo.references().ok();
+    let references = references.as_ref().and_then(|references| references.prefixed("refs/remotes/origin/").ok());
+    references.into_iter().flatten().flatten().filter_map(of).collect()
+}
+
+/// The branches by whose side there can be none of this name, since one's name would be the other's directory.
+fn in_the_way(repo: &gix::Repository, prefix: &str, name: &str) -> Vec<String> {
+    let is_inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+    let references = repo.references().ok();
+    let references = references.as_ref().and_then(|references| references.prefixed(prefix).ok());
+    let names = references.into_iter().flatten().flatten().map(|reference| reference.name().as_bstr().to_string());
+    let names = names.filter_map(|full| full.strip_prefix(prefix).map(str::to_owned));
+    names.filter(|other| is_inside(other, name) || is_inside(name, other)).collect()
+}
+
+/// Forgets of the remote's branches those that it cannot have if it has what is wanted: nobody tells of branches that are no more.
+fn make_room(repo: &gix::Repository, wanted: &Wanted) -> Result<(), WorkspaceError> {
+    const PREFIX: &str = "refs/remotes/origin/";
+    for spec in wanted.refspecs() {
+        let Some(name) = spec.split_once(':').and_then(|(_, to)| to.strip_prefix(PREFIX)) else { continue };
+        for other in in_the_way(repo, PREFIX, name) {
+            let reference = repo.find_reference(format!("{PREFIX}{other}").as_str()).map_err(|error| broken(repo, &error))?;
+            reference.delete().map_err(|error| broken(repo, &error))?;
+            // Where it was one of several there may be others left.
+            for place in ["", "logs"].map(|place| repo.common_dir().join(place).join(PREFIX)) {
+                for directory in Path::new(&other).ancestors().skip(1).take_while(|directory| !directory.as_os_str().is_empty()) {
+                    let _ = std::fs::remove_dir(place.join(directory));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Between the remote's branch and the local one of the same name: the newer, if one contains the other; the remote's, if it was written
+/// anew and all of the local one was there before (`known`); else the local one, since its commits are nowhere else.
+fn reconcile(
+    repo: &gix::Repository,
+    start: Start,
+    known: &BTreeMap<String, ObjectId>,
+    notes: &mut Vec<String>,
+) -> Result<Start, WorkspaceError> {
     let Start::Branch { name, commit, at_remote } = start else { return Ok(start) };
     let local = repo.try_find_reference(format!("refs/heads/{name}").as_str()).map_err(|error| broken(repo, &error))?;
     let Some(local) = local.and_then(|mut local| local.peel_to_id().ok()).map(|id| id.detach()) else {
@@ -130,6 +207,10 @@ fn reconcile(repo: &gix::Repository, start: Start, notes: &mut Vec<String>) -> R
         Some(base) if base == commit => {
             notes.push(format!("`{name}` has commits that the remote has not"));
             local
+        }
+        _ if known.get(&name).is_some_and(|known| clone::merge_base(repo, local, *known) == Some(local)) => {
+            notes.push(format!("`{name}` was written anew at the remote, and nothing here was not there before: went to the remote's"));
+            commit
         }
         _ => {
             notes.push(format!("`{name}` and the remote's have diverged: the local commits were kept, the remote's are `origin/{name}`"));
@@ -249,7 +330,10 @@ fn update_files(
     promised::fetch(repo, git, blobs.map(|entry| entry.id))?;
     let kept: BTreeSet<BString> = wanted.entries().iter().map(|entry| entry.path(&wanted).to_owned()).collect();
     for path in changed.difference(&kept) {
-        remove_file(dir, path).map_err(|error| WorkspaceError::io("cannot remove", dir.join(path.to_string()), error))?;
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        if !remove(dir, path).map_err(|error| WorkspaceError::io("cannot remove", dir.join(path), std::io::Error::other(error)))? {
+            notes.push(format!("`{}` is no longer of the repository, and was left: there is something in it", path.display()));
+        }
     }
     if !wanted.entries().is_empty() {
         notes.extend(checkout::write(repo, &mut wanted, false, context)?);
@@ -270,20 +354,25 @@ fn update_files(
     index.write(gix::index::write::Options::default()).map_err(broken)
 }
 
-/// Removes a tracked file, and the directories that it leaves empty. Its parents are known to be real directories: it was
-/// found unchanged there by the status.
-fn remove_file(dir: &Path, path: &BString) -> std::io::Result<()> {
-    let path = dir.join(std::ffi::OsStr::from_bytes(path));
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Removes what was tracked at a path, and the directories that it leaves empty; of a submodule an empty directory. False where something is
+/// left in that. What a link on the way leads to was never tracked, whatever the index says of it.
+fn remove(dir: &Path, path: &Path) -> Result<bool, FileError> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().map(Path::new)) else { return Ok(true) };
+    let root = Directory::open(dir)?;
+    let Ok(directory) = root.descend(parent) else { return Ok(true) };
+    match directory.kind_of(name)? {
+        None => {}
+        Some(Kind::Directory) if !directory.remove_if_empty(name) => return Ok(false),
+        Some(Kind::Directory) => {}
+        Some(Kind::File | Kind::Link | Kind::Other) => directory.unlink(name)?,
     }
-    for parent in path.ancestors().skip(1).take_while(|parent| *parent != dir) {
-        if std::fs::remove_dir(parent).is_err() {
+    for parent in parent.ancestors().take_while(|parent| !parent.as_os_str().is_empty()) {
+        let above = root.descend(parent.parent().unwrap_or(Path::new("")))?;
+        if !parent.file_name().is_some_and(|name| above.remove_if_empty(Path::new(name))) {
             break;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// No repository is named: the directory stays as it is, and is looked at.
@@ -299,7 +388,7 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     };
     check_files(&root)?;
     let repo = clone::open(&root)?;
-    trust::undo(&repo)?;
+    let mut notes: Vec<String> = trust::undo(&repo)?.iter().map(|path| left_as_it_is(path)).collect();
     // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says nothing
     // of us.
     let is_tracked = repo.open_index().is_ok_and(|index| index.prefixed_entries(".agent-runner/".into()).is_some());
@@ -308,7 +397,6 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     }
     let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());
     let head = repo.head_id().ok().map(|id| id.detach());
-    let mut notes = Vec::new();
     let wanted = Wanted::new(workspace)?;
     if let (Some(wanted), on) = (&wanted.branch, &branch)
         && on.as_ref() != Some(wanted)
