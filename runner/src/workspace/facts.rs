@@ -49,7 +49,8 @@ pub struct Facts {
     pub insertions: Option<u64>,
     /// Lines that they lost.
     pub deletions: Option<u64>,
-    /// Whether anything is uncommitted: staged, changed, or new and not ignored. What `trust` put back does not count, but changes to it do.
+    /// Whether anything is uncommitted: staged, changed, or new and not ignored. What `trust` put back does not count, but changes to it
+    /// do.
     pub dirty: Option<bool>,
     /// Whether a remote-tracking branch contains HEAD's commit: one of the same name or, for a detached HEAD, any. `git push`
     /// moves it when the server has accepted; a push to a bare URL does not, and is not seen.

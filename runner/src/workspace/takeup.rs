@@ -354,8 +354,8 @@ fn update_files(
     index.write(gix::index::write::Options::default()).map_err(broken)
 }
 
-/// Removes what was tracked at a path, and the directories that it leaves empty; of a submodule an empty directory. False where something is
-/// left in that. What a link on the way leads to was never tracked, whatever the index says of it.
+/// Removes what was tracked at a path, and the directories that it leaves empty; of a submodule an empty directory. False where something
+/// is left in that. What a link on the way leads to was never tracked, whatever the index says of it.
 fn remove(dir: &Path, path: &Path) -> Result<bool, FileError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().map(Path::new)) else { return Ok(true) };
     let root = Directory::open(dir)?;

@@ -90,7 +90,8 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     Ok(work.changed.keys().map(|path| path.to_string_lossy().into_owned()).collect())
 }
 
-/// A repository within a submodule's directory, which is no configuration of any agent; its one file is moved with the files of the submodule.
+/// A repository within a submodule's directory, which is no configuration of any agent; its one file is moved with the files of the
+/// submodule.
 fn is_git_s_own(modules: &BTreeSet<PathBuf>, name: &Path) -> bool {
     let is_module_s_file = name.file_name() == Some(OsStr::new(".git")) && name.parent().is_some_and(|parent| modules.contains(parent));
     !is_module_s_file && name.components().any(|component| component.as_os_str().eq_ignore_ascii_case(".git"))
