@@ -94,8 +94,8 @@ fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
         {"reply": {"content": [{"text": "It is still running."}], "usage": usage}},
     ]});
     let Some(run) = AgentRun::playing("codex", Scenario::from_json(&scenario.to_string()).unwrap()) else { return };
-    // Longer than the CLI needs to its first tool call, even on a machine with much else to do.
-    let run = run.with("AGENT_TIMEOUT", "40s").with("AGENT_MODEL", "gpt-5.5");
+    // Longer than the CLI needs to its first tool call, even on a machine with much else to do, and shorter than it waits for that.
+    let run = run.with("AGENT_TIMEOUT", "28s").with("AGENT_MODEL", "gpt-5.5");
     let started = run.scene.start();
     let pid = cancelled::tool(&run);
     let ended = started.finish();
@@ -117,7 +117,7 @@ fn silence_ends_a_run_whose_model_never_answers() {
 /// It waits that hour in silence. Why it waits stands in its stream, and then in the message.
 #[test]
 fn a_rate_limit_of_an_hour_ends_by_the_limit_of_time_and_says_what_it_waits_for() {
-    let Some((run, ended)) = limit("http-429-retry-after-hour", "AGENT_SILENCE_TIMEOUT", "8s") else { return };
+    let Some((run, ended)) = limit("http-429-retry-after-hour", "AGENT_SILENCE_TIMEOUT", "20s") else { return };
     assert_eq!(run.questions().len(), 1, "{}", run.requests());
     ended.assert(wanted("failed", "RateLimited", 75, true));
     assert_eq!(ended.message["origin"], "runner", "{ended}");
