@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -264,10 +265,17 @@ fn what_cannot_be_put_back_whole_is_not_put_back_in_part() {
     assert_eq!((read(&first, "AGENTS.md").as_str(), read(&first, ".mcp.json").as_str()), ("turned", "turned"));
     fs::remove_file(&lock).unwrap();
     assert_eq!(git_ok(&first.dir, ["status", "--porcelain"]), "");
-    // What is noted after that is put back once, and not taken away again.
+    // A run that is killed while it notes the next thing has not done that; what is kept of somebody's is not taken for it.
+    assert!(trust(&first, Trust::Base).is_ok());
+    let state = first.dir.join(".git/agent-runner");
+    let mut list = fs::OpenOptions::new().append(true).open(state.join("put-back")).unwrap();
+    list.write_all(b"\0file1.txt\0file1").unwrap();
+    fs::write(state.join("set-aside/new.txt"), "somebody's").unwrap();
+    // What is noted is put back once, and not taken away again.
     for _ in 0..2 {
         let again = job(&source, root.path()).on("turned").run().unwrap();
         assert_eq!((read(&again, "AGENTS.md").as_str(), read(&again, ".mcp.json").as_str()), ("turned", "turned"));
+        assert_eq!(git_ok(&again.dir, ["status", "--porcelain"]), "");
     }
 }
 

@@ -11,12 +11,13 @@
 pub mod plain;
 mod tree;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use agent_sdk::agent::{RepositoryPath, RepositoryPower};
@@ -76,12 +77,12 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     let state = repo.as_ref().map_or_else(|| plain::state_dir(&root), state_dir);
     let in_root = |file: &InjectedFile| request.dir.join(&file.path).strip_prefix(&root).unwrap_or(&file.path).to_owned();
     let given = request.given.iter().map(in_root).collect();
-    let modules = repo.as_ref().map(modules).unwrap_or_default();
-    let mut work = Work { root, state, is_repository: repo.is_some(), given, modules, changed: BTreeMap::new() };
+    let (modules, notes) = (OnceCell::new(), None);
+    let mut work = Work { repo: repo.as_ref(), root, state, given, modules, notes, changed: BTreeMap::new() };
     if repo.is_none() {
         places.retain(|place| !is_same(&work.root.join(place), request.home));
     }
-    let done = settle(request, repo.as_ref(), base.as_ref(), &places, &mut work);
+    let done = settle(request, base.as_ref(), &places, &mut work);
     if let (Err(_), Some(repo)) = (&done, &repo) {
         // What was done is taken back; should that fail too, the next run finds what is noted.
         let _ = undo(repo);
@@ -98,13 +99,8 @@ fn is_git_s_own(modules: &BTreeSet<PathBuf>, name: &Path) -> bool {
 }
 
 /// Goes through everything that could matter to the agent.
-fn settle(
-    request: &Request<'_>,
-    repo: Option<&gix::Repository>,
-    base: Option<&gix::Tree<'_>>,
-    places: &[PathBuf],
-    work: &mut Work,
-) -> Result<(), WorkspaceError> {
+fn settle(request: &Request<'_>, base: Option<&gix::Tree<'_>>, places: &[PathBuf], work: &mut Work<'_>) -> Result<(), WorkspaceError> {
+    let repo = work.repo;
     for place in places {
         for path in request.paths {
             let path_here = place.join(path.path.trim_end_matches('/'));
@@ -180,16 +176,18 @@ fn base_tree<'repo>(repo: &'repo gix::Repository, id: &str) -> Result<gix::Tree<
 }
 
 /// What is done to one work tree.
-struct Work {
+struct Work<'repo> {
+    /// Where there is one, what is done is noted, and kept out of commits.
+    repo: Option<&'repo gix::Repository>,
     root: PathBuf,
     /// Where what is set aside is kept.
     state: PathBuf,
-    /// Whether what is done is noted, and kept out of commits.
-    is_repository: bool,
     /// Files that the task has put there, which stay.
     given: BTreeSet<PathBuf>,
-    /// Directories of submodules, which stay.
-    modules: BTreeSet<PathBuf>,
+    /// Directories of submodules, which stay; looked up when it matters.
+    modules: OnceCell<BTreeSet<PathBuf>>,
+    /// The list that is being written.
+    notes: Option<File>,
     /// Files that were set aside or written, or are just being so.
     changed: BTreeMap<PathBuf, Done>,
 }
@@ -203,7 +201,11 @@ struct Done {
     kept: Option<PathBuf>,
 }
 
-impl Work {
+impl Work<'_> {
+    fn modules(&self) -> &BTreeSet<PathBuf> {
+        self.modules.get_or_init(|| self.repo.map(modules).unwrap_or_default())
+    }
+
     /// Makes a path what the base has there.
     fn make(&mut self, repo: &gix::Repository, path: &Path, wanted: &BTreeMap<PathBuf, Blob>) -> Result<(), WorkspaceError> {
         let actual = resolve_work(&self.root, path).map_err(|error| self.io("cannot read", path, error))?;
@@ -264,7 +266,7 @@ impl Work {
 
     /// Moves one file or link away. Its parents are real directories.
     fn set_aside(&mut self, name: &Path) -> Result<(), WorkspaceError> {
-        if self.given.contains(name) || is_git_s_own(&self.modules, name) {
+        if self.given.contains(name) || is_git_s_own(self.modules(), name) {
             return Ok(());
         }
         let from = self.root.join(name);
@@ -274,7 +276,7 @@ impl Work {
             .and_then(|()| make_directories_as(&self.root, &kept, name.parent().unwrap_or(Path::new(""))));
         let keep = free_name(&kept.join(name));
         self.changed.entry(name.to_owned()).or_default().kept = keep.strip_prefix(&kept).ok().map(Path::to_owned);
-        self.note()?;
+        self.note(name)?;
         let moved = made.and_then(|()| fs::rename(&from, &keep)).or_else(|error| match error.raw_os_error() {
             // The git directory is on another file system.
             Some(nix::libc::EXDEV) => copy(&from, &keep).and_then(|()| fs::remove_file(&from)),
@@ -282,7 +284,7 @@ impl Work {
         });
         moved.map_err(|error| WorkspaceError::set_aside(&from, error))?;
         // Directories that are empty now are nothing to git, and nothing to an agent.
-        for parent in name.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty() && !self.modules.contains(*parent)) {
+        for parent in name.ancestors().skip(1).take_while(|parent| !parent.as_os_str().is_empty() && !self.modules().contains(*parent)) {
             if fs::remove_dir(self.root.join(parent)).is_err() {
                 break;
             }
@@ -306,7 +308,7 @@ impl Work {
             }
         }
         self.changed.entry(name.to_owned()).or_default().written = Some(blob.id);
-        self.note()?;
+        self.note(name)?;
         files::write(&self.root, &parts, &content, mode).map_err(|error| self.io("cannot put back", name, error.into()))
     }
 
@@ -324,28 +326,29 @@ impl Work {
         exclude(repo.common_dir(), &written.map(|(path, _)| exclude_pattern(path)).collect::<Vec<_>>())
     }
 
-    /// Notes for [`undo`] what is done, before it is: a run may be killed at any moment.
-    fn note(&self) -> Result<(), WorkspaceError> {
-        if !self.is_repository {
-            return Ok(());
-        }
-        let mut notes = Vec::new();
-        for (path, Done { written, kept }) in &self.changed {
-            let written = written.map_or(String::new(), |id| id.to_string());
-            let kept = kept.as_deref().unwrap_or(Path::new("")).as_os_str();
-            for field in [written.as_bytes(), kept.as_bytes(), path.as_os_str().as_bytes()] {
-                notes.extend_from_slice(field);
-                notes.push(0);
-            }
-        }
-        // Where nothing was set aside there is no such directory yet.
-        make_real(&self.state).map_err(|error| WorkspaceError::io("cannot create", &self.state, error))?;
-        replace(&self.state.join(NOTES), &notes)
+    /// Notes for [`undo`] what is done to a path, before it is: a run may be killed at any moment.
+    fn note(&mut self, path: &Path) -> Result<(), WorkspaceError> {
+        let Some(done) = self.changed.get(path).filter(|_| self.repo.is_some()) else { return Ok(()) };
+        let written = done.written.map_or(String::new(), |id| id.to_string());
+        let kept = done.kept.as_deref().unwrap_or(Path::new("")).as_os_str();
+        let fields = [written.as_bytes(), kept.as_bytes(), path.as_os_str().as_bytes()];
+        let note: Vec<u8> = fields.into_iter().flat_map(|field| field.iter().copied().chain([0])).collect();
+        let list = self.state.join(NOTES);
+        let write = |notes: &mut Option<File>| -> io::Result<()> {
+            // Where nothing was set aside there is no such directory yet.
+            make_real(&self.state)?;
+            let file = match notes {
+                Some(file) => file,
+                None => notes.insert(OpenOptions::new().append(true).create(true).custom_flags(nix::libc::O_NOFOLLOW).open(&list)?),
+            };
+            file.write_all(&note)
+        };
+        write(&mut self.notes).map_err(|error| WorkspaceError::io("cannot write", &list, error))
     }
 }
 
-/// The list of what was done, in the directory of what is kept: for each path three fields with a NUL behind each, the id of what was
-/// written, the name of what was set aside, and the path itself.
+/// The list of what was done, in the directory of what is kept: three fields with a NUL behind each, the id of what was written, the name
+/// of what was set aside, and the path. What stands last of a path counts.
 const NOTES: &str = "put-back";
 
 /// What is noted; `None` where nothing is.
@@ -359,7 +362,9 @@ fn noted(repo: &gix::Repository, state: &Path) -> Result<Option<BTreeMap<PathBuf
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(WorkspaceError::io("cannot read", list, error)),
     };
-    let fields: Vec<&[u8]> = notes.split(|byte| *byte == 0).collect();
+    // What a killed run did not write to its end was not done.
+    let whole = notes.iter().rposition(|byte| *byte == 0).map_or(&[][..], |end| &notes[..end]);
+    let fields: Vec<&[u8]> = whole.split(|byte| *byte == 0).collect();
     let (modules, mut all) = (modules(repo), BTreeMap::new());
     for note in fields.chunks_exact(3) {
         let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(field));
@@ -441,7 +446,9 @@ pub(crate) fn undo(repo: &gix::Repository) -> Result<Vec<PathBuf>, WorkspaceErro
         paths.insert((*name).clone());
     }
     for (name, done) in &reached {
-        put_back(&root, &state, name, done.kept.as_deref().unwrap_or(name)).map_err(io(&root.join(name)))?;
+        if let Some(kept) = &done.kept {
+            put_back(&root, &state, name, kept).map_err(io(&root.join(name)))?;
+        }
     }
     flag(repo, &paths, false)?;
     unexclude(repo.common_dir())?;
