@@ -208,7 +208,7 @@ pub(super) fn search_path(before: Option<&Path>, given: &str, runner: &Path) -> 
     parts.into_iter().flatten().collect::<Vec<_>>().join(":")
 }
 
-/// Removes what is in a directory, but for one thing.
+/// Removes a directory, but for one in it that is not empty.
 fn remove_all_but(directory: &Path, kept: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
@@ -216,7 +216,8 @@ fn remove_all_but(directory: &Path, kept: &Path) -> io::Result<()> {
             let _ = if kind.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
         }
     }
-    Ok(())
+    // Where nobody left anything in it there is nothing to leave.
+    std::fs::remove_dir(kept).and_then(|()| std::fs::remove_dir(directory))
 }
 
 /// HOME if it can be written by us, else a directory of this run: a random UID has none, and a root file system may be read-only.
@@ -280,6 +281,10 @@ mod tests {
             drop(place);
             assert_eq!(std::fs::read_dir(&dir).map_or(0, Iterator::count), left, "{is_own}");
         }
+        let place = Place::make(&env(&given)).unwrap().in_container(true);
+        let dir = place.private_dir().to_owned();
+        drop(place);
+        assert!(!dir.exists(), "an empty home goes");
     }
 
     #[test]
