@@ -344,7 +344,7 @@ async fn readable(pipe: Option<&Receiver>) {
 }
 
 /// Returns then; never without a then.
-async fn until(when: Option<Instant>) {
+pub(crate) async fn until(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when.into()).await,
         None => std::future::pending().await,

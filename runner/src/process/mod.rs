@@ -26,6 +26,7 @@ pub mod tree;
 
 pub use child::Child;
 pub use ending::Ending;
+pub(crate) use exec::until;
 pub use exec::{Cause, ExecOptions, Finished, Follower, exec};
 pub use launch::{Launch, LaunchError, Placement};
 pub use signals::Signals;

@@ -230,6 +230,16 @@ impl<'a> RunFollower<'a> {
         self.watch.changed.notify_one();
     }
 
+    /// What the log shows of a piece goes out, and what it changed is looked at.
+    fn show(&mut self, buffer: Vec<u8>) {
+        self.last_byte = buffer.last().copied().or(self.last_byte);
+        if let Some(output) = &mut self.stdout {
+            output.send(buffer);
+        }
+        self.look();
+        self.write_events();
+    }
+
     /// The stream is at its end: the rest is read and written, and everything that it held is handed out.
     pub async fn finish(mut self) -> Followed {
         self.token.look();
@@ -270,12 +280,7 @@ impl ProcessFollower for RunFollower<'_> {
         if self.ledgers.are_due() {
             self.read_ledgers(&mut buffer);
         }
-        self.last_byte = buffer.last().copied().or(self.last_byte);
-        if let Some(output) = &mut self.stdout {
-            output.send(buffer);
-        }
-        self.look();
-        self.write_events();
+        self.show(buffer);
     }
 
     async fn stderr(&mut self, chunk: &[u8]) {
@@ -295,12 +300,7 @@ impl ProcessFollower for RunFollower<'_> {
     async fn look_again(&mut self) {
         let mut buffer = self.watch.held_up(buffer_of(&mut self.stdout)).await;
         self.read_ledgers(&mut buffer);
-        self.last_byte = buffer.last().copied().or(self.last_byte);
-        if let Some(output) = &mut self.stdout {
-            output.send(buffer);
-        }
-        self.look();
-        self.write_events();
+        self.show(buffer);
     }
 
     fn wait_no_longer(&mut self) {

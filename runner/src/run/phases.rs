@@ -29,7 +29,7 @@ use crate::init::oom::OomCounter;
 use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
-use crate::process::{Cause, Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec};
+use crate::process::{Cause, Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec, until};
 use crate::secrets;
 use crate::workspace::trust::{self, plain::SetAside};
 use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, gh};
@@ -121,7 +121,7 @@ impl Run<'_> {
             let deadline = self.deadline().filter(|_| ended.is_none());
             tokio::select! {
                 cloned = &mut cloning => break Some(cloned),
-                () = sleep_until(deadline) => {
+                () = until(deadline) => {
                     ended = Some(Failure::Deadline(self.task.limits.timeout.unwrap_or_default()));
                     interrupt.store(true, Ordering::Relaxed);
                 }
@@ -299,7 +299,7 @@ impl Run<'_> {
         let mut follower = SetupFollower::new(self.task, &journal.secrets);
         let timed_out = Cell::new(false);
         let deadline = async {
-            sleep_until(self.deadline()).await;
+            until(self.deadline()).await;
             timed_out.set(true);
             switch.request();
             std::future::pending::<Infallible>().await
@@ -307,7 +307,7 @@ impl Run<'_> {
         // It may take long: what waits to be made known is not kept from whoever looks meanwhile.
         let making_known = async {
             loop {
-                sleep_until(journal.due()).await;
+                until(journal.due()).await;
                 journal.tick();
             }
         };
@@ -457,17 +457,9 @@ async fn watch_over(task: &Task, journal: &RefCell<&mut Journal>, watch: &Watch)
         }
         let wake = [watchdog.map(|(left, _)| now + left), due].into_iter().flatten().min();
         tokio::select! {
-            () = sleep_until(wake) => {}
+            () = until(wake) => {}
             () = watch.changed() => {}
         }
-    }
-}
-
-/// Sleeps until then; for ever without a then.
-async fn sleep_until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -89,11 +89,10 @@ impl Output {
     /// The caller gives a duplicate of the descriptor, so that closing it here closes nothing of anybody's.
     #[must_use]
     pub fn new(name: &'static str, to: OwnedFd) -> Self {
-        let is_file = fstat(&to).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
         Self {
             name,
+            is_file: is_file(&to),
             to: Arc::new(to),
-            is_file,
             at_once: true,
             spare: Vec::new(),
             writer: None,
@@ -227,6 +226,11 @@ impl Output {
     }
 }
 
+/// A file has no reader whom anybody could wait for.
+pub(super) fn is_file(to: &OwnedFd) -> bool {
+    fstat(to).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
+}
+
 impl Writer {
     fn start(name: &str, to: Arc<OwnedFd>, is_broken: Arc<AtomicBool>) -> io::Result<Self> {
         let (jobs, theirs) = sync_channel(BUFFERS + 1);
@@ -303,6 +307,14 @@ mod tests {
         assert!(buffer.is_empty());
         buffer.extend_from_slice(bytes);
         output.send(buffer);
+    }
+
+    #[test]
+    fn a_file_is_waited_for_longer_than_a_reader() {
+        let at = soon();
+        let (_reader, pipe) = std::io::pipe().unwrap();
+        assert_eq!(Output::new("pipe", pipe.into()).deadline(at), at);
+        assert!(Output::new("file", tempfile::tempfile().unwrap().into()).deadline(at) > at);
     }
 
     /// Bytes of which no two neighbouring pieces are alike.

@@ -11,9 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::fs::{FileType, fstat};
 
-use super::output::{FLUSH_LIMIT, STACK, write_all, write_at_once};
+use super::output::{FLUSH_LIMIT, STACK, is_file, write_all, write_at_once};
 
 /// How much is kept for a reader who does not read: hours of a log like ours.
 const KEPT: usize = 256 << 10;
@@ -78,7 +77,7 @@ impl Queue {
     /// The caller gives a duplicate of the descriptor.
     #[must_use]
     pub fn new(name: &'static str, to: OwnedFd) -> Self {
-        let is_file = fstat(&to).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
+        let is_file = is_file(&to);
         let (waiting, at_once) = (VecDeque::new(), true);
         let state = State { waiting, bytes: 0, lost: 0, at_once, has_thread: false, is_writing: false, is_stuck: false, broken: None };
         Self(Arc::new(Shared { name, to, is_file, state: Mutex::new(state), changed: Condvar::new() }))
