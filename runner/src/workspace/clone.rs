@@ -44,7 +44,7 @@ pub(crate) fn clone(
     let Fetched { listing, base_branch } = fetched;
     let start = wanted.start(&listing, |id| peel(&repo, id))?;
     refuse_missing_head(&session, &repo, &start, &listing)?;
-    let base_commit = base_branch.as_deref().and_then(|name| remote_tip(&repo, name));
+    let base_commit = base_branch.as_deref().and_then(|name| remote_tip(&repo, ORIGIN, name));
     let commit = place_head(&repo, &start)?;
     if let Start::Branch { name, .. } | Start::Unborn { name } = &start {
         config::set_upstream(&git_dir, name)?;
@@ -120,7 +120,7 @@ pub(crate) fn complete(
 ) -> Result<Fetched, WorkspaceError> {
     let is_here = |id: ObjectId| repo.try_find_header(id).is_ok_and(|found| found.is_some());
     let is_known = wanted.base_branch(&listing).is_some_and(|name| {
-        remote_tip(repo, &name).is_some() || (listing.head_branch.as_deref() == Some(&name) && listing.head.is_some_and(is_here))
+        remote_tip(repo, ORIGIN, &name).is_some() || (listing.head_branch.as_deref() == Some(&name) && listing.head.is_some_and(is_here))
     });
     if !is_known && wanted.base_branch.is_none() && (listing.head.is_none_or(|id| !is_here(id))) {
         // `ref` was a tag. Only now is it known that the base is where HEAD points.
@@ -238,9 +238,12 @@ pub(crate) fn merge_base(repo: &gix::Repository, one: ObjectId, other: ObjectId)
     repo.merge_base(one, other).ok().flatten().map(|id| id.detach())
 }
 
-/// The tip of a branch of `origin`, as last fetched.
-pub(crate) fn remote_tip(repo: &gix::Repository, name: &str) -> Option<ObjectId> {
-    let mut reference = repo.try_find_reference(format!("refs/remotes/origin/{name}").as_str()).ok()??;
+/// The remote that the runner clones from.
+pub(crate) const ORIGIN: &str = "origin";
+
+/// The tip of a remote's branch, as last fetched.
+pub(crate) fn remote_tip(repo: &gix::Repository, remote: &str, name: &str) -> Option<ObjectId> {
+    let mut reference = repo.try_find_reference(format!("refs/remotes/{remote}/{name}").as_str()).ok()??;
     reference.peel_to_id().ok().map(|id| id.detach())
 }
 

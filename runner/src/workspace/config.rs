@@ -231,7 +231,8 @@ const LFS: [&str; 5] = [
 /// Whoever made the clone, or an agent of before, may have written anything there; the runner's own git goes by it only where it stays
 /// within git.
 pub(crate) fn leads_out(root: &Path, git_dir: &Path, common_dir: &Path, ours: &[Setting]) -> Option<String> {
-    let own = [common_dir, git_dir].into_iter().find_map(|dir| leads_out_in(dir, ours, &|_| false));
+    let mut own = std::iter::once(common_dir).chain((git_dir != common_dir).then_some(git_dir));
+    let own = own.find_map(|dir| leads_out_in(dir, ours, &|_| false));
     own.or_else(|| {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let root = real(root);

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use gix::ObjectId;
-use gix::bstr::{BStr, ByteSlice};
 use gix::object::tree::diff::Change;
 
 use super::error::WorkspaceError;
@@ -102,20 +101,19 @@ fn is_dirty(repo: &gix::Repository) -> Option<bool> {
 }
 
 fn is_pushed(repo: &gix::Repository, head: ObjectId, branch: Option<&str>) -> Option<bool> {
-    // A remote's name may hold slashes, and so may a branch's: `origin/team/w` is no `w`.
-    let remotes = config::remote_names(repo.common_dir());
-    let is_of_branch = |name: &BStr| {
-        branch.is_none_or(|branch| {
-            remotes
-                .iter()
-                .map(String::as_str)
-                .chain(["origin"])
-                .any(|remote| name.as_bytes() == format!("refs/remotes/{remote}/{branch}").as_bytes())
-        })
+    let tips: BTreeSet<ObjectId> = match branch {
+        Some(branch) => {
+            // A remote's name may hold slashes, and so may a branch's: `origin/team/w` is no `w`.
+            let mut remotes = config::remote_names(repo.common_dir());
+            remotes.insert(clone::ORIGIN.to_owned());
+            remotes.iter().filter_map(|remote| clone::remote_tip(repo, remote, branch)).collect()
+        }
+        None => {
+            let references = repo.references().ok()?;
+            let all = references.prefixed("refs/remotes/").ok()?.flatten();
+            all.filter_map(|mut reference| Some(reference.peel_to_id().ok()?.detach())).collect()
+        }
     };
-    let references = repo.references().ok()?;
-    let of_branch = references.prefixed("refs/remotes/").ok()?.flatten().filter(|reference| is_of_branch(reference.name().as_bstr()));
-    let tips: BTreeSet<ObjectId> = of_branch.filter_map(|mut reference| Some(reference.peel_to_id().ok()?.detach())).collect();
     if tips.contains(&head) {
         return Some(true);
     }

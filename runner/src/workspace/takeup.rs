@@ -70,7 +70,7 @@ pub(crate) fn take_up(
     let git = Git::new(url, access, context)?;
     // A whole history stays whole, a cut one is only ever prolonged: new commits come without a new cut.
     let depth = if repo.is_shallow().unwrap_or(false) && workspace.depth == 0 { Shallow::undo() } else { Shallow::NoChange };
-    let known = tips(&repo);
+    let known = below(&repo, REMOTES);
     make_room(&repo, wanted)?;
     let fetched = match &workspace.filter {
         Some(filter) => clone::fetch_filtered(&session, &git, &repo, &depth, wanted, filter)?,
@@ -84,10 +84,10 @@ pub(crate) fn take_up(
     let repo = clone::open(dir)?;
     let start = wanted.start(&listing, |id| clone::peel(&repo, id))?;
     clone::refuse_missing_head(&session, &repo, &start, &listing)?;
-    let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, name));
+    let base_commit = base_branch.as_deref().and_then(|name| clone::remote_tip(&repo, clone::ORIGIN, name));
     let start = reconcile(&repo, start, &known, &mut notes)?;
     if let Start::Branch { name, .. } | Start::Unborn { name } = &start
-        && let Some(other) = in_the_way(&repo, "refs/heads/", name).first()
+        && let Some(other) = in_the_way(&repo, HEADS, name).first()
     {
         return Err(conflict(format!("the branch `{other}` is here, so there cannot be a branch `{name}`: rename or delete it")));
     }
@@ -142,37 +142,36 @@ fn left_as_it_is(path: &Path) -> String {
     format!("`{}` was changed since it was put back from the base branch, and stays as an uncommitted change", path.display())
 }
 
-/// What is known of the remote's branches.
-fn tips(repo: &gix::Repository) -> BTreeMap<String, ObjectId> {
+/// Where the references of the remote's branches are, and of ours.
+const REMOTES: &str = "refs/remotes/origin/";
+const HEADS: &str = "refs/heads/";
+
+/// The names of the references below a directory, with their commits.
+fn below(repo: &gix::Repository, directory: &str) -> BTreeMap<String, Option<ObjectId>> {
     let of = |mut reference: gix::Reference<'_>| {
-        let name = reference.name().as_bstr().to_string().strip_prefix("refs/remotes/origin/")?.to_owned();
-        Some((name, reference.peel_to_id().ok()?.detach()))
+        let name = reference.name().as_bstr().to_string().strip_prefix(directory)?.to_owned();
+        Some((name, reference.peel_to_id().ok().map(|id| id.detach())))
     };
     let references = repo.references().ok();
-    let references = references.as_ref().and_then(|references| references.prefixed("refs/remotes/origin/").ok());
+    let references = references.as_ref().and_then(|references| references.prefixed(directory).ok());
     references.into_iter().flatten().flatten().filter_map(of).collect()
 }
 
 /// The branches by whose side there can be none of this name, since one's name would be the other's directory.
-fn in_the_way(repo: &gix::Repository, prefix: &str, name: &str) -> Vec<String> {
+fn in_the_way(repo: &gix::Repository, directory: &str, name: &str) -> Vec<String> {
     let is_inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-    let references = repo.references().ok();
-    let references = references.as_ref().and_then(|references| references.prefixed(prefix).ok());
-    let names = references.into_iter().flatten().flatten().map(|reference| reference.name().as_bstr().to_string());
-    let names = names.filter_map(|full| full.strip_prefix(prefix).map(str::to_owned));
-    names.filter(|other| is_inside(other, name) || is_inside(name, other)).collect()
+    below(repo, directory).into_keys().filter(|other| is_inside(other, name) || is_inside(name, other)).collect()
 }
 
 /// Forgets of the remote's branches those that it cannot have if it has what is wanted: nobody tells of branches that are no more.
 fn make_room(repo: &gix::Repository, wanted: &Wanted) -> Result<(), WorkspaceError> {
-    const PREFIX: &str = "refs/remotes/origin/";
     for spec in wanted.refspecs() {
-        let Some(name) = spec.split_once(':').and_then(|(_, to)| to.strip_prefix(PREFIX)) else { continue };
-        for other in in_the_way(repo, PREFIX, name) {
-            let reference = repo.find_reference(format!("{PREFIX}{other}").as_str()).map_err(|error| broken(repo, &error))?;
+        let Some(name) = spec.split_once(':').and_then(|(_, to)| to.strip_prefix(REMOTES)) else { continue };
+        for other in in_the_way(repo, REMOTES, name) {
+            let reference = repo.find_reference(format!("{REMOTES}{other}").as_str()).map_err(|error| broken(repo, &error))?;
             reference.delete().map_err(|error| broken(repo, &error))?;
             // Where it was one of several there may be others left.
-            for place in ["", "logs"].map(|place| repo.common_dir().join(place).join(PREFIX)) {
+            for place in ["", "logs"].map(|place| repo.common_dir().join(place).join(REMOTES)) {
                 for directory in Path::new(&other).ancestors().skip(1).take_while(|directory| !directory.as_os_str().is_empty()) {
                     let _ = std::fs::remove_dir(place.join(directory));
                 }
@@ -187,7 +186,7 @@ fn make_room(repo: &gix::Repository, wanted: &Wanted) -> Result<(), WorkspaceErr
 fn reconcile(
     repo: &gix::Repository,
     start: Start,
-    known: &BTreeMap<String, ObjectId>,
+    known: &BTreeMap<String, Option<ObjectId>>,
     notes: &mut Vec<String>,
 ) -> Result<Start, WorkspaceError> {
     let Start::Branch { name, commit, at_remote } = start else { return Ok(start) };
@@ -208,7 +207,7 @@ fn reconcile(
             notes.push(format!("`{name}` has commits that the remote has not"));
             local
         }
-        _ if known.get(&name).is_some_and(|known| clone::merge_base(repo, local, *known) == Some(local)) => {
+        _ if known.get(&name).copied().flatten().is_some_and(|known| clone::merge_base(repo, local, known) == Some(local)) => {
             notes.push(format!("`{name}` was written anew at the remote, and nothing here was not there before: went to the remote's"));
             commit
         }
@@ -446,7 +445,7 @@ pub fn base_as_found(dir: &Path, wanted: Option<&str>) -> Base {
 /// The base branch that is asked for, or where `origin/HEAD` points, or the usual names.
 fn base_as_it_is(repo: &gix::Repository, wanted: Option<&str>) -> Option<(Option<String>, ObjectId)> {
     let local = |name: &str| repo.try_find_reference(format!("refs/heads/{name}").as_str()).ok()??.peel_to_id().ok().map(|id| id.detach());
-    let named = |name: &str| clone::remote_tip(repo, name).map(|id| (Some(name.to_owned()), id));
+    let named = |name: &str| clone::remote_tip(repo, clone::ORIGIN, name).map(|id| (Some(name.to_owned()), id));
     // A platform may also call a tag or a commit so from which its clone was made.
     let tag = |name: &str| repo.try_find_reference(format!("refs/tags/{name}").as_str()).ok()??.peel_to_id().ok().map(|id| id.detach());
     let commit = |name: &str| ObjectId::from_hex(name.as_bytes()).ok().filter(|id| repo.has_object(id));

@@ -32,7 +32,7 @@ use super::error::WorkspaceError;
 use super::files;
 use super::takeup::repository_root;
 use crate::files::is_same;
-use tree::{BaseFiles, Blob, resolve_base, resolve_work};
+use tree::{BaseFiles, Blob, blob_id, resolve_base, resolve_work};
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -91,11 +91,15 @@ pub fn apply(request: &Request<'_>) -> Result<Vec<String>, WorkspaceError> {
     Ok(work.changed.keys().map(|path| path.to_string_lossy().into_owned()).collect())
 }
 
+/// The file by which a submodule's directory says where its repository is.
+fn is_module_file(modules: &BTreeSet<PathBuf>, name: &Path) -> bool {
+    name.ends_with(".git") && name.parent().is_some_and(|parent| modules.contains(parent))
+}
+
 /// A repository within a submodule's directory, which is no configuration of any agent; its one file is moved with the files of the
 /// submodule.
 fn is_git_s_own(modules: &BTreeSet<PathBuf>, name: &Path) -> bool {
-    let is_module_s_file = name.file_name() == Some(OsStr::new(".git")) && name.parent().is_some_and(|parent| modules.contains(parent));
-    !is_module_s_file && name.components().any(|component| component.as_os_str().eq_ignore_ascii_case(".git"))
+    !is_module_file(modules, name) && name.components().any(|component| component.as_os_str().eq_ignore_ascii_case(".git"))
 }
 
 /// Goes through everything that could matter to the agent.
@@ -370,10 +374,10 @@ fn noted(repo: &gix::Repository, state: &Path) -> Result<Option<BTreeMap<PathBuf
         let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(field));
         let (kept, name) = (Some(path(note[1])).filter(|kept| !kept.as_os_str().is_empty()), path(note[2]));
         // The list is the runner's, but lies where the agent could write.
-        let is_module_s_file = name.ends_with(".git") && name.parent().is_some_and(|parent| modules.contains(parent));
-        files::parts(name.parent().filter(|_| is_module_s_file).unwrap_or(&name))?;
-        let inner = kept.as_deref().and_then(|kept| kept.parent().filter(|_| is_module_s_file).or(Some(kept)));
-        inner.map(files::parts).transpose()?;
+        let is_module_file = is_module_file(&modules, &name);
+        for path in [Some(&name), kept.as_ref()].into_iter().flatten() {
+            files::parts(path.parent().filter(|_| is_module_file).unwrap_or(path))?;
+        }
         all.insert(name, Done { written: ObjectId::from_hex(note[0]).ok(), kept });
     }
     Ok(Some(all))
@@ -382,8 +386,7 @@ fn noted(repo: &gix::Repository, state: &Path) -> Result<Option<BTreeMap<PathBuf
 /// Whether what was written is not what stands there any more.
 fn is_edited(repo: &gix::Repository, here: &Path, written: ObjectId) -> bool {
     let is_file = here.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-    let hash = |bytes: Vec<u8>| gix::objs::compute_hash(repo.object_hash(), gix::object::Kind::Blob, &bytes).ok();
-    !is_file || fs::read(here).ok().and_then(hash) != Some(written)
+    !is_file || fs::read(here).ok().and_then(|bytes| blob_id(repo, &bytes)) != Some(written)
 }
 
 /// Whether somebody has changed what [`apply`] put in place: such a change is in no commit, and git sees none.

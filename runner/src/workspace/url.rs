@@ -213,15 +213,9 @@ pub fn without_userinfo(text: &str) -> String {
     }
 }
 
-/// As [`without_userinfo`], for what is known to be no URL: a password in it may hold a slash, so all up to the last `@` is left out.
+/// As [`without_userinfo`], for what is known to be no URL.
 pub(crate) fn without_what_may_be_a_password(text: &str) -> String {
-    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
-    match before.split_once("://") {
-        Some((scheme, _)) => format!("{scheme}://{host}"),
-        // Somebody forgot a scheme, or a part of one.
-        None if before.contains(':') => format!("***@{host}"),
-        None => text.to_owned(),
-    }
+    agent_sdk::task::without_credentials(text, "").into_owned()
 }
 
 /// `user:password@host/path`, which would be a path on the host `user`.

@@ -56,7 +56,7 @@ pub(super) fn quote(value: &Value) -> String {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::String(text) => {
-            let text = without_credentials(text);
+            let text = without_credentials(text, "***@");
             let short: String = text.chars().take(QUOTED).collect();
             if short.len() < text.len() { format!("`{short}…`") } else { format!("`{text}`") }
         }
@@ -67,11 +67,13 @@ pub(super) fn quote(value: &Value) -> String {
 /// How many characters of a text are quoted.
 const QUOTED: usize = 40;
 
-/// A URL without the credentials in it: a password there is what is being complained about, and the complaint goes to logs.
-fn without_credentials(text: &str) -> Cow<'_, str> {
+/// What is given for a URL, and may be none, without the credentials in it, where that stands in their place: a password there may be what is
+/// being complained about, and the complaint goes to logs. It may hold a slash, so all up to the last `@` is left out.
+#[must_use]
+pub fn without_credentials<'a>(text: &'a str, in_their_place: &str) -> Cow<'a, str> {
     let Some((before, host)) = text.rsplit_once('@') else { return Cow::Borrowed(text) };
     match before.split_once("://") {
-        Some((scheme, _)) => Cow::Owned(format!("{scheme}://***@{host}")),
+        Some((scheme, _)) => Cow::Owned(format!("{scheme}://{in_their_place}{host}")),
         // Somebody forgot a scheme, or a part of one.
         None if before.contains(':') => Cow::Owned(format!("***@{host}")),
         None => Cow::Borrowed(text),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use fields::nearest;
-pub use fields::{FieldError, Got};
+pub use fields::{FieldError, Got, without_credentials};
 pub use parse::parse_mcp_servers;
 pub use span::Span;
 

@@ -35,9 +35,14 @@ impl Blob {
         if file.executable != self.executable {
             return false;
         }
-        let hash = |bytes: &[u8]| gix::objs::compute_hash(repo.object_hash(), gix::object::Kind::Blob, bytes).ok();
+        let hash = |bytes: &[u8]| blob_id(repo, bytes);
         hash(&bytes) == Some(self.id) || (bytes.contains(&b'\r') && hash(&without_carriage_returns(&bytes)) == Some(self.id))
     }
+}
+
+/// Under which id a file of this content would be.
+pub(super) fn blob_id(repo: &gix::Repository, bytes: &[u8]) -> Option<ObjectId> {
+    gix::objs::compute_hash(repo.object_hash(), gix::object::Kind::Blob, bytes).ok()
 }
 
 fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
