@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::lines::border;
+
 /// How much of an answer is kept: more than any model says for people to read, and as much as the longest line that can hold a whole one.
 pub(super) const ANSWER_LIMIT: usize = 256 << 10;
 /// How much of what is said in pieces is gathered before it is shown: some pages, more than a model says between two calls.
@@ -21,7 +23,7 @@ impl Pieces {
     /// [`super::lines::shorten`] does it.
     pub(super) fn add(&mut self, answer: &mut String, piece: &str) {
         let room = if self.left_out == 0 { ANSWER_LIMIT.saturating_sub(self.kept) } else { 0 };
-        let end = if piece.len() <= room { piece.len() } else { border(piece, room) };
+        let end = border(piece, room);
         answer.truncate(self.kept);
         answer.push_str(&piece[..end]);
         self.kept = answer.len();
@@ -31,11 +33,6 @@ impl Pieces {
             let _ = write!(answer, " … ({} bytes more)", self.left_out);
         }
     }
-}
-
-/// The last character border up to this place.
-fn border(text: &str, limit: usize) -> usize {
-    (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -15,8 +15,13 @@ pub(super) fn shorten(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = border(text, limit);
     format!("{} … ({} bytes more)", &text[..end], text.len() - end)
+}
+
+/// The last character border up to this place.
+pub(super) fn border(text: &str, limit: usize) -> usize {
+    (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 /// The line with what no JSON text may hold replaced: bytes that are no UTF-8, and halves of surrogate pairs, which JavaScript

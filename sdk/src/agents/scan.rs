@@ -29,24 +29,31 @@ impl<'a> Scan<'a> {
     /// An object. `field` gets the place of a name in `names`, and has to read its value; other fields are passed over.
     pub(super) fn object(&mut self, names: &[&str], mut field: impl FnMut(&mut Self, usize) -> Option<()>) -> Option<()> {
         let mut seen = 0_u32;
+        self.fields(|scan, (name, has_escapes)| {
+            if has_escapes {
+                return None;
+            }
+            match names.iter().position(|known| *known == name) {
+                Some(at) if seen & 1 << at != 0 => None,
+                Some(at) => {
+                    seen |= 1 << at;
+                    field(scan, at)
+                }
+                None => scan.skip(DEPTH),
+            }
+        })
+    }
+
+    /// An object. `field` gets each name, and has to read its value.
+    fn fields(&mut self, mut field: impl FnMut(&mut Self, (&'a str, bool)) -> Option<()>) -> Option<()> {
         self.byte(b'{')?;
         if self.peek() == Some(b'}') {
             return self.byte(b'}');
         }
         loop {
-            let (name, has_escapes) = self.string()?;
-            if has_escapes {
-                return None;
-            }
+            let name = self.string()?;
             self.byte(b':')?;
-            match names.iter().position(|known| *known == name) {
-                Some(at) if seen & 1 << at != 0 => return None,
-                Some(at) => {
-                    seen |= 1 << at;
-                    field(self, at)?;
-                }
-                None => self.skip(DEPTH)?,
-            }
+            field(self, name)?;
             if self.one_of(b',', b'}')? == b'}' {
                 return Some(());
             }
@@ -107,18 +114,7 @@ impl<'a> Scan<'a> {
             b'"' => self.string().map(drop),
             b'{' => {
                 let below = depth.checked_sub(1)?;
-                self.byte(b'{')?;
-                if self.peek() == Some(b'}') {
-                    return self.byte(b'}');
-                }
-                loop {
-                    self.string()?;
-                    self.byte(b':')?;
-                    self.skip(below)?;
-                    if self.one_of(b',', b'}')? == b'}' {
-                        return Some(());
-                    }
-                }
+                self.fields(|scan, _| scan.skip(below))
             }
             b'[' => {
                 let below = depth.checked_sub(1)?;
