@@ -149,7 +149,7 @@ pub(super) fn mounts(request: &Request) -> Vec<Node> {
         mounts.push(mount(&numbered("sinks", number), &directory.display().to_string()));
     }
     for (number, directory) in request.files.keys().enumerate() {
-        mounts.push(mount(&secret_volume(number), &directory.display().to_string()).with("readOnly", Node::from(true)));
+        mounts.push(mount(&numbered("secrets", number), &directory.display().to_string()).with("readOnly", Node::from(true)));
     }
     mounts
 }
@@ -176,7 +176,7 @@ pub(super) fn volumes(request: &Request) -> Vec<Node> {
         };
         // The kubelet writes such a volume anew when a Secret has changed: a token may be rotated.
         let projected = object([("defaultMode", SECRET_MODE.into()), ("sources", files.iter().map(source).collect())]);
-        volumes.push(object([("name", secret_volume(number).into()), ("projected", projected)]));
+        volumes.push(object([("name", numbered("secrets", number).into()), ("projected", projected)]));
     }
     volumes
 }
@@ -184,10 +184,6 @@ pub(super) fn volumes(request: &Request) -> Vec<Node> {
 /// The directory above the work tree is the volume: the runner puts the clone there whole or not at all.
 pub(super) fn workspace_volume(work_tree: &Path) -> &Path {
     work_tree.parent().filter(|above| above.parent().is_some()).unwrap_or(work_tree)
-}
-
-fn secret_volume(number: usize) -> String {
-    numbered("secrets", number)
 }
 
 /// The name of one of several volumes.
