@@ -48,6 +48,14 @@ pub struct Source {
 }
 
 impl Source {
+    /// [`Self::new`] in a directory of its own, as `r.git`.
+    #[must_use]
+    pub fn alone() -> (tempfile::TempDir, Self) {
+        let root = tempfile::tempdir().unwrap();
+        let source = Self::new(root.path(), "r.git");
+        (root, source)
+    }
+
     /// `main` with three commits, `feature` one further, the annotated tag `v1` on the second commit, the light tag `light` on the first.
     #[must_use]
     pub fn new(root: &Path, name: &str) -> Self {
@@ -140,6 +148,12 @@ impl Job {
             config_paths: Vec::new(),
             progress: Mutex::default(),
         }
+    }
+
+    /// A clone of the source, by its path, into `clone` below `root`.
+    #[must_use]
+    pub fn of(source: &Source, root: &Path) -> Self {
+        Self::new(source.bare.to_str().unwrap(), &root.join("clone"))
     }
 
     /// The ref.

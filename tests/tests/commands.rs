@@ -1,6 +1,6 @@
 //! The commands as people type them: real processes of the built binary, what they print, write and end with.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -487,4 +487,19 @@ fn a_wrong_input_shows_no_secret_of_the_environment() {
         assert!(stderr(&output).contains(variable), "{}", stderr(&output));
         assert!(!stderr(&output).contains(SECRET) && !message.contains(SECRET), "{message}\n{}", stderr(&output));
     }
+}
+
+/// What is logged while a run goes on passes no report that would hide anything in it.
+#[test]
+fn the_log_shows_no_secret_of_the_environment() {
+    const SECRET: &str = "ghp_0123456789abcdef";
+    let desk = Desk::new();
+    let repo = format!("{}/{SECRET}.git", agent_tests::runs::nobody());
+    let mut command = desk.command(&["--type", "claude", "--repo", &repo, "--workspace-dir", "work", "do it"]);
+    let mut running = command.env("GITHUB_TOKEN", SECRET).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufReader::new(running.stderr.take().unwrap()).lines();
+    let retry = lines.map(Result::unwrap).find(|line| line.contains("trying again")).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    running.wait().unwrap();
+    assert!(retry.contains("***") && !retry.contains(SECRET), "{retry}");
 }

@@ -104,6 +104,8 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
     assert_eq!(ended.parameter("cost-usd"), Some("0.0084225"), "{ended}");
     assert_eq!((ended.parameter("model"), ended.parameter("turns")), (Some(MODEL), Some("2")), "{ended}");
     assert_eq!(ended.parameter("agent-version"), Some(clis::versions("opencode")[0].as_str()), "{ended}");
+    // Its plugin says so, as the session is idle only after the last byte of the stream.
+    assert_eq!(ended.stderr.matches("nothing more is to be done").count(), 1, "{ended}");
     // No title was asked for: every request is on the account.
     assert_eq!(run.model.requests().len(), 2, "{}", run.requests());
     // The model was asked with the key, and only it knows it.

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use agent_runner::workspace::Prepared;
@@ -15,16 +15,7 @@ use agent_sdk::agent::RepositoryPower::{Executes, Instructs};
 use agent_sdk::task::Trust;
 use agent_tests::git_servers::{Listener, git_daemon};
 use agent_tests::repo::{Job, Source, git_ok};
-
-fn setting() -> (tempfile::TempDir, Source) {
-    let root = tempfile::tempdir().unwrap();
-    let source = Source::new(root.path(), "r.git");
-    (root, source)
-}
-
-fn job(source: &Source, root: &Path) -> Job {
-    Job::new(source.bare.to_str().unwrap(), &root.join("clone"))
-}
+use agent_tests::runs::{Origin, Scene, nobody};
 
 fn commit(dir: &Path, name: &str, content: &str) {
     fs::write(dir.join(name), content).unwrap();
@@ -34,8 +25,8 @@ fn commit(dir: &Path, name: &str, content: &str) {
 
 #[test]
 fn a_branch_that_was_written_anew_at_the_remote_is_followed_if_nothing_here_was_not_there() {
-    let (root, source) = setting();
-    let first = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    let (root, source) = Source::alone();
+    let first = Job::of(&source, root.path()).on("feature").depth(0).run().unwrap();
     commit(&first.dir, "agent.txt", "work");
     git_ok(&first.dir, ["push", "-q", "origin", "feature"]);
     // Somebody amends what the agent pushed.
@@ -44,7 +35,7 @@ fn a_branch_that_was_written_anew_at_the_remote_is_followed_if_nothing_here_was_
     git_ok(&source.work, ["commit", "-q", "--amend", "-m", "amended"]);
     let amended = source.rev("HEAD");
     git_ok(&source.work, ["push", "-q", "-f", source.bare.to_str().unwrap(), "HEAD:feature"]);
-    let again = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    let again = Job::of(&source, root.path()).on("feature").depth(0).run().unwrap();
     assert_eq!(again.head, Some(amended), "{:?}", again.notes);
     assert!(again.notes.join("\n").contains("was written anew"), "{:?}", again.notes);
     // What is nowhere else stays.
@@ -52,13 +43,13 @@ fn a_branch_that_was_written_anew_at_the_remote_is_followed_if_nothing_here_was_
     let mine = git_ok(&again.dir, ["rev-parse", "HEAD"]);
     git_ok(&source.work, ["commit", "-q", "--amend", "-m", "amended again"]);
     git_ok(&source.work, ["push", "-q", "-f", source.bare.to_str().unwrap(), "HEAD:feature"]);
-    assert_eq!(job(&source, root.path()).on("feature").depth(0).run().unwrap().head, Some(mine));
+    assert_eq!(Job::of(&source, root.path()).on("feature").depth(0).run().unwrap().head, Some(mine));
 }
 
 #[test]
 fn only_the_branch_of_that_name_at_the_remote_makes_it_pushed() {
-    let (root, source) = setting();
-    let prepared = job(&source, root.path()).on("w").depth(0).run().unwrap();
+    let (root, source) = Source::alone();
+    let prepared = Job::of(&source, root.path()).on("w").depth(0).run().unwrap();
     commit(&prepared.dir, "work.txt", "work");
     let pushed = |dir: &Path| facts(dir, &Base::from(&prepared)).unwrap().unwrap().pushed;
     git_ok(&prepared.dir, ["push", "-q", "origin", "HEAD:refs/heads/team/w"]);
@@ -77,47 +68,47 @@ fn only_the_branch_of_that_name_at_the_remote_makes_it_pushed() {
 
 #[test]
 fn a_branch_by_whose_side_there_can_be_none_is_forgotten_or_named() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     git_ok(&source.work, ["push", "-q", source.bare.to_str().unwrap(), "main:fix"]);
-    let first = job(&source, root.path()).at("fix").run().unwrap();
+    let first = Job::of(&source, root.path()).at("fix").run().unwrap();
     git_ok(&first.dir, ["pack-refs", "--all"]);
     git_ok(&source.work, ["push", "-q", source.bare.to_str().unwrap(), ":fix", "main:fix/1"]);
     let work = first.dir.clone();
     git_ok(&work, ["checkout", "-q", "--detach"]);
     git_ok(&work, ["branch", "-q", "-D", "fix"]);
-    assert_eq!(job(&source, root.path()).at("fix/1").run().unwrap().head, Some(source.rev("main")));
+    assert_eq!(Job::of(&source, root.path()).at("fix/1").run().unwrap().head, Some(source.rev("main")));
     // And back again.
     git_ok(&work, ["checkout", "-q", "--detach"]);
     git_ok(&work, ["branch", "-q", "-D", "fix/1"]);
     git_ok(&source.work, ["push", "-q", source.bare.to_str().unwrap(), ":fix/1", "main:fix"]);
-    assert_eq!(job(&source, root.path()).at("fix").run().unwrap().head, Some(source.rev("main")));
+    assert_eq!(Job::of(&source, root.path()).at("fix").run().unwrap().head, Some(source.rev("main")));
     // Of branches that are here nobody but their owner can say that they may go.
-    let error = job(&source, root.path()).at("main").on("fix/2").run().unwrap_err();
+    let error = Job::of(&source, root.path()).at("main").on("fix/2").run().unwrap_err();
     assert_eq!(error.reason().as_str(), "WorkspaceConflict");
     assert!(error.to_string().contains("the branch `fix` is here"), "{error}");
 }
 
 #[test]
 fn locks_of_references_that_a_killed_git_left_are_removed() {
-    let (root, source) = setting();
-    let first = job(&source, root.path()).on("work").run().unwrap();
+    let (root, source) = Source::alone();
+    let first = Job::of(&source, root.path()).on("work").run().unwrap();
     source.commit("file9.txt", "new");
     source.push();
     let locks = ["refs/heads/work.lock", "refs/remotes/origin/main.lock", "packed-refs.lock"].map(|lock| first.dir.join(".git").join(lock));
     for lock in &locks {
         fs::write(lock, "").unwrap();
     }
-    let again = job(&source, root.path()).on("work").run().unwrap();
+    let again = Job::of(&source, root.path()).on("work").run().unwrap();
     assert!(locks.iter().all(|lock| !lock.exists()), "{:?}", again.notes);
     assert!(again.notes.join("\n").contains("removed `refs/heads/work.lock`"), "{:?}", again.notes);
 }
 
 #[test]
 fn what_a_link_in_the_tree_leads_to_is_not_removed() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     source.commit("d/f", "tracked");
     source.push();
-    let first = job(&source, root.path()).run().unwrap();
+    let first = Job::of(&source, root.path()).run().unwrap();
     let outside = root.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("f"), "precious").unwrap();
@@ -128,7 +119,7 @@ fn what_a_link_in_the_tree_leads_to_is_not_removed() {
     git_ok(&source.work, ["rm", "-q", "d/f"]);
     source.commit("other", "other");
     source.push();
-    let again = job(&source, root.path()).run().unwrap();
+    let again = Job::of(&source, root.path()).run().unwrap();
     assert_eq!(again.head, Some(source.rev("main")));
     assert_eq!(fs::read_to_string(outside.join("f")).unwrap(), "precious");
 }
@@ -158,10 +149,10 @@ fn no_way_around_the_check_of_a_clones_configuration() {
         assert!(!started(root).exists());
     };
     // What begins as git-lfs' own does.
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     refused(root.path(), &source, &|dir, program| drop(git_ok(dir, ["config", "core.gitProxy", &format!("git-lfs x; {program}")])));
     // A git directory under another name.
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     refused(root.path(), &source, &|dir, program| {
         fs::write(dir.join(".git/more"), format!("[remote \"origin\"]\n\tuploadpack = {program}\n")).unwrap();
         git_ok(dir, ["config", "include.path", "more"]);
@@ -170,7 +161,7 @@ fn no_way_around_the_check_of_a_clones_configuration() {
     });
     // A submodule's.
     for (key, value) in [("filter.x.smudge", None), ("core.worktree", Some("/tmp"))] {
-        let (root, source) = setting();
+        let (root, source) = Source::alone();
         let inner = Source::new(&root.path().join("inner"), "inner.git");
         let inner_server = git_daemon(&inner.root);
         git_ok(&source.work, ["submodule", "--quiet", "add", &format!("git://{}/inner.git", inner_server.address()), "sub"]);
@@ -185,7 +176,7 @@ fn no_way_around_the_check_of_a_clones_configuration() {
 
 #[test]
 fn a_submodule_that_the_remote_removed_goes_or_stays_and_is_no_failure() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let inner = Source::new(&root.path().join("inner"), "inner.git");
     let (inner_server, server) = (git_daemon(&inner.root), git_daemon(&source.root));
     for name in ["empty", "filled"] {
@@ -202,6 +193,25 @@ fn a_submodule_that_the_remote_removed_goes_or_stays_and_is_no_failure() {
     let again = job().run().unwrap();
     assert!(!again.dir.join("empty").exists() && again.dir.join("filled/mine").exists());
     assert!(again.notes.join("\n").contains("`filled` is no longer of the repository"), "{:?}", again.notes);
+}
+
+/// git has no use for it, and whatever it might be made to start would have.
+#[test]
+fn git_has_no_models_key_in_its_environment() {
+    let origin = Origin::with(|source| drop(git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"])));
+    let directory = tempfile::tempdir().unwrap();
+    let (seen, programs) = (directory.path().join("seen"), directory.path().join("bin"));
+    fs::create_dir(&programs).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    // The real one, after its environment is written down.
+    let script = format!("#!/bin/sh\nenv >> {}\nPATH={path} exec git \"$@\"\n", seen.display());
+    fs::write(programs.join("git"), script).unwrap();
+    fs::set_permissions(programs.join("git"), PermissionsExt::from_mode(0o755)).unwrap();
+    let scene = Scene::of(origin, "claude", Path::new("true"), &nobody()).with("PATH", format!("{}:{path}", programs.display()));
+    let scene = scene.with("AGENT_FILTER", "blob:none").with("ANTHROPIC_API_KEY", "sk-model").with("OPENAI_API_KEY", "sk-other");
+    let ended = scene.with("GH_TOKEN", "ghp-of-git-itself").run();
+    let seen = fs::read_to_string(seen).unwrap_or_else(|error| panic!("{error}: {ended}"));
+    assert!(!seen.contains("sk-model") && !seen.contains("sk-other") && seen.contains("ghp-of-git-itself"), "{seen}");
 }
 
 // --- trust -------------------------------------------------------------------------------------------------------------
@@ -234,9 +244,9 @@ fn read(prepared: &Prepared, name: &str) -> String {
 
 #[test]
 fn what_the_agent_changes_of_what_was_put_back_is_told_and_kept() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     turned(&source);
-    let first = job(&source, root.path()).on("turned").run().unwrap();
+    let first = Job::of(&source, root.path()).on("turned").run().unwrap();
     assert_eq!(trust(&first, Trust::Base).unwrap(), [".mcp.json", "AGENTS.md"]);
     let dirty = |prepared: &Prepared| facts(&prepared.dir, &Base::from(prepared)).unwrap().unwrap().dirty;
     assert_eq!(dirty(&first), Some(false));
@@ -244,20 +254,20 @@ fn what_the_agent_changes_of_what_was_put_back_is_told_and_kept() {
     fs::write(first.dir.join(".mcp.json"), "the agent's").unwrap();
     assert_eq!(dirty(&first), Some(true));
     // Nothing of it is lost to the next run, and the branch's own is not taken for it.
-    let again = job(&source, root.path()).on("turned").run().unwrap();
+    let again = Job::of(&source, root.path()).on("turned").run().unwrap();
     assert_eq!((read(&again, "AGENTS.md").as_str(), read(&again, ".mcp.json").as_str()), ("base, and the agent's", "the agent's"));
     assert!(again.notes.join("\n").contains("`AGENTS.md` was changed since"), "{:?}", again.notes);
     assert_eq!(trust(&again, Trust::Base).unwrap(), [".mcp.json", "AGENTS.md"]);
     assert_eq!((read(&again, "AGENTS.md").as_str(), read(&again, ".mcp.json").as_str()), ("base", "<NotFound>"));
-    let last = job(&source, root.path()).on("turned").run().unwrap();
+    let last = Job::of(&source, root.path()).on("turned").run().unwrap();
     assert_eq!((read(&last, "AGENTS.md").as_str(), read(&last, ".mcp.json").as_str()), ("base, and the agent's", "the agent's"));
 }
 
 #[test]
 fn what_cannot_be_put_back_whole_is_not_put_back_in_part() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     turned(&source);
-    let first = job(&source, root.path()).on("turned").run().unwrap();
+    let first = Job::of(&source, root.path()).on("turned").run().unwrap();
     // Left by a git that was killed, or held by one that works.
     let lock = first.dir.join(".git/index.lock");
     fs::write(&lock, "").unwrap();
@@ -273,7 +283,7 @@ fn what_cannot_be_put_back_whole_is_not_put_back_in_part() {
     fs::write(state.join("set-aside/new.txt"), "somebody's").unwrap();
     // What is noted is put back once, and not taken away again.
     for _ in 0..2 {
-        let again = job(&source, root.path()).on("turned").run().unwrap();
+        let again = Job::of(&source, root.path()).on("turned").run().unwrap();
         assert_eq!((read(&again, "AGENTS.md").as_str(), read(&again, ".mcp.json").as_str()), ("turned", "turned"));
         assert_eq!(git_ok(&again.dir, ["status", "--porcelain"]), "");
     }
@@ -281,7 +291,7 @@ fn what_cannot_be_put_back_whole_is_not_put_back_in_part() {
 
 #[test]
 fn a_submodule_with_skills_is_hidden_and_its_removal_is_in_no_commit() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let inner = Source::new(&root.path().join("inner"), "inner.git");
     inner.commit("rev/SKILL.md", "a skill");
     inner.push();

@@ -14,16 +14,6 @@ use agent_sdk::agent::{RepositoryPath, RepositoryPower};
 use agent_sdk::task::{InjectedFile, Trust};
 use agent_tests::repo::{Job, Source, git, git_ok};
 
-fn setting() -> (tempfile::TempDir, Source) {
-    let root = tempfile::tempdir().unwrap();
-    let source = Source::new(root.path(), "r.git");
-    (root, source)
-}
-
-fn job(source: &Source, root: &Path) -> Job {
-    Job::new(source.bare.to_str().unwrap(), &root.join("clone"))
-}
-
 fn read(dir: &Path, name: &str) -> String {
     fs::read_to_string(dir.join(name)).unwrap_or_else(|error| format!("<{:?}>", error.kind()))
 }
@@ -35,8 +25,8 @@ fn commit_all(dir: &Path) {
 
 #[test]
 fn a_clone_is_taken_up_and_fast_forwarded_and_uncommitted_work_stays() {
-    let (root, source) = setting();
-    let first = job(&source, root.path()).run().unwrap();
+    let (root, source) = Source::alone();
+    let first = Job::of(&source, root.path()).run().unwrap();
     fs::write(first.dir.join("file1.txt"), "changed\n").unwrap();
     fs::write(first.dir.join("new.txt"), "untracked\n").unwrap();
     git_ok(&source.work, ["rm", "-q", "file3.txt"]);
@@ -45,7 +35,7 @@ fn a_clone_is_taken_up_and_fast_forwarded_and_uncommitted_work_stays() {
     // What a killed agent leaves.
     fs::write(first.dir.join(".git/index.lock"), "").unwrap();
 
-    let again = job(&source, root.path()).run().unwrap();
+    let again = Job::of(&source, root.path()).run().unwrap();
     assert!(again.taken_up);
     assert_eq!((again.head.as_deref(), again.base_commit.as_deref()), (Some(tip.as_str()), Some(tip.as_str())));
     let notes = again.notes.join("\n");
@@ -60,8 +50,8 @@ fn a_clone_is_taken_up_and_fast_forwarded_and_uncommitted_work_stays() {
 
 #[test]
 fn uncommitted_work_in_the_way_is_a_conflict_that_names_it_and_changes_nothing() {
-    let (root, source) = setting();
-    let first = job(&source, root.path()).run().unwrap();
+    let (root, source) = Source::alone();
+    let first = Job::of(&source, root.path()).run().unwrap();
     for (name, file) in [("changed", "file1.txt"), ("untracked", "file4.txt"), ("directory", "file5/x")] {
         let path = first.dir.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -72,7 +62,7 @@ fn uncommitted_work_in_the_way_is_a_conflict_that_names_it_and_changes_nothing()
     source.commit("file5", "theirs\n");
     source.push();
     let before = git_ok(&first.dir, ["rev-parse", "HEAD"]);
-    let error = job(&source, root.path()).run().unwrap_err();
+    let error = Job::of(&source, root.path()).run().unwrap_err();
     assert_eq!(error.reason().as_str(), "WorkspaceConflict");
     for name in ["file1.txt", "file4.txt", "file5"] {
         assert!(error.to_string().contains(name), "{error}");
@@ -83,38 +73,38 @@ fn uncommitted_work_in_the_way_is_a_conflict_that_names_it_and_changes_nothing()
 
 #[test]
 fn a_branch_of_the_same_name_is_reconciled() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     // The remote has the working branch.
-    let first = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    let first = Job::of(&source, root.path()).on("feature").depth(0).run().unwrap();
     assert_eq!(first.head.unwrap(), source.rev("feature"));
     // Local commits that are nowhere else.
     fs::write(first.dir.join("mine.txt"), "mine\n").unwrap();
     commit_all(&first.dir);
     let mine = git_ok(&first.dir, ["rev-parse", "HEAD"]);
-    let ahead = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    let ahead = Job::of(&source, root.path()).on("feature").depth(0).run().unwrap();
     assert_eq!(ahead.head.as_deref(), Some(mine.as_str()));
     assert!(ahead.notes.join("\n").contains("has commits that the remote has not"), "{:?}", ahead.notes);
     // And then others' too.
     git_ok(&source.work, ["checkout", "-q", "feature"]);
     let theirs = source.commit("theirs.txt", "theirs\n");
     source.push();
-    let diverged = job(&source, root.path()).on("feature").depth(0).run().unwrap();
+    let diverged = Job::of(&source, root.path()).on("feature").depth(0).run().unwrap();
     assert_eq!(diverged.head.as_deref(), Some(mine.as_str()));
     assert!(diverged.notes.join("\n").contains("diverged"), "{:?}", diverged.notes);
     assert_eq!(git_ok(&diverged.dir, ["rev-parse", "origin/feature"]), theirs);
     // Another branch of the same clone, from another ref.
-    let other = job(&source, root.path()).at("v1").on("other").depth(0).run().unwrap();
+    let other = Job::of(&source, root.path()).at("v1").on("other").depth(0).run().unwrap();
     assert_eq!((other.head.unwrap(), git_ok(&other.dir, ["branch", "--show-current"])), (source.rev("v1"), "other".to_owned()));
     assert_eq!(git_ok(&other.dir, ["status", "--porcelain"]), "");
 }
 
 #[test]
 fn a_whole_history_stays_whole_also_where_a_tag_is_asked_for() {
-    let (root, source) = setting();
-    let first = job(&source, root.path()).depth(0).run().unwrap();
+    let (root, source) = Source::alone();
+    let first = Job::of(&source, root.path()).depth(0).run().unwrap();
     source.commit("more", "x");
     source.push();
-    let again = job(&source, root.path()).at("v1").depth(1).run().unwrap();
+    let again = Job::of(&source, root.path()).at("v1").depth(1).run().unwrap();
     assert_eq!(again.base_commit, Some(source.rev("main")));
     assert!(!first.dir.join(".git/shallow").exists());
     assert_eq!(git_ok(&first.dir, ["rev-list", "--count", "origin/main"]), "4");
@@ -122,68 +112,68 @@ fn a_whole_history_stays_whole_also_where_a_tag_is_asked_for() {
 
 #[test]
 fn a_merge_in_progress_stays_on_its_branch_and_is_taken_nowhere_else() {
-    let (root, source) = setting();
-    let first = job(&source, root.path()).on("work").depth(0).run().unwrap();
+    let (root, source) = Source::alone();
+    let first = Job::of(&source, root.path()).on("work").depth(0).run().unwrap();
     git_ok(&first.dir, ["fetch", "-q", "origin", "feature"]);
     let merge = ["merge", "-q", "--no-ff", "--no-commit", "FETCH_HEAD"].as_slice();
     for (state, begin) in [("merge", merge), ("revert", &["revert", "--no-commit", "HEAD"])] {
         git_ok(&first.dir, begin);
         let before = git_ok(&first.dir, ["rev-parse", "HEAD"]);
-        for other in [job(&source, root.path()).on("other").depth(0), job(&source, root.path()).at("v1").depth(0)] {
+        for other in [Job::of(&source, root.path()).on("other").depth(0), Job::of(&source, root.path()).at("v1").depth(0)] {
             let error = other.run().unwrap_err();
             assert_eq!(error.reason().as_str(), "WorkspaceConflict");
             assert!(error.to_string().contains(&format!("a {state} is in progress on `work`")), "{error}");
         }
         assert_eq!(git_ok(&first.dir, ["rev-parse", "HEAD"]), before);
         assert_eq!(git_ok(&first.dir, ["branch", "--show-current"]), "work");
-        let same = job(&source, root.path()).on("work").depth(0).run().unwrap();
+        let same = Job::of(&source, root.path()).on("work").depth(0).run().unwrap();
         assert!(same.notes.join("\n").contains(&format!("a {state} that was begun")), "{:?}", same.notes);
         git_ok(&first.dir, [state, "--abort"]);
     }
-    assert_eq!(job(&source, root.path()).on("other").depth(0).run().unwrap().branch.as_deref(), Some("other"));
+    assert_eq!(Job::of(&source, root.path()).on("other").depth(0).run().unwrap().branch.as_deref(), Some("other"));
 }
 
 #[test]
 fn something_else_in_the_directory_is_a_conflict() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let dir = root.path().join("clone");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("thesis.tex"), "years of work").unwrap();
-    let error = job(&source, root.path()).run().unwrap_err();
+    let error = Job::of(&source, root.path()).run().unwrap_err();
     assert!(error.reason().as_str() == "WorkspaceConflict" && error.to_string().contains("thesis.tex"), "{error}");
     git_ok(&dir, ["init", "-q"]);
-    let error = job(&source, root.path()).run().unwrap_err();
+    let error = Job::of(&source, root.path()).run().unwrap_err();
     assert!(error.to_string().contains("without a remote"), "{error}");
     git_ok(&dir, ["remote", "add", "origin", "https://user:hunter2@example.org/x"]);
-    let error = job(&source, root.path()).run().unwrap_err();
+    let error = Job::of(&source, root.path()).run().unwrap_err();
     assert!(error.to_string().contains("clone of `https://example.org/x`") && !error.to_string().contains("hunter2"), "{error}");
     assert_eq!(read(&dir, "thesis.tex"), "years of work");
 }
 
 #[test]
 fn what_a_killed_runner_left_is_cloned_anew() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let dir = root.path().join("clone");
     fs::create_dir_all(dir.join(".git/objects/pack")).unwrap();
     fs::write(dir.join(".git/agent-runner-unfinished"), "").unwrap();
     fs::write(dir.join("half.txt"), "half").unwrap();
-    let prepared = job(&source, root.path()).run().unwrap();
+    let prepared = Job::of(&source, root.path()).run().unwrap();
     assert!(!prepared.taken_up && !dir.join("half.txt").exists() && !dir.join(".git/agent-runner-unfinished").exists());
 }
 
 #[test]
 fn a_directory_in_which_another_run_clones_is_left_to_it() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let silent = agent_tests::git_servers::silent();
     let marker = root.path().join("clone/.git/agent-runner-unfinished");
     let first = Job::new(&format!("git://{}/r.git", silent.address()), &root.path().join("clone"));
     let (second, third) = std::thread::scope(|scope| {
         let running = scope.spawn(|| first.run().unwrap_err());
         agent_tests::runs::wait_until("the first clone's mark", || marker.exists() && !first.progress.lock().unwrap().is_empty());
-        let second = job(&source, root.path()).run().unwrap_err();
+        let second = Job::of(&source, root.path()).run().unwrap_err();
         // Where files cannot be locked, a third run takes the directory; the first one has nothing there any more.
         fs::remove_dir_all(root.path().join("clone/.git")).unwrap();
-        let third = job(&source, root.path()).run().unwrap();
+        let third = Job::of(&source, root.path()).run().unwrap();
         first.cancel.store(true, std::sync::atomic::Ordering::SeqCst);
         assert_eq!(running.join().unwrap().reason().as_str(), "Cancelled");
         (second, third)
@@ -196,12 +186,12 @@ fn a_directory_in_which_another_run_clones_is_left_to_it() {
 
 #[test]
 fn files_are_injected_after_the_checkout_and_a_link_of_the_repository_is_refused() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     symlink("/etc", source.work.join("link")).unwrap();
     source.commit("x", "x");
     source.push();
     let file = |path: &str| InjectedFile { path: path.into(), content: "injected".into(), executable: false };
-    let mut good = job(&source, root.path());
+    let mut good = Job::of(&source, root.path());
     good.workspace.files = vec![file("file1.txt"), file("a/b")];
     let prepared = good.run().unwrap();
     assert_eq!((read(&prepared.dir, "file1.txt"), read(&prepared.dir, "a/b")), ("injected".into(), "injected".into()));
@@ -217,7 +207,7 @@ fn facts_of(prepared: &Prepared) -> Facts {
 
 #[test]
 fn facts_are_what_git_says() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     for depth in [0, 1] {
         let dir = root.path().join(format!("facts{depth}"));
         let prepared = Job::new(source.bare.to_str().unwrap(), &dir).on(&format!("work{depth}")).depth(depth).run().unwrap();
@@ -251,8 +241,8 @@ fn facts_are_what_git_says() {
 
 #[test]
 fn a_branch_that_was_taken_up_shallow_counts_what_this_run_did() {
-    let (root, source) = setting();
-    let prepared = job(&source, root.path()).on("feature").run().unwrap();
+    let (root, source) = Source::alone();
+    let prepared = Job::of(&source, root.path()).on("feature").run().unwrap();
     fs::write(prepared.dir.join("more"), "1\n2\n").unwrap();
     commit_all(&prepared.dir);
     let facts = facts_of(&prepared);
@@ -262,8 +252,8 @@ fn a_branch_that_was_taken_up_shallow_counts_what_this_run_did() {
 /// A FIFO would hold whoever opens it for ever.
 #[test]
 fn what_is_no_file_in_a_files_place_is_a_conflict() {
-    let (root, source) = setting();
-    let dir = job(&source, root.path()).run().unwrap().dir;
+    let (root, source) = Source::alone();
+    let dir = Job::of(&source, root.path()).run().unwrap().dir;
     for name in [".git/index", ".gitignore", ".git/refs/heads/fifo", ".git/objects/info/alternates"] {
         let path = dir.join(name);
         let content = fs::read(&path).ok();
@@ -271,7 +261,7 @@ fn what_is_no_file_in_a_files_place_is_a_conflict() {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut as_it_is = Job::new("", &dir);
         as_it_is.workspace.repo = None;
-        for job in [job(&source, root.path()), as_it_is] {
+        for job in [Job::of(&source, root.path()), as_it_is] {
             let error = job.run().unwrap_err();
             assert!(error.to_string().ends_with(&format!("`{name}` is no regular file")), "{error}");
         }
@@ -282,7 +272,7 @@ fn what_is_no_file_in_a_files_place_is_a_conflict() {
 
 #[test]
 fn a_directory_that_others_prepared_is_looked_at_as_it_is() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let dir = root.path().join("theirs");
     git_ok(root.path(), ["clone", "-q", source.bare.to_str().unwrap(), dir.to_str().unwrap()]);
     fs::write(dir.join("file1.txt"), "theirs\n").unwrap();
@@ -349,7 +339,7 @@ fn turn(source: &Source) {
 /// A clone of that branch.
 fn turned(root: &Path, source: &Source) -> Prepared {
     turn(source);
-    let mut job = job(source, root).on("evil");
+    let mut job = Job::of(source, root).on("evil");
     job.workspace.subdirectory = Some("sub".into());
     let prepared = job.run().unwrap();
     assert_eq!(workdir(&prepared, &job.workspace).unwrap(), prepared.dir.join("sub"));
@@ -390,7 +380,7 @@ fn agent_commits_only_its_own(prepared: &Prepared) {
 
 #[test]
 fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let prepared = turned(root.path(), &source);
     let put_back = trust(&prepared, Trust::Base);
     let dir = &prepared.dir;
@@ -423,7 +413,7 @@ fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it
     agent_commits_only_its_own(&prepared);
 
     // Taken up again with all trust, the branch's own files are back.
-    let again = job(&source, root.path()).on("evil").run().unwrap();
+    let again = Job::of(&source, root.path()).on("evil").run().unwrap();
     assert!(again.notes.iter().all(|note| !note.contains("uncommitted")), "{:?}", again.notes);
     assert_eq!(trust(&again, Trust::Repository), Vec::<String>::new());
     for (name, content) in [
@@ -440,7 +430,7 @@ fn with_trust_base_the_agent_sees_the_bases_configuration_and_commits_none_of_it
 
 #[test]
 fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let (_server, url) = promising(&source);
     let job = || Job::new(&url, &root.path().join("clone")).on("evil").depth(0);
     let mut first = job();
@@ -472,7 +462,7 @@ fn a_partial_clone_has_what_is_read_of_it_and_says_what_it_does_not_know() {
 /// Whoever made the clone has written its configuration; the runner's git would go by it before anything is known of him.
 #[test]
 fn no_git_is_started_by_a_configuration_that_starts_programs() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let (_server, url) = promising(&source);
     let started = root.path().join("started");
     let program = format!("touch {}; false", started.display());
@@ -510,7 +500,7 @@ fn a_run_on_a_partial_clone_gives_the_agent_the_bases_configuration() {
 
 #[test]
 fn with_trust_instructions_nothing_that_executes_is_left() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let prepared = turned(root.path(), &source);
     let put_back = trust(&prepared, Trust::Instructions);
     assert_eq!(put_back, [".claude/hooks/h.sh", ".claude/settings.json", ".env", "sub/.claude/settings.json"]);
@@ -523,11 +513,11 @@ fn with_trust_instructions_nothing_that_executes_is_left() {
 #[test]
 fn what_the_task_puts_into_the_tree_counts_whatever_of_the_repository_does() {
     for trust in [Trust::Base, Trust::Instructions] {
-        let (root, source) = setting();
+        let (root, source) = Source::alone();
         turn(&source);
         let given = [("CLAUDE.md", "the task's"), (".claude/settings.json", "{}"), ("sub/.mcp.json", "{}")];
         let given = given.map(|(path, content)| InjectedFile { path: path.into(), content: content.into(), executable: false });
-        let mut job = job(&source, root.path()).on("evil");
+        let mut job = Job::of(&source, root.path()).on("evil");
         job.workspace.files = given.to_vec();
         job.workspace.subdirectory = Some("sub".into());
         let prepared = job.run().unwrap();
@@ -541,9 +531,9 @@ fn what_the_task_puts_into_the_tree_counts_whatever_of_the_repository_does() {
 
 #[test]
 fn an_unchanged_branch_is_left_alone() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     let _ = turned(&root.path().join("x"), &source);
-    let prepared = job(&source, root.path()).on("new").run().unwrap();
+    let prepared = Job::of(&source, root.path()).on("new").run().unwrap();
     assert_eq!(read(&prepared.dir, "CLAUDE.md"), "base agents");
     assert_eq!(trust(&prepared, Trust::Base), Vec::<String>::new());
     assert!(prepared.dir.join("CLAUDE.md").symlink_metadata().unwrap().is_symlink());
@@ -559,7 +549,7 @@ fn links_in_the_way_are_replaced_and_never_followed() {
         (".claude", ".claude"),
     ] {
         for mode in [Trust::Base, Trust::Instructions] {
-            let (root, source) = setting();
+            let (root, source) = Source::alone();
             let outside = root.path().join("outside");
             fs::create_dir(&outside).unwrap();
             fs::write(outside.join("settings.json"), "untouched").unwrap();
@@ -573,7 +563,7 @@ fn links_in_the_way_are_replaced_and_never_followed() {
             fs::write(source.work.join("sub/x"), "").unwrap();
             source.commit("innocent/settings.json", "evil settings");
             source.push();
-            let prepared = job(&source, root.path()).on("evil").run().unwrap();
+            let prepared = Job::of(&source, root.path()).on("evil").run().unwrap();
             let put_back = trust(&prepared, mode);
             assert!(!put_back.is_empty(), "{link} {target} {mode:?}");
             let expected = if mode == Trust::Base { "base settings" } else { "<NotFound>" };
@@ -592,13 +582,13 @@ fn links_in_the_way_are_replaced_and_never_followed() {
 
 #[test]
 fn what_the_branch_only_deleted_is_back() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     source.commit(".mcp.json", "base mcp");
     git_ok(&source.work, ["checkout", "-q", "-b", "evil"]);
     git_ok(&source.work, ["rm", "-q", ".mcp.json"]);
     source.commit("sub/x", "");
     source.push();
-    let prepared = job(&source, root.path()).on("evil").run().unwrap();
+    let prepared = Job::of(&source, root.path()).on("evil").run().unwrap();
     assert_eq!(trust(&prepared, Trust::Base), [".mcp.json"]);
     assert_eq!(read(&prepared.dir, ".mcp.json"), "base mcp");
     agent_commits_only_its_own(&prepared);
@@ -704,7 +694,7 @@ fn a_home_that_is_the_workspace_holds_the_users_own() {
 
 #[test]
 fn the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other() {
-    let (root, source) = setting();
+    let (root, source) = Source::alone();
     if !nix::unistd::geteuid().is_root() {
         agent_tests::skipped!(
             "the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other: only root can give a directory away"
@@ -713,10 +703,10 @@ fn the_agents_git_is_told_of_a_directory_of_another_owner_and_of_no_other() {
     let dir = root.path().join("clone");
     fs::create_dir(&dir).unwrap();
     nix::unistd::chown(&dir, Some(nix::unistd::Uid::from_raw(4711)), None).unwrap();
-    let prepared = job(&source, root.path()).run().unwrap();
+    let prepared = Job::of(&source, root.path()).run().unwrap();
     assert!(!git(&dir).arg("status").output().unwrap().status.success(), "git refuses by itself");
     assert!(git(&dir).arg("status").envs(prepared.env.clone()).output().unwrap().status.success(), "{:?}", prepared.env);
     assert!(prepared.env.iter().all(|(_, value)| value != "*"));
     assert_eq!(facts_of(&prepared).dirty, Some(false));
-    assert!(job(&source, root.path()).run().unwrap().taken_up);
+    assert!(Job::of(&source, root.path()).run().unwrap().taken_up);
 }
