@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use agent_runner::workspace::{Cancel, Context, Prepared, Progress, Retry, WorkspaceError, prepare};
+use agent_runner::workspace::{Cancel, Context, Prepared, Progress, Retry, WhenHeld, WorkspaceError, prepare};
 use agent_sdk::agent::RepositoryPath;
 use agent_sdk::task::{GitAccess, Workspace};
 
@@ -129,6 +129,8 @@ pub struct Job {
     pub attempts: u32,
     /// What `trust` will read of the base.
     pub config_paths: Vec<RepositoryPath>,
+    /// What becomes of it where another run works.
+    pub when_held: WhenHeld,
     /// What was reported on the way.
     pub progress: Mutex<Vec<String>>,
 }
@@ -146,6 +148,7 @@ impl Job {
             cancel: Cancel::default(),
             attempts: 1,
             config_paths: Vec::new(),
+            when_held: WhenHeld::Wait(Duration::ZERO),
             progress: Mutex::default(),
         }
     }
@@ -177,15 +180,26 @@ impl Job {
         self
     }
 
-    /// Calls it.
+    /// Calls it. What a test does next with the workspace is what comes after that run.
     ///
     /// # Errors
     /// As the runner's.
     pub fn run(&self) -> Result<Prepared, WorkspaceError> {
+        let mut prepared = self.begin()?;
+        drop(prepared.take_hold());
+        Ok(prepared)
+    }
+
+    /// Calls it, and is still at work there.
+    ///
+    /// # Errors
+    /// As the runner's.
+    pub fn begin(&self) -> Result<Prepared, WorkspaceError> {
         let report = |progress: Progress<'_>| self.progress.lock().unwrap().push(format!("{progress:?}"));
         let mut context = Context::new(&self.workspace, &self.env, &self.program, self.cancel.clone(), &report)?;
         context.config_paths = &self.config_paths;
         context.retry = Retry { attempts: self.attempts, pause: Duration::from_millis(1) };
+        context.when_held = self.when_held;
         prepare(&self.workspace, &self.access, &context)
     }
 }

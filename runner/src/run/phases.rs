@@ -32,7 +32,7 @@ use crate::process::signals::Request;
 use crate::process::{Cause, Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec, until};
 use crate::secrets;
 use crate::workspace::trust::{self, plain::SetAside};
-use crate::workspace::{self, Context, Prepared, Progress, WorkspaceError, gh};
+use crate::workspace::{self, Context, Prepared, Progress, WhenHeld, WorkspaceError, gh};
 
 /// Drives a run to its end.
 ///
@@ -63,8 +63,8 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
 
     let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
     journal.enter(Phase::Workspace);
-    let (prepared, plugins) = run.prepare(&mut signals).await?;
-    let work = Work::of(&prepared);
+    let (mut prepared, plugins) = run.prepare(&mut signals).await?;
+    let work = Work::of(&mut prepared);
     if order.extent == Extent::Clone {
         return Ok(Ending::Prepared(work));
     }
@@ -101,14 +101,15 @@ impl Run<'_> {
         let interrupt = Arc::new(AtomicBool::new(false));
         if workspace::is_plain_directory(&self.task.workspace) {
             // Nothing that a thread would have to wait for.
-            let prepared = clone(&self.task.workspace, &self.task.git, &self.utf8_env(), interrupt, &[])?;
+            let prepared = clone(&self.task.workspace, &self.task.git, &self.utf8_env(), interrupt, &[], self.when_held())?;
             return Ok((prepared, self.read_plugins()?));
         }
         let cloning = {
             let (spec, git) = (self.task.workspace.clone(), self.task.git.clone());
             let (env, interrupt) = (self.utf8_env(), Arc::clone(&interrupt));
             let config_paths = if self.task.trust == Trust::Base { self.agent.repository_config().to_vec() } else { Vec::new() };
-            tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt, &config_paths))
+            let when_held = self.when_held();
+            tokio::task::spawn_blocking(move || clone(&spec, &git, &env, interrupt, &config_paths, when_held))
         };
         let plugins = self.read_plugins();
         if plugins.is_err() {
@@ -152,6 +153,14 @@ impl Run<'_> {
             }
             Some(Err(error)) => Err(Failure::Fault(format!("the clone panicked: {error}"))),
             None => Err(Failure::Fault("the clone did not stop".into())),
+        }
+    }
+
+    /// A command by hand, within an agent's run or beside it, is no run after that one.
+    fn when_held(&self) -> WhenHeld {
+        match self.order.extent {
+            Extent::Command(_) => WhenHeld::Share,
+            Extent::Agent | Extent::Setup | Extent::Clone => WhenHeld::default(),
         }
     }
 
@@ -207,6 +216,9 @@ impl Run<'_> {
     }
 
     fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<SetAside, Failure> {
+        if prepared.is_shared {
+            return Ok(SetAside::nothing());
+        }
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
         let put_back = trust::apply(&trust::Request {
             dir: &prepared.dir,
@@ -420,16 +432,18 @@ fn clone(
     env: &BTreeMap<String, String>,
     interrupt: Arc<AtomicBool>,
     config_paths: &[RepositoryPath],
+    when_held: WhenHeld,
 ) -> Result<Prepared, WorkspaceError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("agent-runner"));
     let progress = |progress: Progress<'_>| match progress {
+        Progress::Held { patience } => tracing::warn!("another run works in the workspace: waiting up to {patience:?} for its end"),
         Progress::Fetching { attempt: 1 } => tracing::info!("asking the git server"),
         Progress::Fetching { attempt } => tracing::info!("asking the git server, try {attempt}"),
         Progress::Retrying { error, after } => tracing::warn!("{error}; trying again in {after:.1?}"),
         Progress::Receiving => tracing::info!("receiving objects"),
         Progress::CheckingOut => tracing::info!("checking out"),
     };
-    let context = Context { config_paths, ..Context::new(spec, env, &program, interrupt, &progress)? };
+    let context = Context { config_paths, when_held, ..Context::new(spec, env, &program, interrupt, &progress)? };
     workspace::prepare(spec, git, &context)
 }
 

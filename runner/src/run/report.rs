@@ -1,6 +1,7 @@
 //! The one report: from however a run ended to an outcome, the sinks, and the exit code.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_sdk::agent::{Agent, ProcessEnd, StreamSummary};
@@ -20,7 +21,7 @@ use crate::inputs::{Inputs, MessagePlace};
 use crate::sinks::Claims;
 use crate::workspace::facts::{Base, Facts, facts};
 use crate::workspace::takeup::repository_root;
-use crate::workspace::{Prepared, WorkspaceError};
+use crate::workspace::{Hold, Prepared, WorkspaceError};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -34,19 +35,21 @@ pub enum Ending {
 }
 
 /// The work tree, for the facts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Work {
     /// The work tree's directory.
     pub dir: PathBuf,
     /// What the work started from.
     pub base: Base,
+    /// Other runs are kept out while this is looked at.
+    _hold: Option<Arc<Hold>>,
 }
 
 impl Work {
     /// Of a prepared workspace.
     #[must_use]
-    pub fn of(prepared: &Prepared) -> Self {
-        Self { dir: prepared.dir.clone(), base: prepared.into() }
+    pub fn of(prepared: &mut Prepared) -> Self {
+        Self { dir: prepared.dir.clone(), base: Base::from(&*prepared), _hold: prepared.take_hold().map(Arc::new) }
     }
 
     fn facts(self) -> Result<Option<Facts>, WorkspaceError> {

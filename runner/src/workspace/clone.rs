@@ -82,7 +82,9 @@ pub(crate) fn clone(
         taken_up: false,
         notes,
         env: Vec::new(),
+        is_shared: false,
         claim: Some(claim),
+        hold: None,
     })
 }
 

@@ -10,6 +10,7 @@
 //! | `connect`, `http`, `tls`, `proxy`, `ssh`, `wire` | ways to a git server; `web` is for what is none |
 //! | `fetch`, `clone`, `checkout`, `takeup` | from there to files |
 //! | `directory`, `config`, `files` | what is left behind, and what never is |
+//! | `hold` | one run at a time |
 //! | `programs`, `promised` | what gix lacks |
 //! | `credential`, `gh` | the token, for us, for the agent's own git, and for GitHub's CLI |
 //!
@@ -28,6 +29,7 @@ pub mod facts;
 mod fetch;
 mod files;
 pub mod gh;
+mod hold;
 mod http;
 mod programs;
 mod promised;
@@ -52,6 +54,7 @@ use agent_sdk::task::{GitAccess, Workspace};
 
 pub use error::WorkspaceError;
 pub use fetch::Retry;
+pub use hold::{Hold, WhenHeld};
 pub use takeup::base_as_found;
 pub use wire::Cancel;
 
@@ -73,6 +76,8 @@ pub struct Context<'a> {
     pub retry: Retry,
     /// What [`trust`] will read of the base branch: a partial clone has it then.
     pub config_paths: &'a [RepositoryPath],
+    /// What becomes of this if another run works there.
+    pub when_held: WhenHeld,
 }
 
 impl<'a> Context<'a> {
@@ -88,7 +93,7 @@ impl<'a> Context<'a> {
         progress: &'a (dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Self, WorkspaceError> {
         let dir = std::path::absolute(&workspace.dir).map_err(|source| WorkspaceError::io("cannot find", &workspace.dir, source))?;
-        Ok(Self { dir, env, program, cancel, progress, retry: Retry::default(), config_paths: &[] })
+        Ok(Self { dir, env, program, cancel, progress, retry: Retry::default(), config_paths: &[], when_held: WhenHeld::default() })
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -99,6 +104,11 @@ impl<'a> Context<'a> {
 /// What is going on.
 #[derive(Debug)]
 pub enum Progress<'a> {
+    /// Another run works there; its end is waited for.
+    Held {
+        /// How long at most.
+        patience: Duration,
+    },
     /// The server is asked.
     Fetching {
         /// The how many-th time, from 1.
@@ -138,10 +148,18 @@ pub struct Prepared {
     pub notes: Vec<String>,
     /// Variables that the agent's own git needs in this workspace.
     pub env: Vec<(String, String)>,
+    /// Whether another run works there, too: what that one has arranged stays as it is.
+    pub is_shared: bool,
     claim: Option<Claim>,
+    hold: Option<Hold>,
 }
 
 impl Prepared {
+    /// What keeps other runs out, to be kept until nothing of the workspace is looked at any more.
+    pub fn take_hold(&mut self) -> Option<Hold> {
+        self.hold.take()
+    }
+
     /// A directory that holds no repository.
     pub(crate) fn without_repository(dir: PathBuf) -> Self {
         Self {
@@ -154,7 +172,9 @@ impl Prepared {
             taken_up: false,
             notes: Vec::new(),
             env: Vec::new(),
+            is_shared: false,
             claim: None,
+            hold: None,
         }
     }
 }
@@ -165,8 +185,7 @@ impl Prepared {
 /// Whatever keeps an agent from working there. A directory that was filled in vain is as it was before.
 pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>) -> Result<Prepared, WorkspaceError> {
     let mut prepared = match &workspace.repo {
-        None => takeup::as_it_is(workspace, access, context)?,
-        Some(repo) => {
+        Some(repo) if !hold::is_shared(&context.dir, context) => {
             let url = url::RepoUrl::parse(repo)?;
             let wanted = refs::Wanted::new(workspace)?;
             match directory::look(&context.dir)? {
@@ -178,21 +197,28 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
                 }
             }
         }
+        _ => takeup::as_it_is(workspace, access, context)?,
     };
+    if prepared.is_shared {
+        prepared.env = takeup::owner_env(&prepared, context.env);
+        return Ok(prepared);
+    }
     promised::fetch_base(&prepared, workspace.subdirectory.as_deref(), access, context)?;
     files::write_all(&context.dir, &workspace.files)?;
     prepared.env = takeup::owner_env(&prepared, context.env);
-    if let Some(claim) = prepared.claim.take() {
+    if let (Some(claim), Some(git_dir)) = (prepared.claim.take(), &prepared.git_dir) {
+        // Before the mark goes that keeps everybody out.
+        prepared.hold = Some(Hold::of_repository(git_dir, context)?);
         claim.keep()?;
     }
     Ok(prepared)
 }
 
-/// Whether there is neither anything to clone nor a repository to look at, so that [`prepare`] has nothing to wait for.
+/// Whether there is neither anything to clone nor a repository to look at, nor another run at work, so that [`prepare`] has nothing to wait for.
 #[must_use]
 pub fn is_plain_directory(workspace: &Workspace) -> bool {
     let is_in_none = |dir: &Path| std::path::absolute(dir).is_ok_and(|dir| takeup::repository_root(&takeup::located(dir)).is_none());
-    workspace.repo.is_none() && is_in_none(&workspace.dir)
+    workspace.repo.is_none() && is_in_none(&workspace.dir) && !trust::plain::is_left(&workspace.dir)
 }
 
 /// Takes out of a clone's configuration what names files of credentials: for a clone that is handed on without them.

@@ -21,7 +21,7 @@ use super::fetch::{Session, shallow};
 use super::programs::Git;
 use super::refs::{Listing, Start, Wanted};
 use super::url::{RepoUrl, without_what_may_be_a_password};
-use super::{Context, Prepared, Progress, checkout, config, promised, trust};
+use super::{Context, Hold, Prepared, Progress, checkout, config, promised, trust};
 use crate::files::{Directory, FileError, Kind};
 
 /// Locks that a killed git leaves; while they are there, nothing can be committed.
@@ -52,6 +52,7 @@ pub(crate) fn take_up(
         }
         Some(_) => {}
     }
+    let hold = Hold::of_repository(&git_dir, context)?;
     let mut notes = vec![format!("took up the clone of `{url}` that was there")];
     for lock in locks(&git_dir, repo.common_dir()) {
         if std::fs::remove_file(&lock).is_ok() {
@@ -115,7 +116,9 @@ pub(crate) fn take_up(
         taken_up: true,
         notes,
         env: Vec::new(),
+        is_shared: false,
         claim: None,
+        hold: Some(hold),
     })
 }
 
@@ -381,18 +384,30 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     let dir = located(dir);
     let nothing = Prepared::without_repository(dir.clone());
     let Some(root) = repository_root(&dir) else {
-        // Of a run that was killed.
-        trust::plain::undo(&dir)?;
-        return Ok(nothing);
+        if !trust::plain::is_left(&dir) {
+            return Ok(nothing);
+        }
+        let hold = Hold::of_directory(&trust::plain::state_dir(&dir), context)?;
+        if !hold.is_others() {
+            // Of a run that was killed.
+            trust::plain::undo(&dir)?;
+        }
+        return Ok(Prepared { is_shared: hold.is_others(), hold: Some(hold), ..nothing });
     };
     check_files(&root)?;
     let repo = clone::open(&root)?;
-    let mut notes: Vec<String> = trust::undo(&repo)?.iter().map(|path| left_as_it_is(path)).collect();
-    // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says nothing
-    // of us.
-    let is_tracked = repo.open_index().is_ok_and(|index| index.prefixed_entries(".agent-runner/".into()).is_some());
-    if !is_tracked {
-        trust::plain::undo(&dir)?;
+    let hold = Hold::of_repository(repo.git_dir(), context)?;
+    let mut notes = Vec::new();
+    if hold.is_others() {
+        notes.push("another run works here: what it has arranged stays as it is".to_owned());
+    } else {
+        notes.extend(trust::undo(&repo)?.iter().map(|path| left_as_it_is(path)));
+        // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says
+        // nothing of us.
+        let is_tracked = repo.open_index().is_ok_and(|index| index.prefixed_entries(".agent-runner/".into()).is_some());
+        if !is_tracked {
+            trust::plain::undo(&dir)?;
+        }
     }
     let branch = repo.head_name().map_err(|error| broken(&repo, &error))?.map(|name| name.shorten().to_string());
     let head = repo.head_id().ok().map(|id| id.detach());
@@ -428,6 +443,8 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
         head: head.map(|id| id.to_string()),
         taken_up: true,
         notes,
+        is_shared: hold.is_others(),
+        hold: Some(hold),
         ..nothing
     })
 }

@@ -44,7 +44,7 @@ pub(super) fn run(env: &Variables) -> Result<String, InitError> {
     let progress = |progress: Progress<'_>| match progress {
         Progress::Retrying { error, after } => tracing::warn!("{error}; trying again in {after:.1?}"),
         Progress::Fetching { attempt } => tracing::info!("asking the git server, try {attempt}"),
-        Progress::Receiving | Progress::CheckingOut => {}
+        Progress::Held { .. } | Progress::Receiving | Progress::CheckingOut => {}
     };
     let mut context = Context::new(&wanted.workspace, &env.0, &program, Arc::new(AtomicBool::new(false)), &progress)?;
     context.retry = wanted.retry;

@@ -11,15 +11,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::Prepared;
 use super::super::error::WorkspaceError;
+use super::super::{Hold, Prepared};
 use super::{SET_ASIDE, is_reached_without_links, list, put_back};
 use crate::files::is_same;
 
 /// The directory for what is kept.
 const STATE_DIR: &str = ".agent-runner";
 
-pub(super) fn state_dir(dir: &Path) -> PathBuf {
+pub(crate) fn state_dir(dir: &Path) -> PathBuf {
     dir.join(STATE_DIR)
 }
 
@@ -29,18 +29,32 @@ pub fn is_users_own(prepared: &Prepared, dir: &Path, home: &Path) -> bool {
     prepared.git_dir.is_none() && is_same(dir, home)
 }
 
+/// Whether something is set aside in a directory, by a run that works there, or was killed.
+#[must_use]
+pub(crate) fn is_left(dir: &Path) -> bool {
+    fs::symlink_metadata(state_dir(dir).join(SET_ASIDE)).is_ok()
+}
+
 /// Puts back what was set aside, when it goes.
 #[derive(Debug)]
 #[must_use = "it is put back when this goes"]
 pub struct SetAside {
     dir: Option<PathBuf>,
+    _hold: Option<Hold>,
 }
 
 impl SetAside {
     /// What [`super::apply`] has set aside in a workspace, if that is no repository.
     pub fn of(prepared: &Prepared) -> Self {
-        let found = prepared.git_dir.is_none() && fs::symlink_metadata(state_dir(&prepared.dir).join(SET_ASIDE)).is_ok();
-        Self { dir: found.then(|| prepared.dir.clone()) }
+        if prepared.git_dir.is_some() || !is_left(&prepared.dir) {
+            return Self::nothing();
+        }
+        Self { dir: Some(prepared.dir.clone()), _hold: Some(Hold::at_once(&state_dir(&prepared.dir))) }
+    }
+
+    /// Nothing was.
+    pub fn nothing() -> Self {
+        Self { dir: None, _hold: None }
     }
 
     /// The directory in which something was set aside.
