@@ -68,6 +68,17 @@ fn a_whole_run_without_fault_has_a_certificate_and_it_fits() {
 }
 
 #[test]
+fn what_was_asked_for_beyond_the_claims_is_not_certified() {
+    let profiles = BTreeSet::from([Profile::Image, Profile::Core, Profile::Kubernetes]);
+    let rows = requirement::all().iter().filter(|row| profiles.contains(&row.profile) && row.verify != Verify::Excluded);
+    let judgements: Vec<Judgement> = rows.map(|row| judgement(&row.id, Verdict::Pass, "said")).collect();
+    let mut more = report(&about("ghcr.io/acme/agent:1.2"), &judgements, false);
+    more.asked.profiles.insert(Profile::Kubernetes);
+    let certificate = certificate(&more).unwrap();
+    assert_eq!(certificate.verify(&suite().requirements), Vec::<String>::new());
+}
+
+#[test]
 fn a_run_with_a_fault_or_a_gap_has_none() {
     for verdict in [Verdict::Fail, Verdict::NotTestable, Verdict::NotObservable, Verdict::Error, Verdict::Stale] {
         let refused = certificate(&run(&[("IMG-004", verdict)]));

@@ -209,6 +209,55 @@ fn a_signal_ends_the_run_and_its_containers() {
     assert!(err.contains("error: interrupted by SIGINT"), "{err}");
 }
 
+/// A runner makes a file that is for itself alone, and the suite is another user; it is no fault of the image's.
+#[test]
+fn what_the_suite_may_not_read_is_no_evidence() {
+    if !nix::unistd::geteuid().is_root() || !skip::have("setpriv", "setpriv") {
+        return skip::skip("only root can run the suite as somebody else");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("runner");
+    std::fs::write(&script, "#!/bin/sh\necho '{}' > \"$AGENT_RESULT_FILE\"\nchmod 000 \"$AGENT_RESULT_FILE\"\n").unwrap();
+    for path in [dir.path(), &script] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let reference = format!("exec:{}", script.display());
+    let mut check = Command::new("setpriv");
+    check.args(["--reuid", "65534", "--clear-groups", env!("CARGO_BIN_EXE_agent-conformance")]);
+    let output = check.args(["check", "--profile", "core", "--only", "OUT-001", &reference]).output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{out}{err}");
+    assert!(out.contains("result.json` is closed to whom the suite runs as: run it as root"), "{out}{err}");
+}
+
+/// Whether it is unpacked or looked through, a large image takes its time.
+#[test]
+fn a_signal_before_the_first_scenario_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, temporary) = (dir.path().join("image.tar"), dir.path().join("tmp"));
+    std::fs::create_dir(&temporary).unwrap();
+    nix::unistd::mkfifo(&archive, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_agent-conformance"));
+    check.args(["check", "--engine", "static", &format!("docker-archive:{}", archive.display())]).env("TMPDIR", &temporary);
+    let check = check.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // It reads by now: opening waits for a reader.
+    let mut fed = std::fs::OpenOptions::new().write(true).open(&archive).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(check.id().cast_signed()), nix::sys::signal::Signal::SIGINT).unwrap();
+    let mut entry = [0_u8; 512];
+    entry[..5].copy_from_slice(b"entry");
+    entry[100..107].copy_from_slice(b"0000644");
+    entry[124..135].copy_from_slice(b"00000000000");
+    entry[148..156].fill(b' ');
+    let sum: u32 = entry.iter().map(|byte| u32::from(*byte)).sum();
+    entry[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    // Files without end, until nobody reads them any more.
+    while std::io::Write::write_all(&mut fed, &entry).is_ok() {}
+    let done = check.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(130), "{done:?}");
+    assert!(text(&done.stderr).contains("interrupted by SIGINT"), "{done:?}");
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
 #[test]
 fn engines_are_listed_with_what_is_wrong_with_them() {
     let (code, out, _) = said(&["engines"]);

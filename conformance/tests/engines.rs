@@ -535,6 +535,17 @@ fn docker_does_the_same_by_the_service_that_answers() {
         assert_eq!(service.try_wait().unwrap(), None, "the service has ended");
         std::thread::yield_now();
     }
+    // A machine that has both, and the image in docker's storage alone.
+    let image = Image::shared();
+    let empty = dir.path().join("storage.conf");
+    let at = dir.path().display();
+    fs::write(&empty, format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{at}/graph\"\nrunroot = \"{at}/run\"\n")).unwrap();
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_agent-conformance"));
+    check.args(["check", "--profile", "image", "--only", "IMG-005", "--report", "json=-", &image.name]);
+    check.env("DOCKER_HOST", format!("unix://{}", socket.display())).env("CONTAINERS_STORAGE_CONF", &empty);
+    let checked = check.output().unwrap();
+    let report = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(report.contains("\"engine\": \"docker\""), "{report}{}", String::from_utf8_lossy(&checked.stderr));
     let tests = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--skip", "archives", "--skip", "host_gets", "--skip", "entry_point", "--skip", "absent"])
         .env(ONLY_DOCKER, "1")

@@ -116,6 +116,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("commit-fact", "branch and commit are those before the agent", &["WS-012"]),
     mutant("base-commit-fact", "there is no `base-commit`", &["WS-013"]),
     mutant("clean-work-tree", "a file is left in the work tree", &["WS-014"]),
+    mutant("clean-work-tree.changed", "the task's instructions are added to the repository's", &["WS-014"]),
     mutant("signal-while-cloning", "SIGTERM while cloning is a failure", &["WS-015"]),
     // Configuration.
     mutant("setup-command.after", "the setup command comes after the agent", &["CFG-001", "CFG-003"]),

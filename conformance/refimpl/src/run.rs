@@ -209,6 +209,10 @@ impl Run<'_> {
         if broken("clean-work-tree") {
             let _ = std::fs::write(workspace.dir.join("AGENT.md"), "configured\n");
         }
+        if broken("clean-work-tree.changed") {
+            let file = std::fs::OpenOptions::new().append(true).open(workspace.dir.join("AGENTS.md"));
+            let _ = file.and_then(|mut file| file.write_all(b"configured\n"));
+        }
         if let Some(token) = self.task.text("git.tokenFile").filter(|_| broken("private-files")) {
             let _ = std::fs::copy(token, std::env::temp_dir().join("token"));
         }

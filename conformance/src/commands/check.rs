@@ -10,6 +10,7 @@ use super::certify;
 use super::engines::ImageArguments;
 use super::error::CommandError;
 use super::gathering::{self, GatheringArguments};
+use super::interrupt;
 use super::judging::JudgingArguments;
 use crate::suite::evidence::store;
 
@@ -36,6 +37,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
+    interrupt::watch();
     let judging = arguments.judging.resolve()?;
     let begin = Instant::now();
     let engine = arguments.image.open()?;

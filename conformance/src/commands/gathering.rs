@@ -8,11 +8,11 @@ use clap::Args;
 use tempfile::TempDir;
 
 use super::error::CommandError;
-use super::interrupt::{self, Interruptible};
 use super::progress::ProgressLine;
 use crate::suite::engine::Engine;
 use crate::suite::evidence::Evidence;
 use crate::suite::scenario::{self, GatherOptions};
+use crate::suite::stop;
 use crate::suite::subject::{LOADERS, Subject};
 
 /// More at once would make scenarios that wait for time-outs compete for the machine.
@@ -21,7 +21,7 @@ const MOST_AT_ONCE: usize = 4;
 /// How scenarios are run.
 #[derive(Debug, Args)]
 pub struct GatheringArguments {
-    /// How long one scenario may take before it is killed, such as `90s`
+    /// How long one scenario may take before it is killed, such as `90s`; those with the image's own agent have three minutes at least
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// How many scenarios run at once; without, as many as there are processors, and at most 4
@@ -68,10 +68,8 @@ pub fn gather(
     let at_once = arguments.jobs.map_or(processors.min(MOST_AT_ONCE), usize::from);
     let (_work, options) = workplace(at_once, arguments.timeout)?;
     let progress = ProgressLine::new();
-    interrupt::watch();
-    let engine = Interruptible(engine);
-    let evidence = scenario::gather(&engine, subject, scenarios, &options, &|happening| progress.on(happening));
-    match interrupt::came() {
+    let evidence = scenario::gather(engine, subject, scenarios, &options, &|happening| progress.on(happening));
+    match stop::asked() {
         Some(signal) => Err(CommandError::Interrupted(signal)),
         None => Ok(evidence),
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::error::CommandError;
 use super::gathering::{can_start_the_suite, no_directory, workplace};
-use super::{interrupt, output};
+use super::output;
 use crate::suite::engine::{Engine, Typed};
 use crate::suite::fake::RECORDS;
 use crate::suite::report::text::{shell_word, tame};
 use crate::suite::scenario::stage::TERMINATION;
 use crate::suite::scenario::{self, Act, Scenario, Stage, Unfit};
+use crate::suite::stop;
 
 /// How often it is looked whether a signal has come.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -26,7 +27,6 @@ pub fn hold(engine: &dyn Engine, scenarios: &[&str]) -> Result<(), CommandError>
     // The image may run as another user, who has to come through.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(work.path(), open).map_err(no_directory)?;
-    interrupt::watch();
     let mut stages: Vec<Stage> = Vec::new();
     for scenario in scenarios.iter().filter_map(|name| scenario::find(name)) {
         let mut text = format!("\nScenario {}: {}\n", scenario.name, scenario.about);
@@ -48,7 +48,7 @@ pub fn hold(engine: &dyn Engine, scenarios: &[&str]) -> Result<(), CommandError>
         output::print(&text)?;
     }
     output::print("\nFiles and servers are held until Ctrl-C.\n")?;
-    while interrupt::came().is_none() {
+    while stop::asked().is_none() {
         std::thread::sleep(INTERVAL);
     }
     Ok(())

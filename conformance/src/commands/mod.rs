@@ -25,6 +25,8 @@ use clap::{Parser, Subcommand};
 
 use error::CommandError;
 
+use crate::suite::stop;
+
 const EXIT_CODES: &str = "Exit codes:
   0  conformant: every requirement that was asked for is kept
   1  not conformant
@@ -87,6 +89,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Badge(arguments) => badge::run(&arguments),
     };
     done.unwrap_or_else(|error: CommandError| {
+        // Whatever failed then has failed for that.
+        let error = stop::asked().map_or(error, CommandError::Interrupted);
         output::tell(&error.said());
         ExitCode::from(error.exit_code())
     })

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
-use super::interrupt;
 use crate::suite::scenario::Progress;
+use crate::suite::stop;
 
 /// Where there is no terminal, progress is told so many times.
 const TOLD: usize = 4;
@@ -30,7 +30,7 @@ impl ProgressLine {
                 running.insert(scenario.name);
             }
             // Scenarios that were not begun end at once when a signal has come.
-            Progress::Ended(..) if interrupt::came().is_some() => {}
+            Progress::Ended(..) if stop::asked().is_some() => {}
             Progress::Ended(scenario, done, total) => {
                 running.remove(scenario.name);
                 self.tell(&running, done, total);

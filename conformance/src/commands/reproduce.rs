@@ -12,7 +12,7 @@ use super::error::CommandError;
 use super::gathering::{self, GatheringArguments};
 use super::holding;
 use super::judging::JudgingArguments;
-use super::output;
+use super::{interrupt, output};
 use crate::suite::checks;
 use crate::suite::evidence::{Evidence, store};
 use crate::suite::report::redact::Redactor;
@@ -46,6 +46,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
+    interrupt::watch();
     let row = requirement::find(&arguments.id).ok_or_else(|| unknown(&arguments.id))?;
     let scenarios = checks::of(&row.id).map(|check| check.scenarios).unwrap_or_default();
     output::print(&described(row, scenarios))?;

@@ -7,10 +7,11 @@ use std::time::Instant;
 use clap::Args;
 
 use super::error::CommandError;
-use super::output;
+use super::{interrupt, output};
 use crate::suite::evidence::Evidence;
 use crate::suite::selftest::run::{self, Plan};
 use crate::suite::selftest::{Proof, Shown, good};
+use crate::suite::stop;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes:
@@ -44,6 +45,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
+    interrupt::watch();
     let own = |source| CommandError::File { what: "find", path: "agent-conformance".into(), source, given: false };
     let program = std::env::current_exe().map_err(own)?;
     let plan = Plan {
@@ -55,7 +57,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         only: arguments.only.clone(),
     };
     let begun = Instant::now();
-    let outcome = run::run(&plan, &|proof| output::tell(&line(proof)))?;
+    // What is given up is shown to be nothing.
+    let tell = |proof: &Proof| {
+        if stop::asked().is_none() {
+            output::tell(&line(proof))
+        }
+    };
+    let outcome = run::run(&plan, &tell)?;
+    if let Some(signal) = stop::asked() {
+        return Err(CommandError::Interrupted(signal));
+    }
     if let Some(dir) = &arguments.keep_good {
         keep(outcome.evidence.as_ref(), &outcome.proofs, dir)?;
     }

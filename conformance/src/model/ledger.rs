@@ -1,5 +1,6 @@
 //! All requests of a server, and a bell that rings when one comes or changes, so that a test waits without polling.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ pub struct WaitError {
 pub struct Ledger {
     records: Mutex<Vec<Record>>,
     changed: Condvar,
+    connections: AtomicU64,
     started: Instant,
     archive: Option<Archive>,
 }
@@ -29,12 +31,22 @@ impl Ledger {
     /// An empty one; with an archive, every change is written there, too.
     pub fn new(archive: Option<Archive>) -> Arc<Self> {
         let (records, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { records, changed, started: Instant::now(), archive })
+        Arc::new(Self { records, changed, connections: AtomicU64::new(0), started: Instant::now(), archive })
     }
 
     /// Since the server's start.
     pub fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Counts a connection, whatever is asked on it.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Enters a request; its index is set here.

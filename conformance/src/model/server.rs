@@ -159,6 +159,11 @@ impl ScriptedModel {
         self.ledger.snapshot()
     }
 
+    /// How many connections there were, also those on which nothing was asked.
+    pub fn connections(&self) -> u64 {
+        self.ledger.connections()
+    }
+
     /// The requests of one run.
     pub fn requests_of(&self, run: &str) -> Vec<Record> {
         let mut records = self.requests();
@@ -236,6 +241,7 @@ async fn serve(listener: TcpListener, server: Arc<Server>, mut stopped: oneshot:
                 continue;
             }
         };
+        server.ledger.connected();
         // Events are small; held back for more they would come late. Without it they are late, not lost.
         let _ = stream.set_nodelay(true);
         let server = Arc::clone(&server);

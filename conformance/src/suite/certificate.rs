@@ -114,6 +114,8 @@ impl Certificate {
             return Err(NoCertificate::Excused(excused.join(" ")));
         }
         let digest = report.image.digest.clone().ok_or_else(|| NoCertificate::NoDigest(report.engine.clone()))?;
+        // More may have been asked for than the image claims.
+        let of_claims = required(&report.image.claims);
         Ok(Self {
             kind: KIND.to_owned(),
             interface: report.interface.clone(),
@@ -122,7 +124,12 @@ impl Certificate {
             engine: report.engine.clone(),
             issued,
             profiles: report.image.claims.clone(),
-            judgements: report.results.iter().map(|row| (row.id.clone(), row.verdict)).collect(),
+            judgements: report
+                .results
+                .iter()
+                .filter(|row| of_claims.contains(row.id.as_str()))
+                .map(|row| (row.id.clone(), row.verdict))
+                .collect(),
             conclusion: report.conclusion,
         })
     }
@@ -146,12 +153,7 @@ impl Certificate {
         object(is_digest(&self.suite.executable), format!("`{}` is no digest of an executable", self.suite.executable));
         object(humantime::parse_rfc3339(&self.issued).is_ok(), format!("`{}` is no time", self.issued));
         object(!self.profiles.is_empty(), "it names no profile".to_owned());
-        let profiles: BTreeSet<Profile> = self.profiles.iter().flat_map(|profile| profile.with_included()).collect();
-        let required: BTreeSet<&str> = requirement::all()
-            .iter()
-            .filter(|row| profiles.contains(&row.profile) && row.verify != Verify::Excluded)
-            .map(|row| row.id.as_str())
-            .collect();
+        let required = required(&self.profiles);
         let judged: BTreeSet<&str> = self.judgements.keys().map(String::as_str).collect();
         let list = |ids: Vec<&&str>| ids.into_iter().copied().collect::<Vec<_>>().join(" ");
         let (missing, foreign) = (list(required.difference(&judged).collect()), list(judged.difference(&required).collect()));
@@ -177,6 +179,13 @@ impl Certificate {
         );
         objections
     }
+}
+
+/// What an image that claims these profiles is judged by.
+fn required(profiles: &BTreeSet<Profile>) -> BTreeSet<&'static str> {
+    let profiles: BTreeSet<Profile> = profiles.iter().flat_map(|profile| profile.with_included()).collect();
+    let rows = requirement::all().iter().filter(|row| profiles.contains(&row.profile) && row.verify != Verify::Excluded);
+    rows.map(|row| row.id.as_str()).collect()
 }
 
 /// Whether it is a SHA-256 digest as OCI writes it.

@@ -27,6 +27,7 @@
 //! | [`verdict`] | findings to verdicts, and a run's conclusion |
 //! | [`certificate`], [`badge`] | what an image that keeps all may show |
 //! | [`selftest`] | the proof that a check fails where it should, and nowhere else |
+//! | [`stop`] | that somebody wants all of it to end |
 //! | [`report`] | what is said of a run, in every format |
 
 pub mod badge;
@@ -46,6 +47,7 @@ pub mod requirement;
 pub mod scenario;
 pub mod selection;
 pub mod selftest;
+pub mod stop;
 pub mod stream;
 pub mod subject;
 pub mod verdict;

@@ -1,6 +1,7 @@
 //! Secrets, and what a hostile agent leaves.
 
 use super::read::{control, last_block, message_at_hand, record, started, unwanted_parameter};
+use super::str::has_events;
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::{Ability, AgentEvent, Evidence};
 use crate::suite::fake::{AGENT, contains};
@@ -56,8 +57,12 @@ fn log_without_secrets(evidence: &Evidence) -> Judged {
 
 fn sinks_without_secrets(evidence: &Evidence) -> Judged {
     let seen = echoed(evidence)?;
-    let files = [("the result file", &seen.run.result_file), ("the events file", &seen.run.events_file)];
-    for (place, bytes) in files {
+    let files =
+        [("the result file", &seen.run.result_file, true), ("the events file", &seen.run.events_file, has_events(evidence).is_ok())];
+    for (place, bytes, is_due) in files {
+        if bytes.is_none() && !is_due {
+            continue;
+        }
         let bytes = bytes.as_deref().ok_or_else(|| Finding::NotTestable(format!("{place} is not there")))?;
         hold_no_secret(evidence, &seen, place, bytes)?;
     }
@@ -97,8 +102,9 @@ fn no_early_network(evidence: &Evidence) -> Judged {
     control(evidence)?;
     let seen = evidence.run("gateway")?;
     started(&seen)?;
-    let asked: Vec<_> = seen.facts.model.iter().map(|request| request.request.clone()).collect();
-    seen.expect(asked.is_empty(), "no request, since the suite's agent makes none", asked.join(", "))
+    let asked: Vec<_> = seen.facts.model.iter().map(|request| request.request.as_str()).collect();
+    let found = format!("{} of them; asked was: {}", seen.facts.model_connections, asked.join(", "));
+    seen.expect(seen.facts.model_connections == 0 && asked.is_empty(), "no connection, since the suite's agent makes none", found)
 }
 
 fn links_not_followed(evidence: &Evidence) -> Judged {

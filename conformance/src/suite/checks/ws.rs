@@ -38,7 +38,7 @@ fn head<'a>(seen: &Seen<'a>) -> Result<&'a HeadFact, Finding> {
 fn cloned(evidence: &Evidence) -> Judged {
     let seen = evidence.run("clone")?;
     let head = head(&seen)?;
-    let there = head.commit.is_some() && head.files.iter().any(|file| file == "README.md");
+    let there = head.commit.is_some() && head.files.contains_key("README.md");
     seen.expect(there, "a clone in the agent's working directory", format!("HEAD {:?}, files {:?}", head.commit, head.files))
 }
 
@@ -46,7 +46,7 @@ fn at_ref(evidence: &Evidence) -> Judged {
     let seen = evidence.run("clone")?;
     let head = head(&seen)?;
     let tip = seen.known("tip");
-    let there = head.commit.as_deref() == Some(tip) && head.files.iter().any(|file| file == REF_FILE);
+    let there = head.commit.as_deref() == Some(tip) && head.files.contains_key(REF_FILE);
     seen.expect(there, format!("commit {tip}, with `{REF_FILE}`"), format!("commit {:?}, files {:?}", head.commit, head.files))
 }
 
@@ -128,10 +128,13 @@ fn clean(evidence: &Evidence) -> Judged {
     if head.commit.is_none() {
         return Err(Finding::NotTestable("there is no clone to be clean".into()));
     }
-    let known = ["AGENTS.md", "CLAUDE.md", "GEMINI.md", "README.md", REF_FILE];
-    let more: Vec<_> = head.files.iter().filter(|file| !known.contains(&file.as_str())).cloned().collect();
-    let fewer: Vec<_> = known.iter().filter(|file| !head.files.iter().any(|there| there == *file)).copied().collect();
-    seen.expect(more.is_empty() && fewer.is_empty(), "the work tree of the commit", format!("more: {more:?}, missing: {fewer:?}"))
+    let known = Repository::default().files_of_ref();
+    let more: Vec<_> = head.files.keys().filter(|file| !known.contains_key(*file)).collect();
+    let fewer: Vec<_> = known.keys().filter(|file| !head.files.contains_key(*file)).collect();
+    let other: Vec<_> =
+        known.iter().filter(|(file, id)| head.files.get(*file).is_some_and(|there| there != *id)).map(|(file, _)| file).collect();
+    let found = format!("more: {more:?}, missing: {fewer:?}, with other content: {other:?}");
+    seen.expect(more.is_empty() && fewer.is_empty() && other.is_empty(), "the work tree of the commit", found)
 }
 
 fn signal_while_cloning(evidence: &Evidence) -> Judged {

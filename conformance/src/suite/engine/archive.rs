@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType, Header, PaxExtensions};
 
+use crate::suite::stop;
+
 /// Names that are longer than in a header. Linux takes no path longer than 4 KiB.
 const NAME: u64 = 64 << 10;
 /// Extended attributes of an entry.
@@ -80,6 +82,9 @@ pub(super) fn entries(from: impl Read, mut each: impl FnMut(Entry, &mut dyn Read
     // raw, since the library would hold names and attributes of any size in memory
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
+        if let Some(signal) = stop::asked() {
+            return Err(io::Error::other(format!("{signal} came")));
+        }
         count += 1;
         if count > ENTRIES {
             return Err(malformed(format!("it has more than {ENTRIES} entries")));

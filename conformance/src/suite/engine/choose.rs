@@ -84,11 +84,16 @@ pub fn open(reference: &str, choice: &Choice) -> Result<Box<dyn Engine>, EngineE
     }
 }
 
-/// An image in the storage of the first engine that works.
+/// An image in the storage of the first engine that works and has it; many machines have both, and build with one.
 fn named(name: &str) -> Result<Box<dyn Engine>, EngineError> {
-    let why = match podman::usable() {
-        Ok(_) => return Ok(Box::new(Podman::new(name)?)),
-        Err(why) => why,
+    let why = match Podman::new(name) {
+        Ok(podman) if podman.has_image() => return Ok(Box::new(podman)),
+        Ok(podman) => match Docker::new(name) {
+            Ok(docker) if docker.has_image() => return Ok(Box::new(docker)),
+            _ => return Ok(Box::new(podman)),
+        },
+        Err(EngineError::Unusable { why, .. }) => why,
+        Err(error) => return Err(error),
     };
     match Docker::new(name) {
         Ok(engine) => Ok(Box::new(engine)),

@@ -45,6 +45,8 @@ pub(super) struct Dialect {
     pub(super) name: &'static str,
     /// Options of `create`.
     pub(super) create: &'static [&'static str],
+    /// Variables that the client would otherwise add to those of the container.
+    pub(super) not_the_hosts: &'static [&'static str],
     /// Options of `create` that leave nothing writable in a root file system that is read-only.
     pub(super) read_only: &'static [&'static str],
     /// Options of the command that starts.
@@ -115,6 +117,11 @@ impl Cli {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("there is no program `{}`", self.dialect.name)),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Whether there is such an image.
+    pub(super) fn has_image(&self, reference: &str) -> bool {
+        self.ask("inspect the image", &["image", "inspect", "--format", "{{.Id}}", "--", reference]).is_ok()
     }
 
     /// Looks at an image that is there.
@@ -209,6 +216,9 @@ impl Cli {
         command.args(["create", "--name", &name, "--label", LABEL]);
         // its output is ours alone; and at its end there is nothing to wait for
         command.args(["--log-driver", "none", "--stop-timeout", "0"]).args(self.options(start, work.map(TempDir::path))?);
+        for name in self.dialect.not_the_hosts.iter().filter(|name| !start.env.contains_key(**name)) {
+            command.args(["--env", name]).env_remove(name);
+        }
         for (name, value) in &start.env {
             if for_the_client(name) {
                 command.args(["--env", &format!("{name}={value}")]);
@@ -224,7 +234,8 @@ impl Cli {
 
     /// Options of a container, but for its variables.
     fn options(&self, start: &Start, work: Option<&Path>) -> Result<Vec<String>, EngineError> {
-        let mut options = words(["--pull", "never", "--network", "host"]);
+        // what is mounted has no label that SELinux would let a container read
+        let mut options = words(["--pull", "never", "--network", "host", "--security-opt", "label=disable"]);
         let mut add = |more: &[&str]| options.extend(more.iter().map(|word| (*word).to_owned()));
         add(self.dialect.create);
         if self.dialect.limits {
@@ -281,6 +292,12 @@ impl Cli {
         };
         let read_only = if mount.read_only { ",readonly" } else { "" };
         Ok(format!("type=bind,source={},target={}{read_only}", text(&mount.host)?, text(&mount.container)?))
+    }
+
+    /// Removes a directory as whoever the containers' users are: of rootless podman they are others than this process.
+    pub(super) fn remove_directory(&self, dir: &Path) {
+        // nothing can be done if it fails
+        let _ = self.command(None).args(["unshare", "rm", "-rf", "--"]).arg(dir).output();
     }
 
     /// Removes a container, which may be running.

@@ -14,6 +14,19 @@ const NAME: &str = "docker";
 const DIALECT: Dialect = Dialect {
     name: NAME,
     create: &[],
+    // a client's configuration may have `proxies`, which are for the image's own business with the world
+    not_the_hosts: &[
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "FTP_PROXY",
+        "ftp_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ],
     read_only: &[],
     start: &["--log-level", "fatal"],
     // the limits are the daemon's, as is the runtime
@@ -37,14 +50,32 @@ impl Docker {
         usable().map_err(|why| EngineError::Unusable { engine: NAME, why })?;
         Ok(Self { cli: Arc::new(Cli::new(DIALECT)), reference: reference.to_owned() })
     }
+
+    /// Whether the image is in its storage.
+    pub(super) fn has_image(&self) -> bool {
+        self.cli.has_image(&self.reference)
+    }
 }
 
-/// Whether a daemon answers, with its version; or why not.
+/// Whether a daemon answers that can do what the suite needs, with its version; or why not.
 ///
 /// # Errors
 /// Why not.
 pub fn usable() -> Result<String, String> {
-    Cli::new(DIALECT).usable(&["version", "--format", "{{.Server.Version}}"])
+    let cli = Cli::new(DIALECT);
+    let version = cli.usable(&["version", "--format", "{{.Server.Version}}"])?;
+    let about = cli.usable(&["info", "--format", "{{.SecurityOptions}}"]).unwrap_or_default();
+    let server = cli.usable(&["version", "--format", "{{range .Server.Components}}{{.Name}} {{end}}"]).unwrap_or_default();
+    if is_apart(&about, &server) { Err(APART.to_owned()) } else { Ok(version) }
+}
+
+/// A rootless daemon's host network is one of its own (<https://docs.docker.com/engine/security/rootless/troubleshoot/>); podman, which also
+/// answers docker's client, has the machine's.
+const APART: &str = "its daemon is rootless, so that no container reaches the suite's servers on this machine's loopback; \
+    a daemon of root's does, and so does podman";
+
+fn is_apart(security_options: &str, server: &str) -> bool {
+    security_options.contains("name=rootless") && !server.contains("Podman")
 }
 
 impl Engine for Docker {
@@ -66,5 +97,17 @@ impl Engine for Docker {
 
     fn typed(&self, start: &Start, name: &str, place: &Path) -> Result<Option<Typed>, EngineError> {
         self.cli.typed(&self.reference, start, name, place).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_apart;
+
+    #[test]
+    fn a_rootless_daemon_is_told_apart_from_podman() {
+        assert!(is_apart("[name=seccomp,profile=builtin name=rootless name=cgroupns]", "Engine containerd runc rootlesskit "));
+        assert!(!is_apart("[name=rootless name=seccomp,profile=default]", "Podman Engine Conmon "));
+        assert!(!is_apart("[name=apparmor name=seccomp,profile=builtin]", "Engine containerd runc docker-init "));
     }
 }

@@ -10,6 +10,7 @@
 //! | [`namespace`] | namespaces that the suite makes itself, on a root file system |
 //! | [`exec`] | a command on the host, not isolated, for people who work on a runner |
 //! | [`unstarted`] | images that are only looked at |
+//! | [`stoppable`] | any of them, given up when the suite is to end |
 //! | [`choose`] | what users call images, and which engine is taken for them |
 //! | [`layout`], [`rootfs`] | images as files and as a directory |
 //! | `archive`, `unpack`, `tree` | their layers: read, unpacked, and looked at |
@@ -39,6 +40,7 @@ mod process;
 mod refusal;
 pub mod rootfs;
 pub mod runc;
+pub mod stoppable;
 mod tree;
 mod typed;
 mod unpack;
@@ -84,6 +86,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// isolate.
     fn container_path(&self, mount: &Mount) -> PathBuf {
         mount.container.clone()
+    }
+
+    /// Removes a directory in which containers have left what this process cannot remove: files of users that only the engine can be. What
+    /// it cannot either stays.
+    fn remove(&self, dir: &Path) {
+        let _ = dir;
     }
 
     /// What a person would type to start it so, in a container of this name, with whatever files that takes in `place`, a directory of its

@@ -15,6 +15,7 @@ const DIALECT: Dialect = Dialect {
     name: NAME,
     // the host's proxies are no business of the image
     create: &["--http-proxy=false"],
+    not_the_hosts: &[],
     read_only: &["--read-only-tmpfs=false"],
     start: &["--log-level", "fatal"],
     limits: true,
@@ -36,6 +37,11 @@ impl Podman {
     pub fn new(reference: &str) -> Result<Self, EngineError> {
         usable().map_err(|why| EngineError::Unusable { engine: NAME, why })?;
         Ok(Self { cli: Arc::new(Cli::new(DIALECT)), reference: reference.to_owned() })
+    }
+
+    /// Whether the image is in its storage.
+    pub(super) fn has_image(&self) -> bool {
+        self.cli.has_image(&self.reference)
     }
 }
 
@@ -62,6 +68,10 @@ impl Engine for Podman {
 
     fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
         self.cli.start(&self.reference, start)
+    }
+
+    fn remove(&self, dir: &Path) {
+        self.cli.remove_directory(dir);
     }
 
     fn typed(&self, start: &Start, name: &str, place: &Path) -> Result<Option<Typed>, EngineError> {

@@ -130,6 +130,9 @@ pub struct RunFacts {
     pub mcp: Vec<McpRequest>,
     /// What the model server was asked, in order.
     pub model: Vec<ModelRequest>,
+    /// How many connections it had, also those on which nothing was asked.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub model_connections: u64,
     /// What it billed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bill: Option<Tokens>,
@@ -150,6 +153,12 @@ pub struct RunFacts {
     pub duration_ms: u64,
     /// Whether stdout or stderr was longer than the suite keeps.
     pub shortened: bool,
+}
+
+/// For serde.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Run {

@@ -111,9 +111,9 @@ pub struct HeadFact {
     /// The commit, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Files of the work tree, `.git` aside, at most a hundred.
+    /// Files of the work tree, `.git` aside, at most a hundred, each with the id that its content has in git.
     #[serde(default)]
-    pub files: Vec<String>,
+    pub files: BTreeMap<String, String>,
 }
 
 /// One request to the suite's git server.

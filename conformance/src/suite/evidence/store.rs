@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Evidence, Run};
 
+/// By this file a directory is known as a scenario's.
+const FACTS: &str = "facts.json";
+
 /// Why evidence could not be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -36,12 +39,15 @@ pub enum StoreError {
     },
 }
 
-/// Keeps evidence in a directory, which is made. What another go left there is removed scenario by scenario.
+/// Keeps evidence in a directory, which is made. What another go left there is removed: it may be of another image, and has other canaries.
 ///
 /// # Errors
 /// A file that cannot be written.
 pub fn write(evidence: &Evidence, dir: &Path) -> Result<(), StoreError> {
     make_dir(dir)?;
+    for old in list(dir)?.into_iter().filter(|entry| entry.join(FACTS).is_file()) {
+        fs::remove_dir_all(&old).map_err(failed("clear", &old))?;
+    }
     write_json(&dir.join("about.json"), &evidence.about)?;
     for (name, run) in &evidence.runs {
         write_run(run, &dir.join(name))?;
@@ -57,7 +63,7 @@ pub fn read(dir: &Path) -> Result<Evidence, StoreError> {
     let mut evidence = Evidence { about: read_json(&dir.join("about.json"))?, ..Evidence::default() };
     for entry in list(dir)? {
         let name = entry.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        if let Some(name) = name.filter(|_| entry.join("facts.json").is_file()) {
+        if let Some(name) = name.filter(|_| entry.join(FACTS).is_file()) {
             evidence.runs.insert(name, read_run(&entry)?);
         }
     }
@@ -65,12 +71,8 @@ pub fn read(dir: &Path) -> Result<Evidence, StoreError> {
 }
 
 fn write_run(run: &Run, dir: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("clear", dir)(error)),
-        _ => {}
-    }
     make_dir(&dir.join("results"))?;
-    write_json(&dir.join("facts.json"), &run.facts)?;
+    write_json(&dir.join(FACTS), &run.facts)?;
     let optional = [("termination", &run.termination), ("result.json", &run.result_file), ("events.jsonl", &run.events_file)];
     let whole = [("stdout", &run.stdout), ("stderr", &run.stderr)];
     let files = optional.into_iter().filter_map(|(name, bytes)| Some((name, bytes.as_ref()?))).chain(whole);
@@ -94,7 +96,7 @@ fn read_run(dir: &Path) -> Result<Run, StoreError> {
         }
     };
     let mut run = Run {
-        facts: read_json(&dir.join("facts.json"))?,
+        facts: read_json(&dir.join(FACTS))?,
         stdout: optional("stdout")?.unwrap_or_default(),
         stderr: optional("stderr")?.unwrap_or_default(),
         termination: optional("termination")?,
@@ -102,7 +104,10 @@ fn read_run(dir: &Path) -> Result<Run, StoreError> {
         events_file: optional("events.jsonl")?,
         ..Run::default()
     };
-    for path in list(&dir.join("results"))? {
+    let results = dir.join("results");
+    // What is uploaded or committed loses directories with nothing in them.
+    let results = if results.is_dir() { list(&results)? } else { Vec::new() };
+    for path in results {
         if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
             let bytes = fs::read(&path).map_err(failed("read", &path))?;
             run.results.insert(name.to_owned(), bytes);
@@ -133,4 +138,24 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreErro
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::File { what, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(names: &[&str]) -> Evidence {
+        Evidence { runs: names.iter().map(|name| ((*name).to_owned(), Run::default())).collect(), ..Evidence::default() }
+    }
+
+    #[test]
+    fn what_is_kept_is_of_one_go_and_outlives_a_copy_without_empty_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("mine")).unwrap();
+        write(&evidence(&["happy", "signal"]), dir.path()).unwrap();
+        write(&evidence(&["happy"]), dir.path()).unwrap();
+        assert!(dir.path().join("mine").is_dir());
+        fs::remove_dir(dir.path().join("happy/results")).unwrap();
+        assert_eq!(read(dir.path()).unwrap().runs.into_keys().collect::<Vec<_>>(), ["happy"]);
+    }
 }

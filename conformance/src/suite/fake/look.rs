@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{PROMPT, SCRIPTS};
 use crate::suite::evidence::{AgentEvent, HeadFact, PromptWay};
+use crate::suite::git::object::Object;
 
 /// The longest text of an argument or a variable that is written down.
 const TEXT_LIMIT: usize = 4096;
@@ -17,6 +18,8 @@ const TEXT_LIMIT: usize = 4096;
 const SEARCH_LIMIT: u64 = 8 << 20;
 /// The most files that are listed or looked through.
 const FILE_LIMIT: usize = 20_000;
+/// Where no image's files are; a home may be the root.
+const KERNEL_S_OWN: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// The most files that are named in a list.
 const LIST_LIMIT: usize = 100;
 
@@ -91,7 +94,13 @@ fn named_file(arg: &[u8]) -> Option<Vec<u8>> {
 
 fn read_regular(path: &Path) -> Option<Vec<u8>> {
     let meta = fs::symlink_metadata(path).ok()?;
-    (meta.is_file() && meta.len() <= SEARCH_LIMIT).then(|| fs::read(path).ok()).flatten()
+    if !meta.is_file() || meta.len() > SEARCH_LIMIT {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    // Files of the kernel's say that they are empty, and may have no end.
+    fs::File::open(path).ok()?.take(SEARCH_LIMIT).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// HEAD of the working directory, and its files.
@@ -109,12 +118,11 @@ pub fn head_of(dir: &Path) -> HeadFact {
         None => Some(text.trim().to_owned()).filter(|id| !id.is_empty()),
     };
     let branch = reference.map(|name| name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned());
-    let mut files: Vec<String> = walk(dir, &|path| path.file_name().is_some_and(|name| name == ".git"))
-        .into_iter()
-        .filter_map(|path| Some(path.strip_prefix(dir).ok()?.display().to_string()))
-        .collect();
-    files.sort();
-    files.truncate(LIST_LIMIT);
+    let id = |path: &Path| read_regular(path).map(|content| Object::blob(&content).id()).unwrap_or_default();
+    let mut paths = walk(dir, &|path| path.file_name().is_some_and(|name| name == ".git"));
+    paths.sort();
+    paths.truncate(LIST_LIMIT);
+    let files = paths.iter().filter_map(|path| Some((path.strip_prefix(dir).ok()?.display().to_string(), id(path)))).collect();
     HeadFact { branch, commit, files }
 }
 
@@ -130,7 +138,9 @@ fn resolve(git: &Path, name: &str) -> Option<String> {
 pub(super) fn secret_files(stage: &Path, canaries: &[String]) -> BTreeMap<String, u32> {
     let roots = ["HOME", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from).chain([PathBuf::from("/tmp")]);
     let mut found = BTreeMap::new();
-    for path in roots.flat_map(|root| walk(&root, &|path| path == stage || path.join(SCRIPTS).exists())) {
+    for path in roots.flat_map(|root| {
+        walk(&root, &|path| path == stage || path.join(SCRIPTS).exists() || KERNEL_S_OWN.iter().any(|own| path == Path::new(own)))
+    }) {
         let Some(bytes) = read_regular(&path) else { continue };
         if canaries.iter().any(|canary| contains(&bytes, canary.as_bytes())) {
             let mode = fs::metadata(&path).map_or(0, |meta| meta.mode() & 0o7777);
@@ -174,4 +184,15 @@ pub(super) fn zombies_of_init() -> u64 {
         (fields.next()? == "Z" && fields.next()? == "1").then_some(())
     };
     processes.filter_map(is_zombie).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_kernels_is_not_read_for_ever() {
+        // It says that it is empty, and has 8 bytes for each page of the address space.
+        assert!(read_regular(Path::new("/proc/self/pagemap")).is_none_or(|bytes| bytes.len() as u64 <= SEARCH_LIMIT));
+    }
 }

@@ -1,6 +1,8 @@
 //! The repository that every scenario serves: a default branch of two commits, a branch with other content, one that nobody asks for, and a
 //! commit that nobody has yet.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 
 use super::object::{Object, pack};
@@ -22,6 +24,8 @@ const INSTRUCTION_FILES: [&str; 3] = ["AGENTS.md", "CLAUDE.md", "GEMINI.md"];
 #[derive(Debug)]
 pub struct Repository {
     files: Vec<Object>,
+    /// The files of [`REF`].
+    of_ref: Vec<(&'static str, Object)>,
     /// Root, its tree; tips and their trees.
     root: (Object, Object),
     tips: Vec<(&'static str, Object, Object)>,
@@ -50,8 +54,9 @@ impl Default for Repository {
         let (other, other_tree) = tip(&[("unwanted.txt", &unwanted)], "something else");
         let work_tree = Object::tree(&[entries.as_slice(), &[(REF_FILE, &release), ("done.txt", &done)]].concat());
         let work = Object::commit(&work_tree, Some(&reference), "the work is done");
+        let of_ref = entries.iter().chain(&[(REF_FILE, &release)]).map(|(name, object)| (*name, (*object).clone())).collect();
         let tips = vec![(DEFAULT_BRANCH, main, main_tree), (REF, reference, reference_tree), (UNWANTED, other, other_tree)];
-        Self { files: vec![readme, instructions, release, unwanted], root: (root, root_tree), tips, work: (done, work_tree, work) }
+        Self { files: vec![readme, instructions, release, unwanted], of_ref, root: (root, root_tree), tips, work: (done, work_tree, work) }
     }
 }
 
@@ -66,6 +71,12 @@ impl Repository {
     #[must_use]
     pub fn tip(&self, branch: &str) -> String {
         self.tips.iter().find(|(name, ..)| *name == branch).map(|(_, commit, _)| commit.id()).unwrap_or_default()
+    }
+
+    /// The files of [`REF`], each with the id of its content.
+    #[must_use]
+    pub fn files_of_ref(&self) -> BTreeMap<String, String> {
+        self.of_ref.iter().map(|(name, content)| ((*name).to_owned(), content.id())).collect()
     }
 
     /// The commit that the agent makes on [`REF`].

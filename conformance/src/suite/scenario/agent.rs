@@ -1,5 +1,7 @@
 //! The image's own agent, unchanged, with a scripted model in the loop.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal::SIGTERM;
 
 use super::{Act, Scenario, Stage, Unfit};
@@ -41,6 +43,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// What the task says that the whole of it may take: an agent may need half a minute of a busy machine before it asks anything.
+const TIMEOUT: Duration = Duration::from_secs(150);
+/// What the suite waits for: the same, and time for the image to end by itself.
+pub(super) const PATIENCE: Duration = Duration::from_secs(TIMEOUT.as_secs() + 30);
 /// The name of both MCP servers.
 const SERVER: &str = "conformance";
 /// The value that an MCP server is to be given.
@@ -71,8 +77,7 @@ fn play(stage: &mut Stage, name: &str, parameters: &[(&str, &str)]) -> Result<()
     stage.serve(Conduct::Open)?;
     stage.env("AGENT_REF", REF);
     stage.know("tip", Repository::default().tip(REF));
-    // An agent may need half a minute of a busy machine before it asks anything.
-    stage.env("AGENT_TIMEOUT", "150s");
+    stage.env("AGENT_TIMEOUT", &format!("{}s", TIMEOUT.as_secs()));
     Ok(())
 }
 

@@ -23,6 +23,8 @@ const SIGNAL_PATIENCE: Duration = Duration::from_secs(20);
 const OUTPUT_LIMIT: u64 = 64 << 20;
 /// The most that is kept of one file.
 const FILE_LIMIT: u64 = 8 << 20;
+/// The most files and directories that are tried.
+const CLOSED_LIMIT: usize = 10_000;
 /// The most files of a directory that are read.
 const FILES_LIMIT: usize = 1000;
 /// The most entries of the workspace that are named.
@@ -45,7 +47,11 @@ pub(super) fn play(scenario: &Scenario, mut stage: Stage, engine: &dyn Engine, p
     let agent =
         stage.start.mounts.iter().find(|mount| mount.host.ends_with(fake::AGENT)).map(|mount| mount.container.display().to_string());
     facts.records = told.unwrap_or_else(|| records(&stage.dir));
+    let closed = closed_to_us(&stage.dir);
     let mut run = gather(stage, facts);
+    if let Some(path) = closed {
+        run.facts.fault = Some(format!("`{}` is closed to whom the suite runs as: {CLOSED}", path.display()));
+    }
     if let Some(why) = agent.and_then(|agent| too_new_for_the_image(&run.stderr, &agent)) {
         run.facts.fault = Some(why);
     }
@@ -155,6 +161,30 @@ fn await_ready(container: &mut dyn Container, ready: &dyn Fn() -> bool, until: I
     Ok(None)
 }
 
+/// What to do where a user of the image's keeps something for itself: what lies there is no evidence, and neither is that it is not seen.
+const CLOSED: &str = "run it as root; with rootless podman `podman unshare agent-conformance …` does";
+
+/// The first of what a scenario may leave, as far as checks read it, that this process cannot read.
+fn closed_to_us(stage: &Path) -> Option<PathBuf> {
+    let mut ahead: Vec<PathBuf> =
+        [WORK, RESULTS, TERMINATION, RESULT_FILE, EVENTS_FILE, RECORDS].iter().map(|name| stage.join(name)).collect();
+    let mut left = CLOSED_LIMIT;
+    while let (Some(path), Some(less)) = (ahead.pop(), left.checked_sub(1)) {
+        left = less;
+        let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        match path.symlink_metadata() {
+            Ok(found) if found.is_dir() => match fs::read_dir(&path) {
+                Ok(entries) => ahead.extend(entries.flatten().map(|entry| entry.path())),
+                Err(error) if is_closed(&error) => return Some(path),
+                Err(_) => {}
+            },
+            Ok(found) if found.is_file() && File::open(&path).is_err_and(|error| is_closed(&error)) => return Some(path),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Gathers what is left.
 fn gather(stage: Stage, mut facts: RunFacts) -> Run {
     let dir = &stage.dir;
@@ -162,6 +192,7 @@ fn gather(stage: Stage, mut facts: RunFacts) -> Run {
     facts.mcp = stage.mcp.as_ref().map(|server| server.requests()).unwrap_or_default();
     if let Some(model) = &stage.model {
         facts.model = model.requests().iter().map(|record| asked(record, &stage.sentinels)).collect();
+        facts.model_connections = model.connections();
         facts.bill = Some(model.bill().total);
     }
     let work = dir.join(WORK);
@@ -171,7 +202,7 @@ fn gather(stage: Stage, mut facts: RunFacts) -> Run {
     facts.token_in =
         files_below(&workspace).into_iter().filter(|path| holds(path, token.as_bytes())).map(|path| relative(&path, &workspace)).collect();
     facts.untouched = regular(&dir.join(VICTIM)).map(|bytes| bytes == UNTOUCHED);
-    facts.head = workspace.join(".git").is_dir().then(|| HeadFact { files: Vec::new(), ..head_of(&workspace) });
+    facts.head = workspace.join(".git").is_dir().then(|| HeadFact { files: BTreeMap::new(), ..head_of(&workspace) });
     facts.workspace = entries(&workspace);
     let (stdout, cut) = output(&stage.start.stdout);
     let (stderr, also_cut) = output(&stage.start.stderr);

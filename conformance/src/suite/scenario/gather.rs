@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::stage::{ALWAYS, KEY, Stage, TOKEN};
 use super::{Scenario, Unfit, course};
 use crate::suite::engine::Engine;
+use crate::suite::engine::stoppable::Stoppable;
 use crate::suite::evidence::{About, Evidence, Run, RunFacts};
 use crate::suite::subject::Subject;
 
@@ -42,6 +43,7 @@ pub fn gather(
     options: &GatherOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Evidence {
+    let engine = &Stoppable(engine);
     let canaries = canaries();
     let abilities = engine.abilities();
     let scenarios: Vec<&Scenario> = super::all().filter(|scenario| wanted.contains(scenario.name)).collect();
@@ -103,14 +105,15 @@ fn one(
     let run = match prepared {
         Ok(stage) => match stage.lacking() {
             Some(lacking) => without(RunFacts { prerequisite: Some(lacking), ..RunFacts::default() }),
-            None => course::play(scenario, stage, engine, options.patience),
+            None => course::play(scenario, stage, engine, scenario.patience(options.patience)),
         },
         Err(Unfit::Inapplicable(why)) => without(RunFacts { inapplicable: Some(why), ..RunFacts::default() }),
         Err(Unfit::Prerequisite(lacking)) => without(RunFacts { prerequisite: Some(lacking), ..RunFacts::default() }),
         Err(Unfit::Fault(fault)) => without(RunFacts { fault: Some(fault), ..RunFacts::default() }),
     };
-    // What cannot be removed is left to whoever made the directory above.
-    let _ = fs::remove_dir_all(&dir);
+    if fs::remove_dir_all(&dir).is_err() {
+        engine.remove(&dir);
+    }
     run
 }
 

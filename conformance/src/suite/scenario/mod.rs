@@ -17,6 +17,8 @@ pub mod stage;
 pub mod streams;
 mod workspace;
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 pub use gather::{GatherOptions, Progress, gather, set};
@@ -68,6 +70,15 @@ pub enum Unfit {
 impl From<std::io::Error> for Unfit {
     fn from(error: std::io::Error) -> Self {
         Self::Fault(error.to_string())
+    }
+}
+
+impl Scenario {
+    /// How long it is waited for, where the user gives each scenario `patience`: never less than the image itself is given.
+    #[must_use]
+    pub fn patience(&self, patience: Duration) -> Duration {
+        let is_own_agents = agent::SCENARIOS.iter().any(|scenario| scenario.name == self.name);
+        if is_own_agents { patience.max(agent::PATIENCE) } else { patience }
     }
 }
 

@@ -98,7 +98,12 @@ impl Stage {
         for name in [fake::AGENT, fake::SETUP, fake::MCP] {
             // One file under several names; the same file system is not a must.
             let path = dir.join(PROGRAMS).join(name);
-            fs::hard_link(program, &path).or_else(|_| fs::copy(program, &path).map(drop))?;
+            let is_for_all = fs::metadata(program)?.permissions().mode() & 0o005 == 0o005;
+            let linked = is_for_all && fs::hard_link(program, &path).is_ok();
+            if !linked {
+                fs::copy(program, &path)?;
+                fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+            }
         }
         let mut stage = Self {
             dir: dir.to_owned(),
@@ -188,8 +193,14 @@ impl Stage {
     /// # Errors
     /// It cannot be written.
     pub fn write_below(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        if let Some(parent) = Path::new(name).parent() {
-            fs::create_dir_all(self.dir.join(parent))?;
+        let parents = Path::new(name).parent().into_iter().flat_map(Path::ancestors).filter(|path| !path.as_os_str().is_empty());
+        for parent in parents.collect::<Vec<_>>().into_iter().rev() {
+            let parent = self.dir.join(parent);
+            if !parent.is_dir() {
+                fs::create_dir(&parent)?;
+                // whatever this process' umask is, the image's user is another
+                fs::set_permissions(&parent, Permissions::from_mode(0o755))?;
+            }
         }
         self.write(name, content)
     }

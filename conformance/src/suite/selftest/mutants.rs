@@ -15,6 +15,7 @@ use crate::suite::checks;
 use crate::suite::engine::{Container, Engine, EngineError, Mount, Start};
 use crate::suite::evidence::Ability;
 use crate::suite::scenario::{GatherOptions, gather};
+use crate::suite::stop;
 use crate::suite::subject::Subject;
 
 /// The variable that makes the second implementation a mutant.
@@ -136,6 +137,9 @@ pub fn judge_all(
         for _ in 0..options.at_once.max(1) {
             threads.spawn(|| {
                 loop {
+                    if stop::asked().is_some() {
+                        return;
+                    }
                     let Some((at, mutant)) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
                     let proof = judge(mutant, engine, subject, &one, all);
                     tell(&proof);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Alteration, environment, message, outcome, records, run};
-use crate::suite::evidence::{AgentEvent, Ended, Evidence, ModelRequest};
+use crate::suite::evidence::{AgentEvent, Ended, Evidence};
 use crate::suite::fake::AGENT;
 use crate::suite::scenario::stage::{KEY, TOKEN};
 
@@ -358,11 +358,8 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
     },
     Alteration {
         name: "no-early-network",
-        about: "somebody asked the model's endpoint",
-        alter: |evidence| {
-            let request = ModelRequest { request: "GET /".into(), ..ModelRequest::default() };
-            run(evidence, "gateway").facts.model.push(request);
-        },
+        about: "somebody connected to the model's endpoint",
+        alter: |evidence| run(evidence, "gateway").facts.model_connections = 1,
         kills: &["SEC-007"],
     },
     Alteration {

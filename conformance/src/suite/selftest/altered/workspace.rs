@@ -129,7 +129,13 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
     Alteration {
         name: "clean-work-tree",
         about: "a file of the image's lies in the work tree",
-        alter: |evidence| head(evidence, "clone", |head| head.files.push("AGENT.md".into())),
+        alter: |evidence| head(evidence, "clone", |head| drop(head.files.insert("AGENT.md".into(), NOBODYS.into()))),
+        kills: &["WS-014"],
+    },
+    Alteration {
+        name: "clean-work-tree.changed",
+        about: "a file of the repository has something of the image's",
+        alter: |evidence| head(evidence, "clone", |head| drop(head.files.insert("AGENTS.md".into(), NOBODYS.into()))),
         kills: &["WS-014"],
     },
     Alteration {
