@@ -8,6 +8,7 @@ pub mod plugins;
 pub mod repository;
 pub mod writer;
 
+mod list;
 mod merge;
 mod section;
 mod tree;

@@ -184,7 +184,7 @@ fn write(step: Step, report: &mut Report) -> Result<(), ConfigureError> {
         Action::Write(bytes) => put(&directory, &step.name, &bytes, file_mode, report)?,
         Action::Merge(merged) => {
             put(&directory, &step.name, &merged.document, file_mode, report)?;
-            // Last: a run that broke off leaves the list of what it may have taken out already, which does no harm.
+            // Last: a run that broke off leaves the list of what it may have undone already, which does no harm.
             let list = merge::list_name(&step.name);
             if merged.list.is_empty() {
                 directory.remove(&list)?;
