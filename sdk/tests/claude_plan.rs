@@ -133,3 +133,21 @@ fn what_the_environment_says_already_stands() {
     let task = json!({"agent": {"type": "claude"}, "prompt": "x"});
     assert!(!plan_in(&task, &surroundings).unwrap().env.contains_key("DISABLE_AUTOUPDATER"));
 }
+
+#[test]
+fn a_limit_of_generated_tokens_asks_for_what_counts_them() {
+    let asks = |limits: Value| {
+        let args = plan(&json!({"agent": {"type": "claude"}, "prompt": "x", "limits": limits})).unwrap().args;
+        args.contains(&"--include-partial-messages".to_owned())
+    };
+    assert!(asks(json!({"maxOutputTokens": 100})) && !asks(json!({"maxCostUsd": 1})));
+}
+
+#[test]
+fn for_later_what_only_arguments_would_carry_is_told() {
+    let plan = plan_in(&everything(), &Surroundings { for_later: true, ..surroundings() }).unwrap();
+    let told: Vec<_> = ["agent.effort", "agent.resume", "agent.extraArgs"]
+        .map(|field| format!("Claude has no file for `{field}`, so whoever starts it has to say it"))
+        .into();
+    assert_eq!(plan.warnings, told);
+}

@@ -5,7 +5,7 @@
 
 mod planned;
 
-use agent_sdk::agent::{Agent, Plugin, RepositoryFile};
+use agent_sdk::agent::{Agent, Plugin, RepositoryFile, Surroundings};
 use agent_sdk::agents::cursor::Cursor;
 use agent_sdk::task::Task;
 use planned::{plan, plugin, shown, surroundings};
@@ -17,7 +17,7 @@ fn a_task_with_everything() {
         "agent": {"type": "cursor", "model": "composer-2.5", "effort": "high", "resume": "-0000", "extraArgs": ["--header=x: y"]},
         "prompt": "/review it",
         "instructions": "Be kind.",
-        "limits": {"maxCostUsd": 1, "maxOutputTokens": 100},
+        "limits": {"maxCostUsd": 1, "maxOutputTokens": 100, "maxRetries": 2, "maxTurns": 9},
         "mcpServers": {
             "probe": {"command": "probe", "args": ["-v"], "env": {"KEY": "sekret"}},
             "sky": {"type": "http", "url": "http://sky/mcp", "headers": {"Authorization": "Bearer sekret"}},
@@ -57,4 +57,13 @@ fn what_the_repository_starts_with_the_key_is_told() {
     let task = json!({"agent": {"type": "cursor"}, "prompt": "x"});
     assert!(plan(&Cursor, &task, &here, &[]).unwrap().warnings[0].contains("`.cursor/mcp.json` starts inherits `CURSOR_API_KEY`"));
     assert!(Task::from_value(&task).is_ok() && Cursor.secret_variables() == ["CURSOR_API_KEY"]);
+}
+
+#[test]
+fn for_later_what_only_arguments_would_carry_is_told() {
+    let later = Surroundings { for_later: true, ..surroundings("CURSOR_API_KEY") };
+    let task = json!({"agent": {"type": "cursor", "model": "composer-2.5", "effort": "high", "extraArgs": ["--header=x: y"]}});
+    let fields = ["agent.model", "agent.extraArgs"];
+    let told = fields.map(|field| format!("Cursor's CLI has no file for `{field}`, so whoever starts it has to say it"));
+    assert_eq!(plan(&Cursor, &task, &later, &[]).unwrap().warnings, told);
 }

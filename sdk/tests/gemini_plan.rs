@@ -128,3 +128,36 @@ fn the_key_stays_visible_where_hiding_it_would_hide_more() {
     assert!(plan.warnings[0].contains("`GH_TOKEN`"), "{:?}", plan.warnings);
     assert!(!shown(&plan).contains("environmentVariableRedaction"));
 }
+
+#[test]
+fn a_proxy_goes_by_both_spellings_of_its_variable() {
+    let planned = |names: &[&str]| {
+        let env = names.iter().map(|name| ((*name).to_owned(), format!("http://{name}"))).collect();
+        let plan = plan_in(&json!({"agent": {"type": "gemini"}, "prompt": "x"}), &Surroundings { env, ..surroundings() }, &[]).unwrap();
+        ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"].map(|name| plan.env.get(name).cloned().flatten())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(planned(&[]), [some(""), some(""), some(""), some("")]);
+    assert_eq!(planned(&["HTTPS_PROXY", "http_proxy"]), [None, some("http://HTTPS_PROXY"), some("http://http_proxy"), None]);
+    assert_eq!(planned(&["HTTPS_PROXY", "https_proxy"]), [None, None, some(""), some("")]);
+}
+
+#[test]
+fn for_later_the_model_is_a_setting_and_what_is_lost_is_told() {
+    let later = Surroundings { for_later: true, ..surroundings() };
+    let plan = plan_in(&everything(), &later, &[]).unwrap();
+    let settings = plan.files.iter().find(|file| file.path.ends_with("settings.json")).unwrap();
+    let FileContent::MergeJson(fields) = &settings.content else { panic!("{settings:?}") };
+    assert_eq!(fields["model"], json!({"maxSessionTurns": 7, "name": "gemini-2.5-pro"}));
+    for lost in ["`files` has a `$`", "`agent.resume`", "`agent.extraArgs`", "GOOGLE_GEMINI_BASE_URL"] {
+        assert!(plan.warnings.iter().any(|warning| warning.contains(lost)), "{lost}: {:?}", plan.warnings);
+    }
+    assert!(!plan.warnings.iter().any(|warning| warning.contains("`web`")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn a_limit_of_cost_is_told_to_have_no_effect() {
+    let task = json!({"agent": {"type": "gemini"}, "prompt": "x", "limits": {"maxCostUsd": 1, "maxOutputTokens": 5}});
+    let warnings = plan_in(&task, &surroundings(), &[]).unwrap().warnings;
+    assert_eq!(warnings, ["Gemini does not say what a run costs: `limits.maxCostUsd` has no effect"]);
+}

@@ -15,7 +15,7 @@ use agent_sdk::verdict::Reason;
 use proptest::prelude::*;
 use serde_json::Value;
 
-const VERSIONS: &[(&str, usize)] = &[("gemini-0.61.0", 60), ("gemini-0.55.1", 3)];
+const VERSIONS: &[(&str, usize)] = &[("gemini-0.61.0", 80), ("gemini-0.55.1", 3)];
 
 /// One recorded run.
 struct Recording {
@@ -204,9 +204,47 @@ fn lines_that_are_no_json_are_counted_and_kept_in_part() {
 fn a_field_of_another_type_costs_that_field_only() {
     let line =
         br#"{"type":"result","status":"success","error":7,"stats":{"total_tokens":"x","input_tokens":5,"output_tokens":2,"models":[]}}"#;
-    let (summary, _) = read(line, Detail::Verdict);
+    let (summary, _) = read(&[SAID, line].concat(), Detail::Verdict);
     assert_eq!((summary.usage.input_tokens, summary.usage.output_tokens, summary.usage.reasoning_tokens), (Some(5), Some(2), None));
     assert!(summary.end.unwrap().succeeded);
+}
+
+/// A line of an answer.
+const SAID: &[u8] = b"{\"type\":\"message\",\"role\":\"assistant\",\"content\":\"Done.\",\"delta\":true}\n";
+
+fn judged(stream: &[u8], code: u8) -> (Reason, String) {
+    let (summary, _) = read(stream, Detail::Verdict);
+    let finding = Gemini.judge(&Seen { stream: &summary, process: ProcessEnd::Exited(code), stderr_tail: "" }).unwrap();
+    (finding.reason, finding.message)
+}
+
+#[test]
+fn a_run_in_which_the_model_said_nothing_did_not_succeed() {
+    let blocked = recording("hookblock");
+    assert_eq!(judged(&blocked.stream, 0), (Reason::Stalled, "Agent execution blocked: no prompts today".into()));
+    let (reason, message) = judged(&recording("overflow").stream, 0);
+    assert!(reason == Reason::Stalled && message.contains("no text, and no tool was called"), "{message}");
+    let end = br#"{"type":"result","status":"success"}"#;
+    let call = b"{\"type\":\"tool_use\",\"tool_id\":\"1\"}\n{\"type\":\"tool_result\",\"tool_id\":\"1\"}\n";
+    for stream in [[SAID, end].concat(), [call.as_slice(), end].concat()] {
+        assert_eq!(judged(&stream, 0).0, Reason::Completed);
+    }
+}
+
+#[test]
+fn a_limit_of_turns_that_is_told_as_an_error_is_no_success() {
+    assert_eq!(judged(&recording("hookturns").stream, 0), (Reason::TurnLimit, "Maximum session turns exceeded".into()));
+}
+
+#[test]
+fn where_the_end_tells_nothing_that_is_known_the_exit_code_counts() {
+    let end = br#"{"type":"result","status":"error","error":{"type":"FatalInputError","message":"odd"}}"#;
+    for (code, reason) in [(42, Reason::InvalidTask), (52, Reason::ConfigurationFailed), (1, Reason::AgentFailed), (0, Reason::AgentFailed)]
+    {
+        assert_eq!(judged(end, code), (reason, "odd".into()));
+    }
+    let known = br#"{"type":"result","status":"error","error":{"message":"API key not valid"}}"#;
+    assert_eq!(judged(known, 42).0, Reason::AuthenticationFailed);
 }
 
 /// Lines of a session's file and of the telemetry file, as 0.61.0 writes them.
@@ -282,6 +320,7 @@ fn failures_that_the_stream_does_not_tell_are_in_the_telemetry() {
 #[test]
 fn an_answer_that_the_output_limit_cut_is_known_from_the_telemetry_however_late_it_comes() {
     let mut run = Ledgers(Gemini.reader(Detail::Verdict));
+    run.0.read_line(SAID, &mut |_| ());
     run.0.read_line(br#"{"type":"result","status":"success","stats":{}}"#, &mut |_| ());
     let finish = |word: &str| format!(r#"{{"event.name":"gemini_cli.api_response","role":"main","finish_reasons":["stop","{word}"]}}"#);
     run.telemetry(&finish("length"));

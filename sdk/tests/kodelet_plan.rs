@@ -5,7 +5,7 @@
 
 mod planned;
 
-use agent_sdk::agent::RepositoryFile;
+use agent_sdk::agent::{RepositoryFile, Surroundings};
 use agent_sdk::agents::kodelet::Kodelet;
 use planned::{plan, plugin, shown, surroundings};
 use serde_json::json;
@@ -16,7 +16,7 @@ fn a_task_with_everything() {
         "agent": {"type": "kodelet", "model": "anthropic/claude-sonnet-5", "effort": "high", "endpoint": "http://gateway", "resume": "0000"},
         "prompt": "- do it",
         "instructions": "Be kind.",
-        "limits": {"maxTurns": 7, "maxCostUsd": 1},
+        "limits": {"maxTurns": 7, "maxCostUsd": 1, "maxRetries": 2},
         "mcpServers": {
             "probe": {"command": "probe", "args": ["-v"], "env": {"KEY": "sekret"}},
             "sky": {"type": "sse", "url": "http://sky/mcp", "headers": {"Authorization": "Bearer sekret"}},
@@ -55,4 +55,25 @@ fn the_runners_own_flags_are_not_repeated() {
     let task = json!({"agent": {"type": "kodelet", "extraArgs": ["--log-level=debug", "--provider=google"]}, "prompt": "x"});
     let errors = plan(&Kodelet, &task, &surroundings("OPENAI_API_KEY"), &[]).unwrap_err();
     assert_eq!((errors.len(), errors[0].field.as_str()), (1, "agent.extraArgs[1]"));
+}
+
+#[test]
+fn an_endpoint_with_the_version_that_is_added_is_refused() {
+    for (model, endpoint) in [("gpt-5.5", "http://gateway/v1"), ("claude-sonnet-5", "http://gateway/v1/")] {
+        let task = json!({"agent": {"type": "kodelet", "model": model, "endpoint": endpoint}, "prompt": "x"});
+        let errors = plan(&Kodelet, &task, &surroundings("OPENAI_API_KEY"), &[]).unwrap_err();
+        assert_eq!((errors.len(), errors[0].field.as_str(), errors[0].hint.as_str()), (1, "agent.endpoint", "leave `/v1` out"));
+    }
+}
+
+#[test]
+fn for_later_what_only_arguments_and_variables_would_carry_is_told() {
+    let later = Surroundings { for_later: true, ..surroundings("OPENAI_API_KEY") };
+    let task =
+        json!({"agent": {"type": "kodelet", "model": "gpt-5.5", "effort": "high", "endpoint": "http://gateway"}, "instructions": "x"});
+    let warnings = plan(&Kodelet, &task, &later, &[]).unwrap().warnings;
+    for field in ["agent.model", "agent.effort", "agent.endpoint"] {
+        assert!(warnings.iter().any(|warning| warning.contains(&format!("`{field}`"))), "{field}: {warnings:?}");
+    }
+    assert!(!warnings.iter().any(|warning| warning.contains("instructions") || warning.contains("extraArgs")), "{warnings:?}");
 }

@@ -249,6 +249,96 @@ fn a_prompt_gets_in_by_every_way() {
 }
 
 #[test]
+fn instructions_stand_before_the_prompt_whichever_way_it_gets_in() {
+    let task = json!({"agent": {"type": "x"}, "prompt": "Do it.", "instructions": "Be kind.\n"});
+    let planned = |command: &str| {
+        let text = small(&format!("{command}\n[instructions]\nin-prompt = true\n[stream]\nformat = \"none\"\n"));
+        plan(&parse(&text.replace("\"instructions\", ", "")), &task)
+    };
+    let both = "Be kind.\n\nDo it.";
+    assert_eq!(planned("args = [\"--\", \"{prompt}\"]\nprompt = \"argument\"").args, ["--", both]);
+    let by_variable = planned("prompt = \"variable\"\n[environment]\nset = { PROMPT = \"{prompt}\" }");
+    assert_eq!(by_variable.env["PROMPT"].as_deref(), Some(both));
+    assert_eq!(planned("").stdin, both.as_bytes());
+    let by_file = planned("args = [\"{prompt-file}\"]\nprompt = \"file\"");
+    assert_eq!(by_file.files[0].content, FileContent::Replace(both.into()));
+}
+
+#[test]
+fn an_endpoint_with_the_version_that_the_manifest_adds_is_refused() {
+    let task = json!({"agent": {"type": "x", "endpoint": "http://gateway/v1"}, "prompt": "p"});
+    for (template, is_refused) in [("{endpoint}/v1", true), ("{endpoint|http://x}/v1/chat", true), ("{endpoint}", false)] {
+        let text = small(&format!("[environment]\nset = {{ URL = \"{template}\" }}\n[stream]\nformat = \"none\"\n"));
+        let planned = plan_in(&parse(&text.replace("\"endpoint\", ", "")), &task, &surroundings());
+        let fields: Vec<String> = planned.err().into_iter().flatten().map(|error| error.field).collect();
+        assert_eq!(fields, if is_refused { vec!["agent.endpoint"] } else { vec![] }, "{template}");
+    }
+}
+
+#[test]
+fn a_limit_that_no_rule_feeds_and_no_placeholder_hands_over_is_told_to_have_no_effect() {
+    let limits = json!({"maxCostUsd": 1, "maxTurns": 2, "maxOutputTokens": 3, "maxRetries": 4});
+    let unheld = |more: &str| {
+        let task = json!({"agent": {"type": "x"}, "prompt": "p", "limits": limits});
+        let warnings = plan(&parse(&small(more)), &task).warnings;
+        let names = ["maxCostUsd", "maxTurns", "maxOutputTokens", "maxRetries"];
+        names
+            .into_iter()
+            .filter(|name| warnings.iter().any(|warning| warning.contains(&format!("`limits.{name}` has no effect"))))
+            .collect::<Vec<_>>()
+    };
+    let rules = "[stream]\nformat = \"json-lines\"\n[[stream.event]]\nturn = true\nerror = { message = \"/e\", retry = true }\n";
+    let usage = |end: &str| format!("[[stream.event]]\nusage = {{ counts = \"total\", output = \"/o\", cost-usd = \"/c\" }}\n{end}");
+    assert_eq!(unheld("[stream]\nformat = \"none\"\n"), ["maxCostUsd", "maxTurns", "maxOutputTokens", "maxRetries"]);
+    assert_eq!(unheld("args = [\"--turns={max-turns}\"]\n[stream]\nformat = \"text\"\n"), ["maxCostUsd", "maxOutputTokens", "maxRetries"]);
+    assert_eq!(unheld(rules), ["maxCostUsd", "maxOutputTokens"]);
+    assert_eq!(unheld(&format!("{rules}{}", usage(""))), [""; 0]);
+    // What comes with the end is too late to hold anything.
+    assert_eq!(unheld(&format!("{rules}{}", usage("end = { succeeded = true }\n"))), ["maxCostUsd", "maxOutputTokens"]);
+    assert_eq!((unheld("[stream]\nformat = \"codex\"\n"), unheld("[stream]\nformat = \"claude\"\n")), (vec!["maxCostUsd"], vec![]));
+}
+
+#[test]
+fn for_later_what_no_lasting_file_carries_is_told() {
+    let text = r#"
+args = [["--model", "{model}"], ["--resume", "{resume}"], ["--rules", "{instructions-file}"]]
+[config-dir]
+default = "{home}/.small"
+[[file]]
+path = "{config}/config.json"
+merge = { effort = "{effort}" }
+[plugins]
+skills = "{config}/skills"
+sub-agents = "{private}/agents"
+[mcp]
+file = "{config}/mcp.json"
+stdio = { command = "{command}" }
+http = { url = "{url}" }
+sse = { url = "{url}" }
+[stream]
+format = "none"
+"#;
+    let lacks = "\"model\", \"effort\", \"endpoint\", \"resume\", \"instructions\", \"skills\", \"sub-agents\", \"mcp-stdio\", \"mcp-http\", \"mcp-sse\"";
+    let agent = parse(&small(text).replace(lacks, "\"endpoint\""));
+    let mut task = everything();
+    task["agent"]["endpoint"] = Value::Null;
+    task["limits"] = Value::Null;
+    let fields = ["agent.model", "instructions", "pluginDir", "agent.resume", "agent.extraArgs"];
+    let told = fields.map(|field| format!("`small` has no file for `{field}`, so whoever starts it has to say it"));
+    assert_eq!(plan_in(&agent, &task, &Surroundings { for_later: true, ..surroundings() }).unwrap().warnings, told);
+    assert_eq!(plan(&agent, &task).warnings, [""; 0]);
+}
+
+#[test]
+fn a_fork_of_codex_has_its_ledgers_so_that_earlier_runs_are_not_counted_again() {
+    let ledgers = |more: &str| plan(&parse(&small(more)), &json!({"agent": {"type": "x"}, "prompt": "p"})).ledgers;
+    let own = ledgers("[config-dir]\ndefault = \"{home}/.fork\"\n[stream]\nformat = \"codex\"\n");
+    assert_eq!((own.len(), own[0].dir.as_path()), (1, Path::new("/home/agent/.fork/sessions")));
+    assert_eq!(ledgers("[stream]\nformat = \"codex\"\n")[0].dir, Path::new("/home/agent/.codex/sessions"));
+    assert_eq!(ledgers("[stream]\nformat = \"claude\"\n"), []);
+}
+
+#[test]
 fn what_must_not_stand_in_argv_does_not() {
     let endpoint = small("args = [[\"--url\", \"{endpoint}\"]]\n[stream]\nformat = \"none\"\n").replace("\"endpoint\", ", "");
     let agent = parse(&endpoint);

@@ -19,7 +19,7 @@ fn by_hand(kind: &Kind, model: &ScriptedModel) -> (&'static [&'static str], Vec<
         "claude" => (&["--dangerously-skip-permissions", "-p", "Please do it."], vec![]),
         "codex" => (&["exec", "--dangerously-bypass-approvals-and-sandbox", "Please do it."], vec![]),
         "gemini" => (
-            &["--yolo", "--prompt=Please do it.", "--model=gemini-2.5-pro"],
+            &["--yolo", "--prompt=Please do it."],
             vec![("GOOGLE_GEMINI_BASE_URL", model.base_url()), ("GEMINI_CLI_TRUST_WORKSPACE", "true".into())],
         ),
         "opencode" => {

@@ -1,6 +1,7 @@
 //! `command`: any program at all. Nothing is known of its stream but the runner's own marker blocks; its exit code is its verdict.
 
 use crate::agent::{Agent, Detail, Finding, Plan, PlanError, PlanRequest, RepositoryPath, Seen, StreamReader, StreamSummary};
+use crate::agents::limits;
 use crate::event::Event;
 
 /// The name of the kind.
@@ -32,7 +33,9 @@ impl Agent for Command {
     }
 
     fn plan(&self, request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
-        super::native::Native.plan(request)
+        let mut plan = super::native::Native.plan(request)?;
+        plan.warnings.extend(limits::without_effect("The program", &request.task.limits, limits::unsaid(NAME)));
+        Ok(plan)
     }
 
     fn reader(&self, _detail: Detail) -> Box<dyn StreamReader> {
@@ -55,5 +58,23 @@ impl StreamReader for Reader {
 
     fn summary(&self) -> &StreamSummary {
         &self.summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::agent::Surroundings;
+    use crate::task::Task;
+
+    #[test]
+    fn limits_that_its_stream_cannot_feed_are_told() {
+        let limits = json!({"maxCostUsd": 1, "maxTurns": 2, "maxOutputTokens": 3, "maxRetries": 4});
+        let task = Task::from_value(&json!({"agent": {"type": "command", "program": "x"}, "prompt": "x", "limits": limits})).unwrap();
+        let plan = Command.plan(&PlanRequest { task: &task, surroundings: &Surroundings::default(), plugins: &[] }).unwrap();
+        assert_eq!(plan.warnings.len(), 4);
+        assert!(plan.warnings.iter().all(|warning| warning.ends_with("has no effect")), "{:?}", plan.warnings);
     }
 }

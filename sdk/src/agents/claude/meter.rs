@@ -5,7 +5,7 @@
 //! tokens are not (1 or so). One message is printed once per content block, so it is counted by its id. The live total is therefore
 //! exact for the prompt and a **lower bound** for what was generated: never more than what was billed. Messages of sub-agents that
 //! the stream does not show, and attempts that the provider billed but that broke off, are missing until the end.
-//! With `--include-partial-messages` in the task's `extraArgs` the generated tokens are exact too.
+//! With `--include-partial-messages`, which is given where the task limits what is generated, those tokens are exact too.
 //!
 //! # What counts at the end
 //! `result.modelUsage`, summed over all models: it has sub-agents and side models in it, where `result.usage` has neither. Newer versions

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::trust::{self, Reach};
 use crate::agent::{FileContent, FileWrite, Installed, Plan, PlanError, PlanRequest, Plugin, RepositoryFile, Secret, Surroundings};
-use crate::agents::plugins;
+use crate::agents::{endpoint, later, plugins};
 use crate::task::{McpServer, Task};
 
 /// The variables that hold secrets of Claude's providers.
@@ -73,6 +73,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.warnings.extend(reach.warnings());
 
     plan.warnings.extend(unknown_effort(task));
+    plan.warnings.extend(later::left_to_others("Claude", request, &[("agent.effort", task.agent.effort.is_some())]));
 
     plan.add_settings(&own_dir, task, surroundings);
     plan.add_mcp_servers(&own_dir, task, surroundings);
@@ -95,14 +96,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What Claude cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::new();
-    if task.agent.endpoint.as_deref().is_some_and(|endpoint| endpoint.ends_with("/v1")) {
-        errors.push(PlanError {
-            field: "agent.endpoint".into(),
-            problem: "ends in `/v1`, which Claude adds itself".into(),
-            hint: "leave `/v1` out".into(),
-        });
-    }
+    let mut errors = Vec::from_iter(endpoint::versioned(task, "Claude adds itself"));
     for (number, argument) in task.agent.extra_args.iter().enumerate() {
         let flag = argument.split_once('=').map_or(argument.as_str(), |(flag, _)| flag);
         if OWN_FLAGS.contains(&flag) {
@@ -307,6 +301,10 @@ impl Plan {
             ("--max-budget-usd", task.limits.max_cost_usd.map(|cost| cost.to_string())),
         ];
         self.args.extend(choices.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value?))));
+        if task.limits.max_output_tokens.is_some() {
+            // Without it the stream says of an answer what was generated when it began, and a limit would bite after hundreds of answers.
+            self.args.push("--include-partial-messages".to_owned());
+        }
     }
 }
 

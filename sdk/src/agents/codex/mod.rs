@@ -10,6 +10,8 @@ mod reasons;
 mod stream;
 mod trust;
 
+pub(super) use plan::{codex_home, rollouts};
+
 use crate::agent::{Agent, Detail, Finding, Plan, PlanError, PlanRequest, RepositoryPath, Seen, StreamReader};
 
 /// Codex.

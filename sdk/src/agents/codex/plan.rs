@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use super::trust;
 use crate::agent::{FileContent, FileWrite, Ledger, LedgerForm, Plan, PlanError, PlanRequest, Surroundings};
 use crate::agents::plugins::{self, SubAgent};
+use crate::agents::{endpoint, later, limits};
 use crate::task::{McpServer, Task};
 
 /// The variables that hold secrets of Codex' providers.
@@ -73,6 +74,8 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let home = codex_home(surroundings);
     set_environment(&mut plan, surroundings);
     plan.warnings.extend(unknown_effort(task));
+    plan.warnings.extend(limits::without_effect("Codex", &task.limits, limits::unsaid("codex")));
+    plan.warnings.extend(later::left_to_others("Codex", request, &[]));
     if surroundings.for_later {
         add_config(&mut plan, &home, task, surroundings, levels);
     } else {
@@ -85,7 +88,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     add_instructions(&mut plan, &home, task, surroundings);
     plan.files.push(FileWrite { path: home.join("skills"), content: FileContent::Install(skills), private: false });
     plan.files.push(FileWrite { path: home.join("agents"), content: FileContent::Install(sub_agents), private: false });
-    plan.ledgers = vec![Ledger { dir: home.join("sessions"), depth: 3, prefix: "rollout-", suffix: ".jsonl", form: LedgerForm::Lines }];
+    plan.ledgers = vec![rollouts(&home)];
     if let Some(model) = &task.agent.model {
         plan.args.push(format!("--model={model}"));
     }
@@ -101,11 +104,8 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What Codex cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::new();
+    let mut errors = Vec::from_iter(endpoint::versioned(task, "is added for Codex"));
     let mut error = |field: String, problem: String, hint: &str| errors.push(PlanError { field, problem, hint: hint.to_owned() });
-    if task.agent.endpoint.as_deref().is_some_and(|endpoint| endpoint.ends_with("/v1")) {
-        error("agent.endpoint".into(), "ends in `/v1`, which is added for Codex".into(), "leave `/v1` out");
-    }
     let characters = task.prompt.as_deref().map_or(0, |prompt| prompt.chars().count());
     if characters > PROMPT_LIMIT {
         let problem = format!("has {characters} characters, and Codex takes at most {PROMPT_LIMIT}");
@@ -150,8 +150,13 @@ fn toml_string(text: &str) -> String {
     json!(text).to_string().replace('\u{7f}', "\\u007F")
 }
 
+/// The files that Codex writes beside its stream, one a thread.
+pub(in crate::agents) fn rollouts(home: &Path) -> Ledger {
+    Ledger { dir: home.join("sessions"), depth: 3, prefix: "rollout-", suffix: ".jsonl", form: LedgerForm::Lines }
+}
+
 /// Codex' home directory.
-fn codex_home(surroundings: &Surroundings) -> PathBuf {
+pub(in crate::agents) fn codex_home(surroundings: &Surroundings) -> PathBuf {
     let given = surroundings.env.get("CODEX_HOME").filter(|dir| !dir.is_empty());
     given.map_or_else(|| surroundings.home.join(".codex"), |dir| surroundings.workdir.join(dir))
 }

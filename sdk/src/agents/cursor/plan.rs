@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use super::trust;
 use crate::agent::{FileContent, FileWrite, Plan, PlanError, PlanRequest, Surroundings};
 use crate::agents::plugins::{self, SubAgent};
+use crate::agents::{later, limits};
 use crate::task::{McpServer, Task};
 
 /// Flags of the runner's own that a task's `extraArgs` may not repeat: without them there is nothing to follow.
@@ -55,6 +56,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.files.push(file("skills", FileContent::Install(skills), false));
     plan.files.push(file("agents", FileContent::Install(agents), false));
     plan.warnings = warnings(task, surroundings);
+    plan.warnings.extend(later::left_to_others("Cursor's CLI", request, &[("agent.model", task.agent.model.is_some())]));
     Ok(plan)
 }
 
@@ -82,15 +84,10 @@ fn check(task: &Task) -> Vec<PlanError> {
 }
 
 fn warnings(task: &Task, surroundings: &Surroundings) -> Vec<String> {
-    let no_cost =
-        task.limits.max_cost_usd.map(|_| "Cursor's CLI does not say what a run costs: `limits.maxCostUsd` has no effect".to_owned());
-    let no_tokens = task
-        .limits
-        .max_output_tokens
-        .map(|_| "Cursor's CLI says its tokens at the end only: `limits.maxOutputTokens` cannot stop a run".to_owned());
     let no_key = surroundings.env.get("CURSOR_API_KEY").is_none_or(String::is_empty);
     let no_key = no_key.then(|| "`CURSOR_API_KEY` is not set: without it Cursor's CLI needs somebody's login in HOME".to_owned());
-    [no_cost, no_tokens, no_key, trust::warning(surroundings)].into_iter().flatten().collect()
+    let unheld = limits::without_effect("Cursor's CLI", &task.limits, limits::unsaid("cursor"));
+    unheld.chain(no_key).chain(trust::warning(surroundings)).collect()
 }
 
 /// The prompt as the CLI takes it for text.

@@ -22,6 +22,7 @@ use super::ledgers::{self, TELEMETRY};
 use super::settings::{self, DOLLAR, auth_type};
 use super::trust;
 use crate::agent::{FileContent, FileWrite, Installed, Plan, PlanError, PlanRequest, Plugin, Surroundings};
+use crate::agents::{endpoint, later, limits};
 use crate::task::Task;
 
 /// The variables that hold secrets.
@@ -56,6 +57,8 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let (settings, warnings) = settings::settings(task, surroundings);
     plan.warnings.extend(warnings);
     plan.warnings.extend(trust::warning(task.trust, surroundings));
+    plan.warnings.extend(limits::without_effect("Gemini", &task.limits, limits::unsaid("gemini")));
+    plan.warnings.extend(later::left_to_others("Gemini", request, &[]));
     // MCP servers' variables and headers hold secrets.
     plan.files.push(FileWrite { path: gemini_dir.join("settings.json"), content: FileContent::MergeJson(settings), private: true });
     add_instructions(&mut plan, task, &gemini_dir);
@@ -76,15 +79,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What Gemini cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::new();
-    let endpoint = task.agent.endpoint.as_deref().unwrap_or_default();
-    if let Some(version) = ["/v1beta", "/v1"].into_iter().find(|version| endpoint.ends_with(version)) {
-        errors.push(PlanError {
-            field: "agent.endpoint".into(),
-            problem: format!("ends in `{version}`, which Gemini adds itself"),
-            hint: format!("leave `{version}` out"),
-        });
-    }
+    let mut errors = Vec::from_iter(endpoint::versioned(task, "Gemini adds itself"));
     for (number, argument) in task.agent.extra_args.iter().enumerate() {
         let flag = argument.split_once('=').map_or(argument.as_str(), |(flag, _)| flag);
         if OWN_FLAGS.contains(&flag) {
@@ -130,7 +125,8 @@ fn set_environment(plan: &mut Plan, task: &Task, surroundings: &Surroundings, ow
     let given = |name: &str| surroundings.env.get(name).filter(|value| !value.is_empty());
     let mut set = |name: &str, value: String| plan.env.insert(name.to_owned(), Some(value));
     for name in trust::PINNED.iter().filter(|name| given(name).is_none()) {
-        set(name, String::new());
+        let proxy = other_spelling(name).and_then(|other| given(&other)).cloned();
+        set(name, proxy.unwrap_or_default());
     }
     if let Some(home) = surroundings.home.to_str().filter(|home| surroundings.env.get("HOME").map(String::as_str) != Some(*home)) {
         set("HOME", home.to_owned());
@@ -162,6 +158,13 @@ fn set_environment(plan: &mut Plan, task: &Task, surroundings: &Surroundings, ow
         ];
         telemetry.into_iter().for_each(|(name, value)| _ = set(&format!("GEMINI_TELEMETRY_{name}"), value));
     }
+}
+
+/// A proxy's variable in small letters instead of capitals, or the other way round: what is read first, with nothing in it, would mean that
+/// there is none.
+fn other_spelling(name: &str) -> Option<String> {
+    let (small, large) = (name.to_ascii_lowercase(), name.to_ascii_uppercase());
+    small.ends_with("_proxy").then_some(if name == small { large } else { small })
 }
 
 /// Gemini's shell takes git's credential helpers away, by variables that come after every file: with them the runner's, which has the token

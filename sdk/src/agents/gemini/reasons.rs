@@ -26,9 +26,17 @@ pub(super) const TABLE: &[ReasonPattern] = &[
     ReasonPattern { http_status: None, text: "error: terminated", reason: Reason::NetworkFailed },
     ReasonPattern { http_status: None, text: "ended without a finish reason", reason: Reason::TruncatedStream },
     ReasonPattern { http_status: None, text: "returned an empty response", reason: Reason::Stalled },
+    ReasonPattern { http_status: None, text: "returned reasoning thoughts but no final response", reason: Reason::Stalled },
+    ReasonPattern { http_status: None, text: "ended with malformed function call", reason: Reason::Stalled },
+    ReasonPattern { http_status: None, text: "ended with unexpected tool call", reason: Reason::Stalled },
+    ReasonPattern { http_status: None, text: "exceeded the token limit", reason: Reason::OutputLimit },
     ReasonPattern { http_status: None, text: "blocked due to safety settings", reason: Reason::Refused },
+    ReasonPattern { http_status: None, text: "blocked due to recitation/copyright filters", reason: Reason::Refused },
+    ReasonPattern { http_status: None, text: "blocked due to other policy settings", reason: Reason::Refused },
     ReasonPattern { http_status: None, text: "loop detected", reason: Reason::Stalled },
     ReasonPattern { http_status: None, text: "fatalturnlimitederror", reason: Reason::TurnLimit },
+    // Of turns that a hook asked for.
+    ReasonPattern { http_status: None, text: "maximum session turns exceeded", reason: Reason::TurnLimit },
 ];
 
 /// What the program says on stderr when it does not even begin, in lower case.
@@ -60,6 +68,11 @@ const LENGTH: &str = "length";
 /// And where the service held it back.
 const CONTENT_FILTER: &str = "content_filter";
 
+/// What is said of an answer that the service held back.
+const HELD_BACK: &str = "the service held the answer back";
+/// And of a run without any, where Gemini says nothing either.
+const NO_ANSWER: &str = "the model answered nothing: no text, and no tool was called";
+
 /// What versions until 0.51 say of every error; what it was stands on stderr.
 const UNKNOWN_ERROR: &str = "an unknown error occurred";
 
@@ -84,21 +97,24 @@ fn status_in(message: &str) -> Option<u16> {
 }
 
 /// What the terminal event means, after the last error and the last answer's finish.
-pub(super) fn of_end(succeeded: bool, error: Option<&StreamError>, finish: Option<&str>) -> StreamEnd {
+///
+/// `answered` is whether the model ever answered with a text or a tool call.
+pub(super) fn of_end(succeeded: bool, answered: bool, error: Option<&StreamError>, finish: Option<&str>) -> StreamEnd {
+    let failed = |reason, message| StreamEnd { succeeded: false, reason, message };
     let message = error.map(|error| error.message.clone());
     let reason = error.and_then(|error| error.reason);
     match reason {
-        Some(Reason::Stalled) if finish == Some(CONTENT_FILTER) => {
-            StreamEnd { succeeded: false, reason: Some(Reason::Refused), message: Some("the service held the answer back".to_owned()) }
-        }
-        // Of a loop it says so as a warning, and then that all went well.
-        Some(Reason::Stalled) => StreamEnd { succeeded: false, reason, message },
+        Some(Reason::Stalled) if finish == Some(CONTENT_FILTER) => failed(Some(Reason::Refused), Some(HELD_BACK.to_owned())),
+        // Of a loop and of its limit of turns it says so, and then that all went well.
+        Some(Reason::Stalled | Reason::TurnLimit) => failed(reason, message),
         _ if succeeded && finish == Some(LENGTH) => {
-            let message = Some("the model's output limit cut its last answer short".to_owned());
-            StreamEnd { succeeded: false, reason: Some(Reason::OutputLimit), message }
+            failed(Some(Reason::OutputLimit), Some("the model's output limit cut its last answer short".to_owned()))
         }
-        _ if succeeded => StreamEnd { succeeded: true, reason: None, message: None },
-        _ => StreamEnd { succeeded: false, reason, message },
+        _ if succeeded && answered => StreamEnd { succeeded: true, reason: None, message: None },
+        _ if succeeded && finish == Some(CONTENT_FILTER) => failed(Some(Reason::Refused), Some(HELD_BACK.to_owned())),
+        // A hook took the prompt away, or it is longer than the model's window, of which not a word is said.
+        _ if succeeded => failed(reason.or(Some(Reason::Stalled)), message.or_else(|| Some(NO_ANSWER.to_owned()))),
+        _ => failed(reason, message),
     }
 }
 
@@ -117,7 +133,7 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         }
         // The message of a 429 or a 503 has lost its status; the exit code has it.
         let status = status_of(seen.process).filter(|_| status_in(&message).is_none());
-        let reason = status.and_then(|_| of_status(status, &message)).or(end.reason);
+        let reason = status.and_then(|_| of_status(status, &message)).or(end.reason).or_else(|| of_exit_code(seen.process));
         return Some(Finding { reason: reason.unwrap_or(Reason::AgentFailed), message });
     }
     if let Some(finding) = in_vain(seen) {
@@ -135,10 +151,9 @@ pub(super) fn judge(seen: &Seen<'_>) -> Option<Finding> {
         ProcessEnd::Signaled(signal) => {
             Some(Finding { reason: Reason::Killed, message: format!("signal {signal} ended the agent before its stream had a result") })
         }
-        ProcessEnd::Exited(code) => {
-            let own = EXIT_CODES.iter().find(|(own, _)| *own == code).map(|(_, reason)| *reason);
+        ProcessEnd::Exited(_) => {
             let status = status_of(seen.process);
-            let reason = own.or_else(|| match_reason(TABLE, Some(status?), "")).unwrap_or(Reason::AgentFailed);
+            let reason = of_exit_code(seen.process).or_else(|| match_reason(TABLE, Some(status?), "")).unwrap_or(Reason::AgentFailed);
             last_line(seen.stderr_tail, |_| true).map(|line| Finding { reason, message: without_colours(line) })
         }
     }
@@ -153,6 +168,12 @@ fn told_on_stderr(text: &str) -> Option<(Option<u16>, &str)> {
     let status =
         fields.filter(|(name, _)| *name == "status" || *name == "code").find_map(|(_, value)| value.trim_end_matches(',').parse().ok());
     Some((status.or_else(|| status_in(message)), message))
+}
+
+/// What the program itself says by its exit code.
+fn of_exit_code(process: ProcessEnd) -> Option<Reason> {
+    let ProcessEnd::Exited(code) = process else { return None };
+    EXIT_CODES.iter().find(|(own, _)| *own == code).map(|(_, reason)| *reason)
 }
 
 /// The HTTP status of which the exit code was made.

@@ -72,7 +72,13 @@ pub(super) fn settings(task: &Task, surroundings: &Surroundings) -> (Map<String,
     }
     settings["security"] = Value::Object(security);
     if let Some(turns) = task.limits.max_turns {
-        settings["model"] = json!({"maxSessionTurns": turns});
+        settings["model"]["maxSessionTurns"] = json!(turns);
+    }
+    if surroundings.for_later {
+        if let Some(model) = &task.agent.model {
+            settings["model"]["name"] = json!(model);
+        }
+        warnings.extend(without_dollar(task));
     }
     if let Some((model, effort)) = task.agent.model.as_ref().zip(task.agent.effort.as_ref()) {
         match thinking(model, effort) {
@@ -115,6 +121,12 @@ fn kept_once(text: &str) -> String {
 fn kept_twice(fields: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let twice = |value: &String| value.replace('$', &format!("\\${{{DOLLAR}}}"));
     fields.iter().map(|(name, value)| (name.clone(), twice(value))).collect()
+}
+
+/// Servers that are others than the task says where nobody sets the variable.
+fn without_dollar(task: &Task) -> impl Iterator<Item = String> {
+    let with_dollar = task.mcp_servers.iter().filter(|(_, server)| mcp_server(server).to_string().contains(DOLLAR));
+    with_dollar.map(|(name, _)| format!("the MCP server `{name}` has a `$` in it, for which whoever starts Gemini has to set {DOLLAR}='$'"))
 }
 
 /// Variables that Gemini does not hand to an MCP server, since they make programs load code.

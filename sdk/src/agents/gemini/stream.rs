@@ -9,7 +9,7 @@ use super::ledgers::{Records, TELEMETRY_LEDGER};
 use super::meter::Meter;
 use super::reasons;
 use super::wire::{Attributes, Failure, Line, Message, Record};
-use crate::agent::{Detail, LedgerEntry, StreamError, StreamReader, StreamSummary};
+use crate::agent::{Detail, LedgerEntry, StreamEnd, StreamError, StreamReader, StreamSummary};
 use crate::agents::answer::{CHUNK_LIMIT, Pieces};
 use crate::agents::lines;
 use crate::event::Event;
@@ -213,7 +213,7 @@ impl Reader {
             self.summary.last_error = Some(StreamError { http_status, message, reason });
         }
         self.ended_well = Some(succeeded);
-        let end = reasons::of_end(succeeded, self.summary.last_error.as_ref(), self.finish.as_deref());
+        let end = self.end(succeeded);
         emit(Event::Ended { succeeded: end.succeeded, detail: result.status.clone() });
         self.summary.end = Some(end);
     }
@@ -275,8 +275,13 @@ impl Reader {
     fn finished(&mut self, record: &Attributes) {
         self.finish = record.finish_reasons.as_ref().and_then(|reasons| reasons.last().cloned());
         if let Some(succeeded) = self.ended_well {
-            self.summary.end = Some(reasons::of_end(succeeded, self.summary.last_error.as_ref(), self.finish.as_deref()));
+            self.summary.end = Some(self.end(succeeded));
         }
+    }
+
+    /// What the stream's end means, after what is known by now.
+    fn end(&self, succeeded: bool) -> StreamEnd {
+        reasons::of_end(succeeded, self.summary.turns.is_some(), self.summary.last_error.as_ref(), self.finish.as_deref())
     }
 }
 

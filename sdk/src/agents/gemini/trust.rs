@@ -40,7 +40,7 @@ pub(super) const REPOSITORY_CONFIG: &[RepositoryPath] = &[
 ];
 
 /// Variables that decide where requests go, with which credentials, or what else is asked or started. Each is set, to nothing where the
-/// container did not set it, so that no `.env` does.
+/// container did not set it, so that no `.env` does; a proxy, to what its other spelling says.
 pub(super) const PINNED: &[&str] = &[
     "CLOUD_SHELL",
     "CODE_ASSIST_ENDPOINT",

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::trust;
 use crate::agent::{FileContent, FileWrite, Plan, PlanError, PlanRequest, Plugin, Surroundings};
-use crate::agents::plugins;
+use crate::agents::{endpoint, later, limits, plugins};
 use crate::task::{McpServer, Task};
 
 /// Flags of the runner's own that a task's `extraArgs` may not repeat: without them there is nothing to follow.
@@ -76,6 +76,10 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.files.push(file("mcp.json", FileContent::MergeJson(mcp_servers(task)), true));
     plan.files.push(file("skills", FileContent::Install(skills), false));
     plan.warnings = warnings(task, given, surroundings, &provider, model.is_some());
+    let agent = &task.agent;
+    let chosen =
+        [("agent.model", agent.model.is_some()), ("agent.effort", agent.effort.is_some()), ("agent.endpoint", agent.endpoint.is_some())];
+    plan.warnings.extend(later::left_to_others("Kodelet", request, &chosen));
     Ok(plan)
 }
 
@@ -88,7 +92,7 @@ fn check(task: &Task) -> Vec<PlanError> {
         problem: format!("`{flag}` is the runner's to say"),
         hint: "leave it out; the model's name or prefix says the provider".into(),
     };
-    repeated.map(to_error).collect()
+    endpoint::versioned(task, "Kodelet adds itself, or is added for it").into_iter().chain(repeated.map(to_error)).collect()
 }
 
 /// The provider and the model without its prefix: `anthropic/…` and `openai/…`, else Claude's names are Anthropic's. Without a model the
@@ -111,9 +115,7 @@ fn warnings(task: &Task, plugins: &[Plugin], surroundings: &Surroundings, provid
     if provider.name == ANTHROPIC.name && !has_model {
         warnings.push("Kodelet's default model is OpenAI's: set a model for Anthropic".to_owned());
     }
-    if task.limits.max_cost_usd.is_some() || task.limits.max_output_tokens.is_some() {
-        warnings.push("`limits.maxCostUsd` and `limits.maxOutputTokens` have no effect".to_owned());
-    }
+    warnings.extend(limits::without_effect("Kodelet", &task.limits, limits::unsaid("kodelet")));
     if !task.mcp_servers.is_empty() {
         warnings.push("MCP servers are read by Kodelet's extension `kodelet@mcp`, which has to be installed in HOME".to_owned());
     }

@@ -3,13 +3,13 @@
 //! All errors are collected, so that an author mends a file in one go. A manifest that passed has no malformed template or pointer in
 //! it, and says of each thing that a task may ask for either where it goes or that the agent lacks it.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ManifestError;
 use super::rules;
-use super::schema::{Ability, Manifest, PromptWay};
+use super::schema::{Ability, File, Manifest, PromptWay};
 use super::structure::{self, Lines};
-use super::template::{Template, is_variable};
+use super::template::{self, Part, Template, is_variable};
 use crate::task::nearest;
 
 /// Placeholders for directories.
@@ -359,14 +359,37 @@ fn is_provided(manifest: &Manifest, ability: Ability) -> bool {
 
 /// Whether a placeholder stands anywhere in what the agent is given.
 pub(super) fn uses(manifest: &Manifest, name: &str) -> bool {
-    fn within(value: &Value, name: &str) -> bool {
+    any_template(manifest, &|template| template.uses(name))
+}
+
+/// Whether a placeholder stands in what a file holds.
+pub(super) fn is_in(file: &File, name: &str) -> bool {
+    any_within(file, &|template| template.uses(name))
+}
+
+/// Whether the API's version is put behind the endpoint somewhere.
+pub(super) fn adds_version(manifest: &Manifest) -> bool {
+    any_template(manifest, &|template| {
+        let parts = template::parse(&template.0).unwrap_or_default();
+        let adds = |pair: &[Part]| matches!(pair, [Part::Placeholder { name, .. }, Part::Text(text)] if name == "endpoint" && text.starts_with("/v1"));
+        parts.windows(2).any(adds)
+    })
+}
+
+fn any_within(file: &File, fits: &dyn Fn(&Template) -> bool) -> bool {
+    fn within(value: &Value, fits: &dyn Fn(&Template) -> bool) -> bool {
         match value {
-            Value::String(text) => Template(text.clone()).uses(name),
-            Value::Array(items) => items.iter().any(|item| within(item, name)),
-            Value::Object(fields) => fields.values().any(|value| within(value, name)),
+            Value::String(text) => fits(&Template(text.clone())),
+            Value::Array(items) => items.iter().any(|item| within(item, fits)),
+            Value::Object(fields) => fields.values().any(|value| within(value, fits)),
             _ => false,
         }
     }
+    file.text.iter().any(fits) || file.merge.iter().flat_map(Map::values).any(|value| within(value, fits))
+}
+
+/// Whether any template of what the agent is given is such a one.
+fn any_template(manifest: &Manifest, fits: &dyn Fn(&Template) -> bool) -> bool {
     let args = manifest.command.args.iter().flat_map(|arguments| arguments.all());
     let variables = manifest.environment.set.values().chain(manifest.environment.default.values());
     let ledgers = manifest.ledgers.iter().map(|ledger| &ledger.dir);
@@ -374,7 +397,5 @@ pub(super) fn uses(manifest: &Manifest, name: &str) -> bool {
         manifest.files.iter().map(|file| &file.path).chain(ledgers).chain(manifest.instructions.iter().filter_map(|it| it.file.as_ref()));
     let plugins = manifest.plugins.iter().flat_map(|plugins| plugins.args.iter().chain(&plugins.skills).chain(&plugins.sub_agents));
     let mcp = manifest.mcp.iter().filter_map(|mcp| mcp.file.as_ref());
-    let texts = manifest.files.iter().filter_map(|file| file.text.as_ref());
-    args.chain(variables).chain(paths).chain(plugins).chain(mcp).chain(texts).any(|template| template.uses(name))
-        || manifest.files.iter().filter_map(|file| file.merge.as_ref()).any(|fields| fields.values().any(|value| within(value, name)))
+    args.chain(variables).chain(paths).chain(plugins).chain(mcp).any(fits) || manifest.files.iter().any(|file| any_within(file, fits))
 }

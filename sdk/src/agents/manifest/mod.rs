@@ -1,10 +1,12 @@
 //! Anybody's coding agent, by a file `agent.toml` and without code.
 //!
 //! The file's fields are in `schema`; a text is held against their shape in `structure` and against their meaning in `check` and `rules`.
-//! Placeholders are in `template`, what is written and started in `plan`, what the stream means in `stream`, why it ended in `reasons`.
-//! Where manifests lie and how they are read is for the runner. `docs/agent-manifest.md` teaches how to write one.
+//! Placeholders are in `template`, what is written and started in `plan`, what the agent lacks in `lacking`, what the stream means in
+//! `stream`, why it ended in `reasons`. Where manifests lie and how they are read is for the runner. `docs/agent-manifest.md` teaches how to
+//! write one.
 
 mod check;
+mod lacking;
 mod plan;
 mod reasons;
 pub mod rules;

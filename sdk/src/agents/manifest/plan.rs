@@ -1,18 +1,19 @@
 //! How a manifest's agent is configured and started.
 //!
 //! What the task has becomes the values of placeholders; what it has not leaves out what asks for it. What the agent lacks is a
-//! warning, what cannot be done safely an error.
+//! warning, which `lacking` says, what cannot be done safely an error.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::check::uses;
+use super::check::{adds_version, uses};
 use super::keep;
-use super::schema::{Ability, Manifest, Mcp, Power, PromptWay};
+use super::schema::{Manifest, Mcp, Power, PromptWay};
 use super::template::{Template, VARIABLE, Values};
 use crate::agent::{FileContent, FileWrite, Ledger, LedgerForm, Plan, PlanError, PlanRequest, Plugin, Surroundings};
 use crate::agents::plugins::{skills, sub_agent_files};
+use crate::agents::{codex, endpoint};
 use crate::task::{McpServer, Task, Trust};
 
 /// Linux takes no argument and no `NAME=value` longer than this, its final NUL included (`MAX_ARG_STRLEN` in `execve(2)`).
@@ -24,7 +25,10 @@ pub(super) fn plan(manifest: &Manifest, request: &PlanRequest<'_>) -> Result<Pla
     let mut planner = Planner { manifest, task, surroundings, values: Values::new(), plan: Plan::default(), errors: Vec::new() };
     planner.gather_values();
     planner.refuse_redirections();
+    planner.refuse_versioned_endpoint();
     planner.warn_of_what_lacks(plugins);
+    planner.warn_of_limits();
+    planner.warn_of_what_is_left_to_others(request);
     planner.add_environment();
     planner.add_files();
     planner.add_instructions();
@@ -36,13 +40,13 @@ pub(super) fn plan(manifest: &Manifest, request: &PlanRequest<'_>) -> Result<Pla
     if planner.errors.is_empty() { Ok(planner.plan) } else { Err(planner.errors) }
 }
 
-struct Planner<'a> {
-    manifest: &'a Manifest,
-    task: &'a Task,
-    surroundings: &'a Surroundings,
-    values: Values,
-    plan: Plan,
-    errors: Vec<PlanError>,
+pub(super) struct Planner<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) task: &'a Task,
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) values: Values,
+    pub(super) plan: Plan,
+    pub(super) errors: Vec<PlanError>,
 }
 
 fn text(path: &Path) -> String {
@@ -56,7 +60,7 @@ impl Planner<'_> {
     }
 
     fn gather_values(&mut self) {
-        let (task, surroundings) = (self.task, self.surroundings);
+        let (task, surroundings, prompt) = (self.task, self.surroundings, self.prompt());
         let mut set = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 self.values.insert(name.to_owned(), value);
@@ -76,7 +80,7 @@ impl Planner<'_> {
         set("max-retries", task.limits.max_retries.map(|retries| retries.to_string()));
         set("max-output-tokens", task.limits.max_output_tokens.map(|tokens| tokens.to_string()));
         set("max-cost-usd", task.limits.max_cost_usd.map(|cost| cost.to_string()));
-        set("prompt", task.prompt.clone());
+        set("prompt", prompt);
         for (name, value) in surroundings.env.iter().filter(|(_, value)| !value.is_empty()) {
             set(&format!("{VARIABLE}{name}"), Some(value.clone()));
         }
@@ -98,6 +102,20 @@ impl Planner<'_> {
         }
     }
 
+    /// The prompt, with the instructions before it where they go there.
+    fn prompt(&self) -> Option<String> {
+        let prompt = self.task.prompt.as_deref()?;
+        let in_prompt = self.manifest.instructions.as_ref().is_some_and(|instructions| instructions.in_prompt);
+        let instructions = self.task.instructions.as_deref().filter(|_| in_prompt);
+        Some(instructions.map_or_else(|| prompt.to_owned(), |instructions| format!("{}\n\n{prompt}", instructions.trim_end())))
+    }
+
+    fn refuse_versioned_endpoint(&mut self) {
+        if adds_version(self.manifest) {
+            self.errors.extend(endpoint::versioned(self.task, &format!("is added for `{}`", self.manifest.name)));
+        }
+    }
+
     /// A file that can send the key elsewhere is no matter of settings: where it is in force, the agent does not start.
     fn refuse_redirections(&mut self) {
         if self.task.trust == Trust::Repository {
@@ -116,32 +134,6 @@ impl Planner<'_> {
             );
             let hint = "AGENT_TRUST=instructions hides it; AGENT_TRUST=repository lets it count".to_owned();
             self.errors.push(PlanError { field: "trust".to_owned(), problem, hint });
-        }
-    }
-
-    fn warn_of_what_lacks(&mut self, plugins: &[Plugin]) {
-        let task = self.task;
-        let servers = |kind: fn(&McpServer) -> bool| task.mcp_servers.values().any(kind);
-        for ability in &self.manifest.lacks {
-            let is_asked_for = match ability {
-                Ability::Model => task.agent.model.is_some(),
-                Ability::Effort => task.agent.effort.is_some(),
-                Ability::Endpoint => task.agent.endpoint.is_some(),
-                Ability::Resume => task.agent.resume.is_some(),
-                Ability::Instructions => task.instructions.is_some(),
-                Ability::Skills => plugins.iter().any(|plugin| !plugin.skills.is_empty()),
-                Ability::SubAgents => plugins.iter().any(|plugin| !plugin.agents.is_empty()),
-                Ability::McpStdio => servers(|server| matches!(server, McpServer::Stdio { .. })),
-                Ability::McpHttp => servers(|server| matches!(server, McpServer::Http { .. })),
-                Ability::McpSse => servers(|server| matches!(server, McpServer::Sse { .. })),
-            };
-            // Whoever names a gateway must not find that the key went elsewhere.
-            if is_asked_for && *ability == Ability::Endpoint {
-                let problem = format!("`{}` cannot be given a model gateway", self.manifest.name);
-                self.errors.push(PlanError { field: "agent.endpoint".into(), problem, hint: "leave AGENT_ENDPOINT out".into() });
-            } else if is_asked_for {
-                self.plan.warnings.push(format!("`{}` cannot be given `{}`; it is left out", self.manifest.name, ability.as_str()));
-            }
         }
     }
 
@@ -293,6 +285,11 @@ impl Planner<'_> {
     }
 
     fn add_ledgers(&mut self) {
+        if self.manifest.stream.format == "codex" {
+            // Without them a session that is resumed has the tokens of its earlier runs in it.
+            let home = self.values.get("config").map_or_else(|| codex::codex_home(self.surroundings), PathBuf::from);
+            self.plan.ledgers.push(codex::rollouts(&home));
+        }
         for ledger in &self.manifest.ledgers {
             // Each has its place in the list, by which its lines are told from another's.
             self.plan.ledgers.push(Ledger {
@@ -306,12 +303,7 @@ impl Planner<'_> {
     }
 
     fn add_prompt(&mut self) {
-        let mut prompt = self.task.prompt.clone().unwrap_or_default();
-        if self.manifest.instructions.as_ref().is_some_and(|instructions| instructions.in_prompt)
-            && let Some(instructions) = &self.task.instructions
-        {
-            prompt = format!("{}\n\n{prompt}", instructions.trim_end());
-        }
+        let prompt = self.values.get("prompt").cloned().unwrap_or_default();
         match self.manifest.command.prompt {
             PromptWay::Stdin => self.plan.stdin = prompt.into_bytes(),
             PromptWay::File => self.write(self.own("prompt.md"), FileContent::Replace(prompt.into_bytes()), true),

@@ -13,9 +13,9 @@ use super::check::Check;
 /// The format that rules read.
 pub(super) const JSON_LINES: &str = "json-lines";
 /// The format of plain lines for people.
-pub(super) const TEXT: &str = "text";
+pub(in crate::agents) const TEXT: &str = "text";
 /// The format of which nothing is read.
-pub(super) const NONE: &str = "none";
+pub(in crate::agents) const NONE: &str = "none";
 
 /// What lines of one kind mean. All pointers are JSON pointers (RFC 6901).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]

@@ -114,6 +114,19 @@ impl Ability {
             Self::McpSse => "mcp-sse",
         }
     }
+
+    /// The field of a task that asks for it.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Model => "agent.model",
+            Self::Effort => "agent.effort",
+            Self::Endpoint => "agent.endpoint",
+            Self::Resume => "agent.resume",
+            Self::Instructions => "instructions",
+            Self::Skills | Self::SubAgents => "pluginDir",
+            Self::McpStdio | Self::McpHttp | Self::McpSse => "mcpServers",
+        }
+    }
 }
 
 /// What is started.

@@ -22,6 +22,7 @@ use super::providers::{self, Choice};
 use super::trust::{self, Reach};
 use crate::agent::{FileContent, FileWrite, Ledger, LedgerForm, Plan, PlanError, PlanRequest, Surroundings};
 use crate::agents::plugins::{self, SubAgent};
+use crate::agents::{endpoint, later};
 use crate::task::{McpServer, Task};
 
 /// Variables that are set unless the environment has them already.
@@ -86,6 +87,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     if surroundings.for_later {
         let fields = lasting_configuration(task, surroundings, &choice);
         plan.files.push(file("opencode.json", FileContent::MergeJson(fields), true));
+        plan.warnings.extend(later::left_to_others("OpenCode", request, &[]));
         if task.agent.effort.is_some() {
             plan.warnings.push("OpenCode takes an effort by its flag `--variant` alone, so whoever starts it has to say it".to_owned());
         }
@@ -101,16 +103,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What OpenCode cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::new();
-    if let Some(suffix) =
-        ["/v1", "/v1beta"].into_iter().find(|suffix| task.agent.endpoint.as_deref().is_some_and(|url| url.ends_with(suffix)))
-    {
-        errors.push(PlanError {
-            field: "agent.endpoint".into(),
-            problem: format!("ends in `{suffix}`, which is added for the provider that the model names"),
-            hint: format!("leave `{suffix}` out"),
-        });
-    }
+    let mut errors = Vec::from_iter(endpoint::versioned(task, "is added for the provider that the model names"));
     for (number, argument) in task.agent.extra_args.iter().enumerate() {
         let flag = argument.split_once('=').map_or(argument.as_str(), |(flag, _)| flag);
         if OWN_FLAGS.contains(&flag) {
