@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use agent_runner::workspace::WorkspaceError;
 use agent_tests::git_servers::{Authority, HttpServer, Listener, Proxy, cutting, git_daemon, refusing_first, silent};
 use agent_tests::repo::{Job, Source, git, git_ok, holds_text};
+use agent_tests::runs::wait_until;
 use agent_tests::skipped;
 
 const SECRET: &str = "t0ken-that-nobody-may-see";
@@ -207,6 +208,42 @@ fn a_raised_flag_stops_it_in_the_middle_of_waiting() {
         assert_eq!(reason(&error), "Cancelled", "{scheme}: {error}");
         assert!(!dir.exists());
     }
+}
+
+/// git starts others to do it, which outlive it.
+#[test]
+fn a_raised_flag_ends_what_git_has_started_too() {
+    let (root, source) = Source::alone();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let url = format!("git://{}/sub.git", server.local_addr().unwrap());
+    git_ok(&source.work, ["config", "--file", ".gitmodules", "submodule.sub.path", "sub"]);
+    git_ok(&source.work, ["config", "--file", ".gitmodules", "submodule.sub.url", &url]);
+    fs::create_dir(source.work.join("sub")).unwrap();
+    git_ok(&source.work, ["update-index", "--add", "--cacheinfo", "160000", &source.rev("HEAD"), "sub"]);
+    source.commit("with", "a submodule");
+    source.push();
+    let mut job = Job::of(&source, root.path());
+    job.workspace.submodules = true;
+    let error = std::thread::scope(|scope| {
+        let running = scope.spawn(|| job.run().unwrap_err());
+        let mut asked = None;
+        wait_until("git asks", || {
+            assert!(!running.is_finished(), "it did not ask");
+            asked = server.accept().ok();
+            asked.is_some()
+        });
+        let (mut asked, _) = asked.unwrap();
+        asked.set_nonblocking(false).unwrap();
+        job.cancel.store(true, Ordering::SeqCst);
+        let error = running.join().unwrap();
+        // Whoever asked is gone.
+        asked.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        std::io::copy(&mut asked, &mut std::io::sink()).unwrap();
+        error
+    });
+    assert_eq!(reason(&error), "Cancelled", "{error}");
+    assert!(!root.path().join("clone").exists());
 }
 
 #[test]

@@ -195,16 +195,16 @@ fn a_submodule_that_the_remote_removed_goes_or_stays_and_is_no_failure() {
     assert!(again.notes.join("\n").contains("`filled` is no longer of the repository"), "{:?}", again.notes);
 }
 
-/// git has no use for it, and whatever it might be made to start would have.
+/// git has no use for the key, and whatever it might be made to start would have; and what cannot be ended holds up the end of the run.
 #[test]
-fn git_has_no_models_key_in_its_environment() {
+fn git_has_no_models_key_in_its_environment_and_no_signal_blocked() {
     let origin = Origin::with(|source| drop(git_ok(&source.bare, ["config", "uploadpack.allowFilter", "true"])));
     let directory = tempfile::tempdir().unwrap();
     let (seen, programs) = (directory.path().join("seen"), directory.path().join("bin"));
     fs::create_dir(&programs).unwrap();
     let path = std::env::var("PATH").unwrap();
     // The real one, after its environment is written down.
-    let script = format!("#!/bin/sh\nenv >> {}\nPATH={path} exec git \"$@\"\n", seen.display());
+    let script = format!("#!/bin/sh\n{{ env; grep SigBlk /proc/self/status; }} >> {}\nPATH={path} exec git \"$@\"\n", seen.display());
     fs::write(programs.join("git"), script).unwrap();
     fs::set_permissions(programs.join("git"), PermissionsExt::from_mode(0o755)).unwrap();
     let scene = Scene::of(origin, "claude", Path::new("true"), &nobody()).with("PATH", format!("{}:{path}", programs.display()));
@@ -212,6 +212,10 @@ fn git_has_no_models_key_in_its_environment() {
     let ended = scene.with("GH_TOKEN", "ghp-of-git-itself").run();
     let seen = fs::read_to_string(seen).unwrap_or_else(|error| panic!("{error}: {ended}"));
     assert!(!seen.contains("sk-model") && !seen.contains("sk-other") && seen.contains("ghp-of-git-itself"), "{seen}");
+    assert!(
+        seen.contains("SigBlk:\t0000000000000000") && seen.matches("SigBlk:").count() == seen.matches(":\t0000000000000000").count(),
+        "{seen}"
+    );
 }
 
 // --- trust -------------------------------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ fn open_program(
     trace: &Trace,
 ) -> Result<Box<dyn GitTransport + Send>, WorkspaceError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| match source.kind() {
+    let mut child = super::programs::start(&mut command).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => WorkspaceError::ProgramMissing { program: program.to_owned(), needed_for: needed_for.to_owned() },
         _ => WorkspaceError::Program { program: program.to_owned(), said: source.to_string() },
     })?;

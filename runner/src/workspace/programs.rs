@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 use agent_sdk::task::GitAccess;
 use gix::ObjectId;
 use gix::remote::fetch::Shallow;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::Pid;
 
 use super::config::{self, Setting};
 use super::connect::{git_command, set_config};
@@ -28,6 +31,25 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 /// Their names, 40 bytes each, fit an argument list of any size that a kernel allows (execve(2): 128 KiB at the least).
 const OBJECTS_AT_ONCE: usize = 2000;
 
+/// Starts a program in a process group of its own, with no signal blocked: this process has all of them blocked, and what cannot be asked to
+/// end keeps whoever asks waiting.
+pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
+    command.process_group(0);
+    let unblock = || SigSet::empty().thread_set_mask().map_err(io::Error::from);
+    // SAFETY: between fork and exec it makes one system call, `rt_sigprocmask`, which is async-signal-safe, and touches no memory but its own.
+    unsafe { command.pre_exec(unblock) };
+    command.spawn()
+}
+
+/// Ends a program that [`start`] started, and all that it has started in turn, and reaps it.
+fn end(child: &mut Child) {
+    if let Ok(group) = i32::try_from(child.id()) {
+        // It may have ended just now; as long as it is not reaped, its number is nobody else's.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    let _ = child.wait();
+}
+
 /// Waits a moment for a program that has every reason to end, then ends it.
 pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
     let begin = Instant::now();
@@ -38,9 +60,7 @@ pub(crate) fn wait_briefly(child: &mut Child) -> Option<ExitStatus> {
             Err(_) => break,
         }
     }
-    // It may have ended just now: both calls then do nothing but reap it.
-    let _ = child.kill();
-    let _ = child.wait();
+    end(child);
     None
 }
 
@@ -164,11 +184,11 @@ impl<'a> Git<'a> {
 fn run(mut command: Command, what: &str, needed_for: &str, cancel: &Cancel) -> Result<(), WorkspaceError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |said: String| WorkspaceError::Program { program: what.to_owned(), said };
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => WorkspaceError::ProgramMissing { program, needed_for: needed_for.to_owned() },
-            _ => failed(source.to_string()),
-        })?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = start(&mut command).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => WorkspaceError::ProgramMissing { program, needed_for: needed_for.to_owned() },
+        _ => failed(source.to_string()),
+    })?;
     let Some(stderr) = child.stderr.take() else { return Err(failed("it has no stderr".to_owned())) };
     let reader = std::thread::spawn(move || {
         let mut said = Vec::new();
@@ -182,8 +202,7 @@ fn run(mut command: Command, what: &str, needed_for: &str, cancel: &Cancel) -> R
             break status;
         }
         if pause(Duration::from_millis(20), cancel).is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child);
             return Err(WorkspaceError::Cancelled);
         }
     };
