@@ -260,3 +260,18 @@ fn a_sigchld_that_our_parent_ignored_keeps_no_end_from_us() {
     command.arg("--ignore-signal=CHLD").arg(probe::runner()).args(["exec", "--", "sh", "-c", "exit 3"]).stdin(Stdio::null());
     assert_eq!(Running::start(&mut command).finish().0, 3);
 }
+
+/// `nohup` says so, and a shell that goes sends it all the same.
+#[test]
+fn a_hangup_that_our_parent_ignores_ends_nothing() {
+    let mut command = Command::new("env");
+    let script = "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done";
+    command.arg("--ignore-signal=HUP").arg(probe::runner()).args(["exec", "--", "sh", "-c", script]).stdin(Stdio::null());
+    let mut running = Running::start(&mut command);
+    running.expect("ready");
+    let init = Pid::from_raw(running.child.id() as i32);
+    send(init, libc::SIGHUP);
+    // Of what waits the lowest number comes first.
+    send(init, libc::SIGUSR1);
+    assert_eq!(running.finish().0, 7);
+}

@@ -107,6 +107,8 @@ pub fn enter(options: Options, runner: impl FnOnce(RunnerSide) -> u8) -> ! {
         // Linux has had it since 3.4; without it orphans would go to the real PID 1, and only /proc would suffer
         let _ = set_child_subreaper(true);
     }
+    // `nohup` says so. A blocked signal comes nevertheless, so it has to be dropped when it does.
+    let ignores_hangup = init.as_raw() != 1 && is_ignored(Signal::SIGHUP);
     if let Some(signal) = options.parent_death {
         let parent = getppid();
         // a valid signal, so this does not fail
@@ -125,10 +127,22 @@ pub fn enter(options: Options, runner: impl FnOnce(RunnerSide) -> u8) -> ! {
             process::exit(i32::from(be_runner(side, runner)))
         }
         Ok(ForkResult::Parent { child }) => {
-            let code = supervise::supervise(child, home, board, options);
+            let code = supervise::supervise(child, home, board, options, ignores_hangup);
             process::exit(i32::from(code))
         }
         Err(error) => process::exit(i32::from((options.no_runner)(&format!("no second process: {error}")))),
+    }
+}
+
+/// Whether whoever started us has a signal ignored.
+fn is_ignored(signal: Signal) -> bool {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no action here calls code of ours, and the one that was there comes back.
+    unsafe {
+        let Ok(before) = sigaction(signal, &ignore) else { return false };
+        // fails only for a wrong argument, which this is not
+        let _ = sigaction(signal, &before);
+        matches!(before.handler(), SigHandler::SigIgn)
     }
 }
 

@@ -26,10 +26,10 @@ use crate::process::{
 };
 
 /// Supervises the runner until nobody is left; the code to leave with.
-pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, options: Options) -> u8 {
+pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, options: Options, ignores_hangup: bool) -> u8 {
     // the runner is on its way already, so this costs it nothing
     let memory = OomCounter::start();
-    let status = watch(runner);
+    let status = watch(runner, Hangup::new(ignores_hangup));
     if status.signal().is_none() && board.as_ref().is_some_and(LastWordsBoard::is_closed) && sweep::bury() {
         // as most runs end: all has been said, and nobody is there; the board goes with this process
         mem::forget(board);
@@ -54,9 +54,8 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
 }
 
 /// The loop. Returns when the runner has ended.
-fn watch(runner: Pid) -> ExitStatus {
+fn watch(runner: Pid, mut hangup: Hangup) -> ExitStatus {
     let everything = SigSet::all();
-    let mut hangup = Hangup::new();
     loop {
         // an interruption (we were stopped and continued) tells nothing: the signal itself comes next
         let Some(arrived) = sys::wait_signal(&everything, None) else {
@@ -110,19 +109,28 @@ fn stop_with(runner: Pid) {
 }
 
 /// When the leader of our session dies, the kernel sends SIGHUP and SIGCONT to the terminal's foreground group. If none of
-/// our streams is that terminal, its end is not ours: the first such pair is taken for what it is, and the run goes on.
+/// our streams is that terminal, its end is not ours: the first such pair is taken for what it is, and the run goes on. Whoever starts us with
+/// SIGHUP ignored wants none of them to count, whoever sends it: a shell that goes sends it once more.
 struct Hangup {
+    is_ignored: bool,
     terminal_is_ours: bool,
     expected: [bool; 2],
 }
 
 impl Hangup {
-    fn new() -> Self {
-        Self { terminal_is_ours: stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal(), expected: [true, true] }
+    fn new(is_ignored: bool) -> Self {
+        Self {
+            is_ignored,
+            terminal_is_ours: stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal(),
+            expected: [true, true],
+        }
     }
 
-    /// True for the first SIGHUP and the first SIGCONT after it that the kernel sends by itself.
+    /// True for every SIGHUP that is ignored; else for the first SIGHUP and the first SIGCONT after it that the kernel sends by itself.
     fn tolerates(&mut self, arrived: sys::Arrived) -> bool {
+        if self.is_ignored && arrived.signal == libc::SIGHUP {
+            return true;
+        }
         if self.terminal_is_ours || !arrived.from_kernel {
             return false;
         }
