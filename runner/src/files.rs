@@ -362,7 +362,13 @@ impl Directory {
         let path = self.path.join(name);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // Private until it is whole: the permissions asked for are given last, and past the umask.
-        let fd = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| FileError::io("create", &path, errno))?;
+        let open = || openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        // One that is there was left by a runner that was killed and had our process id, as all have that are first in their containers.
+        let opened = open().or_else(|errno| match errno {
+            Errno::EEXIST => unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir).and_then(|()| open()),
+            errno => Err(errno),
+        });
+        let fd = opened.map_err(|errno| FileError::io("create", &path, errno))?;
         let mut file = File::from(fd);
         io::copy(content, &mut file).map_err(|error| FileError::io("write", &path, error))?;
         fchmod(file.as_fd(), Mode::from_bits_truncate(permissions)).map_err(|errno| FileError::io("set permissions of", &path, errno))
@@ -495,5 +501,20 @@ mod tests {
         assert!(Directory::open(&place.path().join("alias")).unwrap().is_within(tree).unwrap());
         assert!(Directory::open(&place.path().join("tree")).unwrap().is_within(tree).unwrap());
         assert!(!Directory::open(place.path()).unwrap().is_within(tree).unwrap());
+    }
+
+    #[test]
+    fn what_a_killed_writer_of_the_same_process_id_left_is_in_nobodys_way() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Directory::open(place.path()).unwrap();
+        let name = Path::new("file");
+        let taken = root.temporary_name(name);
+        let (stem, number) = taken.to_str().unwrap().rsplit_once('-').unwrap();
+        // Other tests count, too.
+        for number in (1..1000).map(|more| number.parse::<u64>().unwrap() + more) {
+            std::fs::write(place.path().join(format!("{stem}-{number}")), "half").unwrap();
+        }
+        root.write(name, b"whole", 0o600).unwrap();
+        assert_eq!(root.read(name, 10).unwrap(), Some((b"whole".to_vec(), 0o600)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use agent_sdk::termination::TerminationMessage;
@@ -18,7 +19,7 @@ const PROMPT: &str = "Please write a friendly HELLO.md and commit it.";
 /// Runs the command.
 #[must_use]
 pub fn run(side: RunnerSide, args: &DemoArgs) -> u8 {
-    let dir = std::env::temp_dir().join(format!("agent-runner-demo-{}", std::process::id()));
+    let dir = std::env::temp_dir().join(format!("agent-runner-demo-{}", run::nonce().as_str()));
     let code = match prepare(&dir) {
         Ok(inputs) => {
             super::tell(&format!(
@@ -45,8 +46,10 @@ pub fn run(side: RunnerSide, args: &DemoArgs) -> u8 {
 }
 
 fn prepare(dir: &Path) -> Result<Inputs, Box<dyn std::error::Error + Send + Sync>> {
+    // Ours alone, and made here: others may write where it stands, too.
+    std::fs::DirBuilder::new().mode(0o700).create(dir)?;
     let origin = dir.join("origin");
-    std::fs::create_dir_all(&origin)?;
+    std::fs::create_dir(&origin)?;
     gix::init(&origin)?;
     commit_file(&origin, "README.md", "# A repository for the demo\n", "Begin")?;
     let text = |path: &Path| path.display().to_string();

@@ -106,7 +106,15 @@ pub(crate) fn put(at: std::os::fd::BorrowedFd<'_>, name: &OsStr, content: &[u8],
     let bytes = temporary.as_encoded_bytes();
     let temporary = if bytes.len() > 255 { std::ffi::OsString::from(format!(".agent-runner-{}", std::process::id())) } else { temporary };
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let fd = openat(at, temporary.as_os_str(), flags, Mode::from_bits_truncate(mode))?;
+    let open = || openat(at, temporary.as_os_str(), flags, Mode::from_bits_truncate(mode));
+    let fd = match open() {
+        // Left by a run that was killed and had our process id, as all have that are first in their containers.
+        Err(Errno::EEXIST) => {
+            unlinkat(at, temporary.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+            open()?
+        }
+        other => other?,
+    };
     let mut file = File::from(fd);
     let result = file
         .write_all(content)
@@ -192,5 +200,14 @@ mod tests {
         for bad in ["l", "..", "/etc", "missing", "a/../../x"] {
             assert!(subdirectory(dir.path(), Path::new(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_killed_run_of_the_same_process_id_left_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(format!(".agent-runner-{}-a", std::process::id())), "half").unwrap();
+        write_all(dir.path(), &[file("a")]).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "content");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
