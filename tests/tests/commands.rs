@@ -503,3 +503,89 @@ fn the_log_shows_no_secret_of_the_environment() {
     running.wait().unwrap();
     assert!(retry.contains("***") && !retry.contains(SECRET), "{retry}");
 }
+
+/// A log driver that is slow is no reader who does not read: as long as he takes something, all of it waits for him.
+#[test]
+fn a_reader_who_is_slow_gets_everything() {
+    let desk = Desk::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // It ends at once: all of it fits into the pipe between it and us.
+    let script = "head -c 700000 /dev/zero | tr '\\0' x; echo; echo last";
+    let mut command = desk.command(&["exec", "--", "sh", "-c", script]);
+    command.env("AGENT_MARKER", "true").stdout(writer).stderr(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    drop(command);
+    let mut text = Vec::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        // Slower than all that would be read within any of our limits, and a chunk of ours well within one.
+        std::thread::sleep(std::time::Duration::from_millis(900));
+        match reader.read(&mut piece).unwrap() {
+            0 => break,
+            length => text.extend_from_slice(&piece[..length]),
+        }
+    }
+    assert!(running.wait().unwrap().success());
+    let warnings = desk.message().warnings;
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let text = String::from_utf8(text).unwrap();
+    let rest = text.trim_start_matches('x');
+    assert_eq!(text.len() - rest.len(), 700_000);
+    assert!(rest.starts_with("\nlast\n---AGENT_OUTPUTS_START "), "{rest}");
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_told() {
+    for (redirection, wanted) in [(">/dev/full", "our stdout is broken (No space left on device)"), ("2>/dev/full", "our stderr is broken")]
+    {
+        let desk = Desk::new();
+        let mut shell = desk.command(&[]);
+        let script = format!("{} exec -- sh -c 'echo out; echo err >&2' {redirection}", runner().display());
+        let environment: Vec<_> = shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        shell = Command::new("sh");
+        shell.current_dir(desk.path()).env_clear().envs(environment).args(["-c", &script]);
+        assert!(shell.output().unwrap().status.success());
+        let warnings = desk.message().warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(wanted)), "{redirection}: {warnings:?}");
+    }
+}
+
+#[test]
+fn an_input_that_never_ends_does_not_keep_a_signal_waiting() {
+    let desk = Desk::new();
+    let pipe = desk.path().join("prompt");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut running = desk.command(&["run", "--type", "native", "--program", "true", "--prompt-file", "prompt"]).spawn().unwrap();
+    // Opening waits for the runner's.
+    let held = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    wait_until("it ends", || running.try_wait().unwrap().is_some());
+    drop(held);
+    assert_eq!(running.wait().unwrap().code(), Some(143));
+    assert_eq!(desk.message().reason, Reason::Cancelled);
+}
+
+/// Within the work tree it would be committed.
+#[test]
+fn a_results_directory_that_is_refused_is_given_to_nobody() {
+    let desk = Desk::new();
+    let work = desk.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    git_ok(&work, ["init", "-q"]);
+    let script = "printf said > \"$AGENT_RESULTS_DIR/summary\"";
+    let output = desk.run(&["exec", "--workspace-dir", "work", "--results-dir", "work/out", "--", "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!work.join("out").exists() && stderr(&output).contains("work/out"), "{}", stderr(&output));
+    assert_eq!(desk.message().parameters.get("summary").map(|value| value.as_str()), Some("said"));
+}
+
+#[test]
+fn a_users_directory_for_programs_is_there_before_setup() {
+    let desk = Desk::new();
+    let local_bin = desk.path().join(".local/bin");
+    let path = format!("{}:{}", local_bin.display(), std::env::var("PATH").unwrap());
+    let setup = serde_json::json!(["sh", "-c", "cp /bin/true ~/.local/bin/installed"]).to_string();
+    let mut command = desk.command(&["exec", "--setup-command", &setup, "--", "installed"]);
+    let output = command.env("PATH", path).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}

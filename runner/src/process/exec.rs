@@ -33,8 +33,8 @@ use crate::init::RunnerSide;
 const CHUNK: usize = crate::stream::output::BUFFER;
 
 /// How long bytes that are still in our hands when everything has ended may wait for a reader of ours that does not read; after that they
-/// are followed without him.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// are followed without him. Of one who reads slowly it is the time for a chunk, unless somebody waits for our end.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Gets what the command writes, as it comes.
 ///
@@ -125,26 +125,30 @@ pub async fn exec(
     follower.started(child.pid());
     let (group, placement) = (child.pid(), launch.placement);
     let course = Course { side, group, placement, terminal, options, signal: Cell::new(None), cause: Cell::new(None) };
-    let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), in_hand: Cell::new(None) };
+    let pipes = Pipes { stdout: child.stdout.take(), stderr: child.stderr.take(), in_hand: Cell::new(None), taken: Cell::new(0) };
     let mut chunk = Vec::with_capacity(CHUNK);
     let (ended, drained) = {
         let mut pump = std::pin::pin!(pipes.pump(follower, &mut chunk));
-        let mut life = std::pin::pin!(async {
+        let (ended, has_drained) = {
+            let mut life = std::pin::pin!(async {
+                tokio::select! {
+                    ended = course.live(&mut child) => ended,
+                    never = course.obey(signals) => match never {},
+                }
+            });
             tokio::select! {
-                ended = course.live(&mut child) => ended,
-                never = course.obey(signals) => match never {},
+                () = &mut pump => (life.await, true),
+                ended = &mut life => (ended, false),
             }
-        });
-        tokio::select! {
-            () = &mut pump => (life.await, true),
-            // nobody of the tree writes any more, so what is in the pipes now is all
-            ended = &mut life => (ended, pipes.drained(pump).await),
-        }
+        };
+        // nobody of the tree writes any more, so what is in the pipes now is all
+        let drained = has_drained || pipes.drained(pump, course.hurried(signals)).await;
+        (ended, drained)
     };
     if !drained {
         // nothing is lost to what is read of it, only to who did not read it
         follower.wait_no_longer();
-        pipes.drained(pipes.pump(follower, &mut chunk)).await;
+        pipes.drained(pipes.pump(follower, &mut chunk), std::future::ready(())).await;
     }
     course.give_terminal_back(&ended);
     child.reap();
@@ -188,6 +192,26 @@ impl Course<'_> {
         let told = self.signal.get().filter(|_| child.ended().is_none());
         let grace = self.options.grace;
         self.side.tree().end(child, told, grace, ending).await
+    }
+
+    /// Returns when somebody waits for the end of the run: the command has ended already.
+    async fn hurried(&self, signals: &mut Signals) {
+        let asked = async {
+            loop {
+                match signals.next().await {
+                    Request::End(signal) => return self.signal.set(Some(signal)),
+                    Request::Hurry(_) => return,
+                    // it was for the command
+                    Request::Forward(_) => {}
+                }
+            }
+        };
+        if self.signal.get().is_none() && matches!(self.cause.get(), None | Some(Cause::Itself)) {
+            tokio::select! {
+                () = asked => {}
+                () = self.options.ending.requested() => {}
+            }
+        }
     }
 
     async fn obey(&self, signals: &mut Signals) -> Never {
@@ -274,6 +298,8 @@ impl Course<'_> {
 struct Pipes {
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
+    /// How many chunks the follower has taken.
+    taken: Cell<u64>,
     /// Whose bytes the follower has in hand; none while we wait for the command.
     in_hand: Cell<Option<Stream>>,
 }
@@ -295,7 +321,7 @@ impl Pipes {
                 Some(Stream::Stderr) => follower.stderr(chunk).await,
                 None => {}
             }
-            self.in_hand.set(None);
+            self.taken.set(self.taken.get() + u64::from(self.in_hand.take().is_some()));
             if stdout.is_none() && stderr.is_none() {
                 return;
             }
@@ -314,12 +340,26 @@ impl Pipes {
         }
     }
 
-    /// Whether the pump has come to an end, or to empty pipes, before the limit.
-    async fn drained(&self, pump: impl Future<Output = ()>) -> bool {
-        tokio::select! {
-            () = pump => true,
-            () = self.emptied() => true,
-            () = sleep(DRAIN_LIMIT) => false,
+    /// Whether the pump has come to an end, or to empty pipes, before the limit, which begins anew with each chunk that is taken until
+    /// somebody is in a hurry.
+    async fn drained(&self, pump: impl Future<Output = ()>, hurried: impl Future<Output = ()>) -> bool {
+        let (mut pump, mut emptied, mut hurried) = (std::pin::pin!(pump), std::pin::pin!(self.emptied()), std::pin::pin!(hurried));
+        let mut is_hurried = false;
+        let mut seen = self.taken.get();
+        let mut deadline = tokio::time::Instant::now() + DRAIN_LIMIT;
+        loop {
+            tokio::select! {
+                () = &mut pump => return true,
+                () = &mut emptied => return true,
+                () = &mut hurried, if !is_hurried => is_hurried = true,
+                () = sleep_until(deadline) => {
+                    if is_hurried || self.taken.get() == seen {
+                        return false;
+                    }
+                    seen = self.taken.get();
+                    deadline = tokio::time::Instant::now() + DRAIN_LIMIT;
+                }
+            }
         }
     }
 

@@ -54,7 +54,7 @@ impl Signals {
     /// The next request. Cancel safe.
     pub async fn next(&mut self) -> Request {
         let signal = self.receive().await;
-        let ends = matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
+        let ends = asks_for_the_end(signal);
         match signal {
             _ if ends && !self.end_was_asked => {
                 self.end_was_asked = true;
@@ -63,6 +63,18 @@ impl Signals {
             libc::SIGTERM | libc::SIGINT => Request::Hurry(signal),
             _ => Request::Forward(signal),
         }
+    }
+
+    /// The signal that asked for the end and waits to be read, if one does.
+    pub fn waiting(&mut self) -> Option<i32> {
+        while let Ok(Some(info)) = self.source.get_ref().read_signal() {
+            let signal = i32::try_from(info.ssi_signo).unwrap_or_default();
+            if asks_for_the_end(signal) {
+                self.end_was_asked = true;
+                return Some(signal);
+            }
+        }
+        None
     }
 
     async fn receive(&mut self) -> i32 {
@@ -83,4 +95,8 @@ impl Signals {
             }
         }
     }
+}
+
+fn asks_for_the_end(signal: i32) -> bool {
+    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use agent_sdk::agent::{Detail, Ledger, StreamSummary};
 use agent_sdk::marker::{MarkerScanner, Nonce};
@@ -16,6 +16,7 @@ use super::journal::Journal;
 use super::ledgers::Ledgers;
 use super::limits::{self, Stop};
 use super::report::Followed;
+use crate::process::exec::DRAIN_LIMIT;
 use crate::process::{Ending as EndSwitch, Follower as ProcessFollower};
 use crate::secrets::TokenFile;
 use crate::sinks::events::EventsFile;
@@ -240,19 +241,20 @@ impl<'a> RunFollower<'a> {
         self.write_events();
     }
 
-    /// The stream is at its end: the rest is read and written, and everything that it held is handed out.
-    pub async fn finish(mut self) -> Followed {
+    /// The stream is at its end: the rest is read and written, and everything that it held is handed out. `hurried` if somebody waits for our
+    /// own end.
+    pub async fn finish(mut self, hurried: bool) -> Followed {
         self.token.look();
         let mut rest = Vec::new();
         self.stream.finish(SystemTime::now(), &mut rest);
         self.read_ledgers(&mut rest);
         self.look();
         self.last_byte = rest.last().copied().or(self.last_byte);
-        let deadline = tokio::time::Instant::now() + FLUSH_LIMIT;
-        let stdout_is_stuck = close(&mut self.stdout, rest, deadline).await == Flushed::Stuck;
+        let limit = if hurried { FLUSH_LIMIT } else { DRAIN_LIMIT };
+        let stdout = close(&mut self.stdout, rest, limit).await;
         let mut rest = Vec::new();
         self.complaints.finish(&mut rest);
-        let stderr_is_stuck = close(&mut self.stderr, rest, deadline).await == Flushed::Stuck;
+        let stderr = close(&mut self.stderr, rest, limit).await;
         self.write_events();
         // Nobody scans any more; what takes its place is empty.
         let scanner = std::mem::replace(&mut *locked(&self.markers), MarkerScanner::native(&self.nonce));
@@ -263,8 +265,8 @@ impl<'a> RunFollower<'a> {
             markers: scanner.finish(),
             stopped_before_end: self.stopped_before_end,
             ends_in_line_start: self.last_byte.is_none_or(|byte| byte == b'\n'),
-            stdout_is_stuck,
-            stderr_is_stuck,
+            stdout,
+            stderr,
         }
     }
 }
@@ -334,7 +336,8 @@ impl SetupFollower {
         let mut rest = Vec::new();
         self.stdout.finish(&mut rest);
         self.stderr.finish(&mut rest);
-        close(&mut self.output, rest, tokio::time::Instant::now() + FLUSH_LIMIT).await;
+        // What cannot be said there is no setup's failure.
+        let _ = close(&mut self.output, rest, DRAIN_LIMIT).await;
     }
 }
 
@@ -372,16 +375,16 @@ async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>
     }
 }
 
-/// The last bytes of an output, and its flush; neither waits for a reader beyond the deadline.
-async fn close(output: &mut Option<Output>, bytes: Vec<u8>, deadline: tokio::time::Instant) -> Flushed {
+/// The last bytes of an output, and its flush; for a buffer neither waits longer than this for a reader.
+async fn close(output: &mut Option<Output>, bytes: Vec<u8>, limit: Duration) -> Flushed {
     let Some(output) = output.as_mut() else { return Flushed::All };
-    let deadline = output.deadline(deadline);
+    let limit = output.limit(limit);
     if !bytes.is_empty() {
-        let Ok(mut buffer) = tokio::time::timeout_at(deadline, output.buffer()).await else { return Flushed::Stuck };
+        let Ok(mut buffer) = tokio::time::timeout(limit, output.buffer()).await else { return Flushed::Stuck };
         buffer.extend_from_slice(&bytes);
         output.send(buffer);
     }
-    output.flush(deadline).await
+    output.flush(limit).await
 }
 
 /// One of our own outputs; `None` if it is closed: then the agent goes on without a log.

@@ -235,6 +235,19 @@ impl Journal {
         if self.phase_waits { writers.open_again() } else { writers.deadline() }
     }
 
+    /// [`Self::tick`], if something is due.
+    pub fn tick_if_due(&mut self) {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.tick();
+        }
+    }
+
+    /// The directory of results that the task names, if it can be used.
+    #[must_use]
+    pub fn results_dir(&self) -> Option<&Path> {
+        self.writers.as_ref()?.results_dir()
+    }
+
     /// Makes known a change that waited for its time.
     pub fn tick(&mut self) {
         if self.phase_waits {
@@ -275,11 +288,11 @@ impl Journal {
         writers.mark(outcome, at_line_start, stdout, &|warning| tracing::warn!("{warning}"));
     }
 
-    /// Nobody reads our stdout, so there is no place for a block.
-    pub fn stdout_is_stuck(&mut self) {
+    /// Our stdout has not taken everything, so there is no place for a block.
+    pub fn stdout_is_lost(&mut self, why: &str) {
         let block = self.writers.as_mut().is_some_and(Writers::leave_mark_out);
         let block = if block { ", and no marker block is printed" } else { "" };
-        self.warn(format!("our stdout is not read: the end of the agent's stream is missing there{block}"));
+        self.warn(format!("our stdout {why}{block}"));
     }
 
     /// Fills an outcome with everything that is known.

@@ -17,6 +17,9 @@ const UNHURRIED: Duration = Duration::from_secs(60);
 /// Kubernetes kills 30 s after its SIGTERM, and the agent had up to 20 of them (`grace`): the rest must suffice for all that is written.
 const HURRIED: Duration = Duration::from_secs(3);
 
+/// Ten years, which every clock can add.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// How soon a request to end is seen by whoever waits already.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -40,18 +43,31 @@ pub enum LookError {
     NoThread(String),
 }
 
-/// Looks. A look that takes too long is left to the end of the process.
+/// Looks, and does something else again and again meanwhile. A look that takes too long is left to the end of the process.
 ///
 /// # Errors
 /// It took too long, or nobody could look.
-pub fn look<T: Send + 'static>(patience: Patience, look: impl FnOnce() -> T + Send + 'static) -> Result<T, LookError> {
-    look_for(UNHURRIED, HURRIED, patience, look)
+pub fn look<T: Send + 'static>(
+    patience: Patience,
+    meanwhile: &mut dyn FnMut(),
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, LookError> {
+    look_for(UNHURRIED, HURRIED, patience, meanwhile, look)
+}
+
+/// Does what may never end, until somebody asks for our end.
+///
+/// # Errors
+/// Somebody has, or nobody could do it.
+pub fn until_asked<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T, LookError> {
+    look_for(FOR_EVER, Duration::ZERO, Patience::default(), &mut || (), act)
 }
 
 fn look_for<T: Send + 'static>(
     unhurried: Duration,
     hurried: Duration,
     patience: Patience,
+    meanwhile: &mut dyn FnMut(),
     look: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, LookError> {
     let (sender, seen) = sync_channel(1);
@@ -69,6 +85,7 @@ fn look_for<T: Send + 'static>(
             is_hurried = true;
             end = end.min(now + hurried);
         }
+        meanwhile();
         let left = end.saturating_duration_since(now);
         let (step, asked) = (left.min(STEP), Instant::now());
         match seen.recv_timeout(step) {
@@ -101,12 +118,11 @@ impl EndRequests {
 mod tests {
     use super::*;
 
-    const FOR_EVER: Duration = Duration::from_secs(1000);
     const SHORT: Duration = Duration::from_millis(1);
 
     #[test]
     fn what_is_seen_comes_back() {
-        assert_eq!(look(Patience { hurried: true, deadline: Some(Instant::now()) }, || 7).unwrap(), 7);
+        assert_eq!(look(Patience { hurried: true, deadline: Some(Instant::now()) }, &mut || (), || 7).unwrap(), 7);
     }
 
     #[test]
@@ -121,12 +137,19 @@ mod tests {
         for (unhurried, hurried, patience) in
             [(SHORT, FOR_EVER, Patience::default()), (FOR_EVER, SHORT, over), (FOR_EVER, SHORT, asked), (SHORT, FOR_EVER, over)]
         {
-            assert!(matches!(look_for(unhurried, hurried, patience, blocked), Err(LookError::Late)), "{patience:?}");
+            assert!(matches!(look_for(unhurried, hurried, patience, &mut || (), blocked), Err(LookError::Late)), "{patience:?}");
         }
     }
 
     #[test]
+    fn something_else_is_done_meanwhile() {
+        let (done, waits) = sync_channel::<()>(1);
+        let mut meanwhile = || drop(done.try_send(()));
+        assert!(look_for(FOR_EVER, FOR_EVER, Patience::default(), &mut meanwhile, move || waits.recv().is_ok()).unwrap());
+    }
+
+    #[test]
     fn a_panic_is_an_error_of_the_look_alone() {
-        assert!(matches!(look(Patience::default(), || panic!("in a test")), Err::<(), _>(LookError::NoThread(_))));
+        assert!(matches!(look(Patience::default(), &mut || (), || panic!("in a test")), Err::<(), _>(LookError::NoThread(_))));
     }
 }

@@ -4,13 +4,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd, RepositoryPath, RepositoryPower};
-use agent_sdk::marker::Nonce;
 use agent_sdk::task::{GitAccess, Task, Trust, Workspace as WorkspaceSpec};
 use agent_sdk::verdict::Phase;
 
@@ -18,6 +18,7 @@ use super::failure::Failure;
 use super::follower::{RunFollower, SetupFollower, Watch};
 use super::journal::Journal;
 use super::limits::{self, Stop};
+use super::look::until_asked;
 use super::place::{Place, search_path};
 use super::report::{AgentEnd, AgentRun, Ending, Work};
 use super::{Extent, Order, identity};
@@ -44,7 +45,11 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
         tracing::info!("the platform speaks {}", order.inputs.dialect.name());
     }
     journal.tell_progress(order.inputs.dialect.progress_file(&order.inputs.env));
-    let Resolved { task, warnings } = order.inputs.resolve(read_input_file)?;
+    let Resolved { task, warnings } = match order.inputs.resolve(read_unless_ended) {
+        Ok(resolved) => resolved,
+        // It is why something could not be read.
+        Err(error) => return Err(signals.waiting().map_or_else(|| error.into(), Failure::Cancelled)),
+    };
     let agent = agents::find(&task);
     gather_secrets(journal, &order.inputs, &task, agent.as_deref().ok());
     journal.take_task(&task);
@@ -72,7 +77,7 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     let set_aside = run.apply_trust(journal, &prepared)?;
     let mut plan = run.configure(journal, &prepared, &plugins)?;
     plan.warnings.drain(..).for_each(|warning| journal.warn(warning));
-    let environment = run.environment(&plan, &prepared, journal.nonce());
+    let environment = run.environment(&plan, &prepared, journal);
     run.set_up(journal, &mut signals, &prepared, &environment).await?;
     if order.extent == Extent::Setup {
         set_aside.keep();
@@ -246,15 +251,16 @@ impl Run<'_> {
         Ok(set_aside)
     }
 
-    fn environment(&self, plan: &Plan, prepared: &Prepared, nonce: &Nonce) -> Vec<(OsString, OsString)> {
+    fn environment(&self, plan: &Plan, prepared: &Prepared, journal: &Journal) -> Vec<(OsString, OsString)> {
         let mut more: BTreeMap<_, _> = prepared.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         more.extend(identity::variables(&self.order.inputs.env, &prepared.env, &self.task.git, &prepared.dir));
         more.extend(self.order.inputs.dialect.kept_back().iter().map(|name| ((*name).to_owned(), None)));
         more.extend(plan.env.clone());
         more.extend(self.path(prepared).map(|path| ("PATH".to_owned(), Some(path))));
-        // Always a place to leave results in; a private one is read, and goes with the run.
-        let results = self.task.sinks.results_dir.clone().or_else(|| self.place.results_dir());
-        self.place.environment(&self.order.inputs.env, &more, nonce, results.as_deref()).into_iter().collect()
+        // Always a place to leave results in; a private one is read, and goes with the run. One that the task names and that cannot be used
+        // is none: what is left there would not be read, or would be committed.
+        let results = journal.results_dir().map(Path::to_owned).or_else(|| self.place.results_dir());
+        self.place.environment(&self.order.inputs.env, &more, journal.nonce(), results.as_deref()).into_iter().collect()
     }
 
     /// The agent's `PATH`, if there is one to begin with.
@@ -282,6 +288,7 @@ impl Run<'_> {
         environment: &[(OsString, OsString)],
     ) -> Result<(), Failure> {
         let Some((program, args)) = self.task.setup_command.split_first() else { return Ok(()) };
+        self.place.make_local_bin(&self.order.inputs.env);
         journal.enter(Phase::Setup);
         let dialect = self.order.inputs.dialect;
         dialect.before_setup().into_iter().for_each(crate::log::print);
@@ -317,17 +324,13 @@ impl Run<'_> {
             std::future::pending::<Infallible>().await
         };
         // It may take long: what waits to be made known is not kept from whoever looks meanwhile.
-        let making_known = async {
-            loop {
-                until(journal.due()).await;
-                journal.tick();
-            }
-        };
+        let journal = RefCell::new(journal);
+        let making_known = make_known(&journal);
         let finished = tokio::select! {
             biased;
             finished = exec(self.side, signals, &launch, &options, &mut follower) => finished.map_err(Failure::SetupLaunch)?,
             never = deadline => match never {},
-            never = making_known => never,
+            never = making_known => match never {},
         };
         follower.finish().await;
         let too_long = || Failure::Deadline(self.task.limits.timeout.unwrap_or_default());
@@ -393,7 +396,12 @@ impl Run<'_> {
             None => ProcessEnd::Signaled(nix::libc::SIGKILL),
         };
         let out_of_memory = memory.get().is_some_and(OomCounter::has_grown);
-        Ok(AgentRun { process, stop, signal: finished.signal, duration, out_of_memory, followed: follower.finish().await })
+        let finish = follower.finish(finished.signal.is_some() || stop.is_some());
+        let followed = tokio::select! {
+            followed = finish => followed,
+            never = make_known(&journal) => match never {},
+        };
+        Ok(AgentRun { process, stop, signal: finished.signal, duration, out_of_memory, followed })
     }
 
     fn launch(&self, plan: Plan, prepared: &Prepared, environment: &[(OsString, OsString)]) -> Result<Launch, Failure> {
@@ -425,6 +433,15 @@ impl Run<'_> {
     }
 }
 
+/// Reads a file that an input names. A pipe, or a terminal, may never come to an end, but the wait for it does.
+fn read_unless_ended(path: &Path) -> io::Result<Vec<u8>> {
+    if path.metadata().is_ok_and(|found| found.is_file()) {
+        return read_input_file(path);
+    }
+    let path = path.to_owned();
+    until_asked(move || read_input_file(&path)).map_err(io::Error::other)?
+}
+
 /// Clones, on a thread of its own.
 fn clone(
     spec: &WorkspaceSpec,
@@ -445,6 +462,15 @@ fn clone(
     };
     let context = Context { config_paths, when_held, ..Context::new(spec, env, &program, interrupt, &progress)? };
     workspace::prepare(spec, git, &context)
+}
+
+/// Makes known what waits for its time, as long as it is asked to.
+async fn make_known(journal: &RefCell<&mut Journal>) -> Infallible {
+    loop {
+        let due = journal.borrow().due();
+        until(due).await;
+        journal.borrow_mut().tick_if_due();
+    }
 }
 
 /// Sleeps from watchdog to watchdog; returns when one fires.

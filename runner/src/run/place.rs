@@ -120,6 +120,17 @@ impl Place {
         Some(self.private_dir.join(PROGRAMS))
     }
 
+    /// Makes `~/.local/bin`, where programs are usually installed for one user, if it stands on `PATH`: a volume over an image's home hides
+    /// the image's own.
+    pub fn make_local_bin(&self, env: &BTreeMap<OsString, OsString>) {
+        let local_bin = self.home.join(".local/bin");
+        let on_path = env.get(OsStr::new("PATH")).is_some_and(|path| std::env::split_paths(path).any(|dir| dir == local_bin));
+        if on_path {
+            // Whoever needs it and cannot have it says so.
+            let _ = std::fs::create_dir_all(local_bin);
+        }
+    }
+
     /// What the agent left there.
     #[must_use]
     pub fn claims(&self) -> Claims {

@@ -10,6 +10,7 @@ use agent_sdk::outcome::{Outcome, StreamCounts};
 use agent_sdk::results::{Voucher, key};
 use agent_sdk::task::{Sinks, Task};
 use agent_sdk::verdict::{Origin, Phase, Reason};
+use nix::errno::Errno;
 
 use super::failure::Failure;
 use super::journal::Journal;
@@ -19,6 +20,7 @@ use super::place::Place;
 use super::verdict::{self, Evidence};
 use crate::inputs::{Inputs, MessagePlace};
 use crate::sinks::Claims;
+use crate::stream::Flushed;
 use crate::workspace::facts::{Base, Facts, facts};
 use crate::workspace::takeup::repository_root;
 use crate::workspace::{Hold, Prepared, WorkspaceError};
@@ -57,6 +59,9 @@ impl Work {
     }
 }
 
+/// Of an output that takes nothing any more.
+const MISSING: &str = "what came after that is missing there";
+
 /// How an agent's run went, as far as its process and stream go.
 #[derive(Debug)]
 pub struct AgentRun {
@@ -89,10 +94,10 @@ pub struct Followed {
     pub stopped_before_end: bool,
     /// Whether what was written to our stdout ended with a line's end.
     pub ends_in_line_start: bool,
-    /// Whether some of it was not read, and is still in our hands.
-    pub stdout_is_stuck: bool,
+    /// What became of it on our stdout.
+    pub stdout: Flushed,
     /// The same of our stderr.
-    pub stderr_is_stuck: bool,
+    pub stderr: Flushed,
 }
 
 /// An agent that has run, and all that its report needs. The place goes when this is dropped: after the report.
@@ -188,11 +193,17 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     journal.note_stream(&followed.summary, followed.counts);
     journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
-    if followed.stdout_is_stuck {
-        journal.stdout_is_stuck();
+    match followed.stdout {
+        Flushed::All => {}
+        Flushed::Stuck => journal.stdout_is_lost("is not read: the end of the agent's stream is missing there"),
+        // `exec -- CMD | head`: whoever reads has what they want.
+        Flushed::Broken(Errno::EPIPE) if end.by_hand => {}
+        Flushed::Broken(errno) => journal.stdout_is_lost(&format!("is broken ({}): {MISSING}", errno.desc())),
     }
-    if followed.stderr_is_stuck {
-        journal.warn("our stderr is not read: the end of the agent's is missing there");
+    match followed.stderr {
+        Flushed::All => {}
+        Flushed::Stuck => journal.warn("our stderr is not read: the end of the agent's is missing there"),
+        Flushed::Broken(errno) => journal.warn(format!("our stderr is broken ({}): {MISSING}", errno.desc())),
     }
     let deadline = end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration());
     let work = end.work.clone();
@@ -234,7 +245,8 @@ pub fn collect_facts(
     if repository_root(dir).is_none() {
         return;
     }
-    let facts = match look(patience, facts) {
+    // A change that waits is made known while a large repository is looked at: a kill does not wait for the report.
+    let facts = match look(patience, &mut || journal.tick_if_due(), facts) {
         Ok(Ok(Some(facts))) => facts,
         // A directory that is no repository has no such facts.
         Ok(Ok(None)) => return,
@@ -269,7 +281,7 @@ fn collect_claims(journal: &mut Journal, end: &AgentEnd) {
     }
     let marked = Claims { values: markers.values.clone().into_iter().collect(), warnings: Vec::new() };
     let mut warnings = marked.apply(&mut journal.results);
-    if end.task.sinks.results_dir.is_none() {
+    if journal.results_dir().is_none() {
         warnings.extend(end.place.claims().apply(&mut journal.results));
     }
     warnings.into_iter().for_each(|warning| journal.warn(warning));

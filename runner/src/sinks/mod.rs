@@ -91,6 +91,12 @@ impl Writers {
         Self { results_room, ..self }
     }
 
+    /// The results directory, if the task names one that can be used.
+    #[must_use]
+    pub fn results_dir(&self) -> Option<&Path> {
+        self.results_dir.as_ref().map(ResultsDir::path)
+    }
+
     /// The mask, for what else is written.
     pub fn mask(&self) -> &Mask {
         &*self.mask

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{IoSlice, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 /// How much is read at once, and so the usual size of a buffer: twice a pipe's usual capacity, and small enough to stay in the processor's
 /// cache between reading, scanning and writing.
@@ -66,7 +66,8 @@ pub struct Output {
     /// Whether a reader who does not read costs bytes instead of time.
     is_hasty: bool,
     has_lost: bool,
-    is_broken: Arc<AtomicBool>,
+    /// Why it is broken; 0 is that it is not.
+    broken: Arc<AtomicI32>,
 }
 
 /// The thread that waits.
@@ -79,10 +80,12 @@ struct Writer {
 /// What became of what was to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
-    /// All of it was written, or the output is broken and there is no point in waiting.
+    /// All of it was written.
     All,
-    /// The deadline passed while a reader did not read, or something was lost for that before.
+    /// The time was over while a reader did not read, or something was lost for that before.
     Stuck,
+    /// The output is broken, for this reason, and there is no point in waiting: EPIPE is a reader who has gone.
+    Broken(Errno),
 }
 
 impl Output {
@@ -100,7 +103,7 @@ impl Output {
             in_flight: 0,
             is_hasty: false,
             has_lost: false,
-            is_broken: Arc::default(),
+            broken: Arc::default(),
         }
     }
 
@@ -138,31 +141,37 @@ impl Output {
 
     /// How long to wait at most, if that is how long for a reader.
     #[must_use]
-    pub fn deadline(&self, for_reader: Instant) -> Instant {
+    pub fn limit(&self, for_reader: Duration) -> Duration {
         if self.is_file { for_reader + FILE_LIMIT } else { for_reader }
     }
 
-    /// Waits until all that was sent is written, but no longer than the deadline.
-    pub async fn flush(&mut self, deadline: Instant) -> Flushed {
-        let flushed = async {
-            while self.in_flight > 0 {
-                self.wait_for_one().await;
-            }
-        };
-        match timeout_at(deadline, flushed).await {
-            Ok(()) if !self.has_lost => Flushed::All,
-            _ => Flushed::Stuck,
+    /// Waits until all that was sent is written, for each of some three buffers no longer than this.
+    pub async fn flush(&mut self, limit: Duration) -> Flushed {
+        let mut is_late = false;
+        while self.in_flight > 0 && !is_late {
+            is_late = timeout(limit, self.wait_for_one()).await.is_err();
+        }
+        match self.broken() {
+            Some(errno) => Flushed::Broken(errno),
+            None if is_late || self.has_lost => Flushed::Stuck,
+            None => Flushed::All,
         }
     }
 
+    /// Why nothing is written any more.
+    fn broken(&self) -> Option<Errno> {
+        let errno = self.broken.load(Ordering::Relaxed);
+        (errno != 0).then(|| Errno::from_raw(errno))
+    }
+
     fn is_broken(&self) -> bool {
-        self.is_broken.load(Ordering::Relaxed)
+        self.broken().is_some()
     }
 
     /// Gives the writer what waits for it; it is started if it was not, and if that is possible.
     fn hand_over(&mut self) {
         if self.writer.is_none() {
-            self.writer = Writer::start(self.name, Arc::clone(&self.to), Arc::clone(&self.is_broken)).ok();
+            self.writer = Writer::start(self.name, Arc::clone(&self.to), Arc::clone(&self.broken)).ok();
         }
         let Some(writer) = &self.writer else { return };
         while let Some(filled) = self.held.pop_front() {
@@ -213,7 +222,7 @@ impl Output {
             // It is gone (its thread cannot end by itself; this is for a bug there): go on without it.
             None => {
                 self.in_flight = 0;
-                self.is_broken.store(true, Ordering::Relaxed);
+                self.broken.store(Errno::EIO as i32, Ordering::Relaxed);
             }
         }
     }
@@ -232,22 +241,21 @@ pub(super) fn is_file(to: &OwnedFd) -> bool {
 }
 
 impl Writer {
-    fn start(name: &str, to: Arc<OwnedFd>, is_broken: Arc<AtomicBool>) -> io::Result<Self> {
+    fn start(name: &str, to: Arc<OwnedFd>, broken: Arc<AtomicI32>) -> io::Result<Self> {
         let (jobs, theirs) = sync_channel(BUFFERS + 1);
         let (back, done) = unbounded_channel();
         // Not joined: it ends when `jobs` is dropped, or is left behind in a write that never returns.
-        thread::Builder::new()
-            .name(format!("write-{name}"))
-            .stack_size(STACK)
-            .spawn(move || write_jobs(&to, &theirs, &back, &is_broken))?;
+        thread::Builder::new().name(format!("write-{name}")).stack_size(STACK).spawn(move || write_jobs(&to, &theirs, &back, &broken))?;
         Ok(Self { jobs, done })
     }
 }
 
-fn write_jobs(to: &OwnedFd, jobs: &Receiver<Vec<u8>>, back: &UnboundedSender<Vec<u8>>, is_broken: &AtomicBool) {
+fn write_jobs(to: &OwnedFd, jobs: &Receiver<Vec<u8>>, back: &UnboundedSender<Vec<u8>>, broken: &AtomicI32) {
     while let Ok(job) = jobs.recv() {
-        if !is_broken.load(Ordering::Relaxed) && write_all(to.as_fd(), &job).is_err() {
-            is_broken.store(true, Ordering::Relaxed);
+        if broken.load(Ordering::Relaxed) == 0
+            && let Err(error) = write_all(to.as_fd(), &job)
+        {
+            broken.store(error.raw_os_error().unwrap_or(Errno::EIO as i32), Ordering::Relaxed);
         }
         if back.send(job).is_err() {
             return;
@@ -298,9 +306,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
+    const SOON: Duration = Duration::from_secs(60);
 
     async fn put(output: &mut Output, bytes: &[u8]) {
         let mut buffer = output.buffer().await;
@@ -311,10 +317,9 @@ mod tests {
 
     #[test]
     fn a_file_is_waited_for_longer_than_a_reader() {
-        let at = soon();
         let (_reader, pipe) = std::io::pipe().unwrap();
-        assert_eq!(Output::new("pipe", pipe.into()).deadline(at), at);
-        assert!(Output::new("file", tempfile::tempfile().unwrap().into()).deadline(at) > at);
+        assert_eq!(Output::new("pipe", pipe.into()).limit(SOON), SOON);
+        assert!(Output::new("file", tempfile::tempfile().unwrap().into()).limit(SOON) > SOON);
     }
 
     /// Bytes of which no two neighbouring pieces are alike.
@@ -331,7 +336,7 @@ mod tests {
             put(&mut output, b"two").await;
             // On a kernel that promises nothing for pipes the thread has to do it.
             assert!(output.writer.is_none() || !output.at_once);
-            assert_eq!(output.flush(soon()).await, Flushed::All);
+            assert_eq!(output.flush(SOON).await, Flushed::All);
         });
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -357,7 +362,7 @@ mod tests {
                 put(&mut output, &piece).await;
                 assert!(output.in_flight <= BUFFERS);
             }
-            assert_eq!(output.flush(soon()).await, Flushed::All);
+            assert_eq!(output.flush(SOON).await, Flushed::All);
         });
         assert!(read.join().unwrap() == pieces().concat());
     }
@@ -368,7 +373,7 @@ mod tests {
         block_on(async {
             let mut output = Output::new("test", writer.into());
             output.send(vec![b'x'; 1 << 20]);
-            assert_eq!(output.flush(Instant::now()).await, Flushed::Stuck);
+            assert_eq!(output.flush(Duration::ZERO).await, Flushed::Stuck);
         });
         drop(reader);
     }
@@ -387,7 +392,7 @@ mod tests {
                 reader.read_to_end(&mut bytes).unwrap();
                 bytes
             });
-            assert_eq!(output.flush(soon()).await, Flushed::Stuck);
+            assert_eq!(output.flush(SOON).await, Flushed::Stuck);
             drop(output);
             let bytes = read.join().unwrap();
             assert!(pieces().concat().starts_with(&bytes) && bytes.len() < pieces().concat().len());
@@ -403,7 +408,7 @@ mod tests {
             output.held.extend([b"one ".to_vec(), b"two ".to_vec()]);
             output.in_flight = 2;
             put(&mut output, b"three").await;
-            assert_eq!(output.flush(soon()).await, Flushed::All);
+            assert_eq!(output.flush(SOON).await, Flushed::All);
             assert_eq!(output.in_flight, 0);
         });
         let mut text = String::new();
@@ -419,9 +424,8 @@ mod tests {
             let mut output = Output::new("test", writer.into());
             for _ in 0..2 * BUFFERS {
                 put(&mut output, b"lost").await;
-                assert_eq!(output.flush(soon()).await, Flushed::All);
+                assert_eq!(output.flush(SOON).await, Flushed::Broken(Errno::EPIPE));
             }
-            assert!(output.is_broken());
         });
     }
 
@@ -434,7 +438,7 @@ mod tests {
             for piece in pieces() {
                 put(&mut output, &piece).await;
             }
-            assert_eq!(output.flush(soon()).await, Flushed::All);
+            assert_eq!(output.flush(SOON).await, Flushed::All);
         });
         let mut bytes = Vec::new();
         file.rewind().unwrap();
