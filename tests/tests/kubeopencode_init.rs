@@ -8,7 +8,7 @@ use std::path::Path;
 
 use agent_tests::git_servers::HttpServer;
 use agent_tests::kubeopencode::{Pod, Web};
-use agent_tests::repo::{git_ok, holds_text};
+use agent_tests::repo::{git, git_ok, holds_text};
 use serde_json::json;
 
 fn head(dir: &Path) -> String {
@@ -33,6 +33,33 @@ fn a_ref_is_a_branch_a_tag_or_a_commit() {
     // But another user of the pod's group can work in it.
     assert!(pod.modes("git").iter().any(|(path, mode)| path.ends_with("file2.txt") && *mode == 0o664), "{:?}", pod.modes("git"));
     assert!(!pod.path("tmp/.gitconfig").exists(), "no `safe.directory` for everything");
+}
+
+/// The controller mounts it by `subPath` into the worker, and says `GIT_CONFIG_GLOBAL`.
+#[test]
+fn the_workers_git_finds_a_configuration_that_trusts_this_tree_and_no_other() {
+    let Some(pod) = Pod::new() else { return };
+    let (url, root, workspace) = (format!("file://{}", pod.source.bare.display()), pod.text("git"), pod.text("workspace"));
+    let link = r#"a "b"\c #d;"#;
+    let env = [("GIT_REPO", url.as_str()), ("GIT_ROOT", &root), ("GIT_LINK", link), ("GIT_WORKSPACE_DIR", &workspace)];
+    for _ in 0..2 {
+        let ended = pod.init("git-init", &env);
+        assert_eq!(ended.code, 0, "{}", ended.log);
+    }
+    let config = pod.path("git/.gitconfig");
+    let safe = git_ok(&pod.source.work, ["config", "--file", config.to_str().unwrap(), "--get-all", "safe.directory"]);
+    assert_eq!(safe, format!("{root}/{link}\n{workspace}"));
+    let (_, mode) = pod.modes("git").into_iter().find(|(path, _)| *path == config).unwrap();
+    assert_eq!(mode, 0o644);
+    // Of another user, as this test is.
+    let asked = |dir: &Path| git(dir).env("GIT_CONFIG_GLOBAL", &config).args(["rev-parse", "HEAD"]).output().unwrap();
+    for tree in [pod.path("git").join(link), pod.path("workspace")] {
+        let output = asked(&tree);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), pod.source.rev("main"), "{output:?}");
+    }
+    let ended = pod.init("git-init", &[("GIT_REPO", url.as_str()), ("GIT_ROOT", &pod.text("tmp"))]);
+    assert_eq!(ended.code, 0, "{}", ended.log);
+    assert!(String::from_utf8_lossy(&asked(&pod.path("tmp/repo")).stderr).contains("dubious ownership"));
 }
 
 #[test]

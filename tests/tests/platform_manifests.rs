@@ -24,9 +24,13 @@ sinks: {outputs: [{name: summary, path: summary.md, default: none}]}
 "#;
 
 fn manifest(platform: &str, more: &[&str]) -> Output {
+    manifest_of(TASK, platform, more)
+}
+
+fn manifest_of(document: &str, platform: &str, more: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let task = directory.path().join("task.yaml");
-    std::fs::write(&task, TASK).unwrap();
+    std::fs::write(&task, document).unwrap();
     let own = ["--for", platform, "--image", "registry.example/claude", "--secret", "ANTHROPIC_API_KEY=anthropic/api-key"];
     let token = ["--secret-file", "/run/secrets/git/token=git-token/GITHUB_TOKEN"];
     Command::new(probe::runner()).arg("manifest").arg("--task").arg(task).args(own).args(token).args(more).output().unwrap()
@@ -36,8 +40,12 @@ fn documents(platform: &str, more: &[&str]) -> (String, Vec<Value>) {
     let output = manifest(platform, more);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let documents = text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect();
+    let documents = parsed(&text);
     (text, documents)
+}
+
+fn parsed(text: &str) -> Vec<Value> {
+    text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
 }
 
 /// Every way to get the runner.
@@ -100,6 +108,27 @@ fn kelos_accepts_its_task_and_workspace() {
         let (_, documents) = documents("kelos", &[]);
         assert_eq!(documents[number]["kind"], kind);
         accepted(&schema, &documents[number]);
+    }
+    // Without a repository there is no Workspace, and more in the Task.
+    let Some(schema) = of_cluster("kelos.dev", "Task", "v1alpha2") else { return };
+    let output = manifest_of("agent: {type: claude}\nprompt: Look.\ngit: {tokenFile: /run/secrets/git/token}\n", "kelos", &[]);
+    let documents = parsed(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!((documents.len(), &documents[0]["kind"]), (1, &json!("Task")), "{}", String::from_utf8_lossy(&output.stderr));
+    accepted(&schema, &documents[0]);
+}
+
+/// Nothing prints these: they are written by hand.
+#[test]
+fn kubeopencode_accepts_what_its_page_says_to_paste() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubeopencode.md")).unwrap();
+    let block = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let documents = parsed(block);
+    assert_eq!(documents.len(), 2);
+    assert_eq!(documents[1]["spec"]["templateRef"]["name"], documents[0]["metadata"]["name"]);
+    for (document, kind) in documents.iter().zip(["AgentTemplate", "Task"]) {
+        assert_eq!(document["kind"], kind);
+        let Some(schema) = of_cluster("kubeopencode.io", kind, "v1alpha1") else { return };
+        accepted(&schema, document);
     }
 }
 

@@ -141,12 +141,26 @@ fn check_programs(task: &Task, findings: &mut Findings) {
     if ssh {
         need("ssh", true, "the repository is reached by ssh");
     }
+    let has_ssh = find_program("ssh", &path).is_some();
     if task.workspace.lfs {
         need("git-lfs", true, "AGENT_LFS was asked for");
     }
     if let Some(program) = task.setup_command.first() {
         need(program, true, "it is the setup command");
     }
+    let user = nix::unistd::geteuid();
+    // What cannot be looked up is not said to be missing.
+    let is_known = nix::unistd::User::from_uid(user).map_or(true, |entry| entry.is_some());
+    if has_ssh && !is_known {
+        findings.0.push(of_unknown_user(user.as_raw(), ssh));
+    }
+}
+
+/// What a user without an entry in /etc/passwd means for ssh, which does not start for one.
+fn of_unknown_user(user: u32, is_needed: bool) -> (Finding, String) {
+    let finding = if is_needed { Finding::Wrong } else { Finding::Lacking };
+    let remedy = format!("add one to the image, for instance by `useradd -u {user} agent`, or clone and push by https");
+    (finding, format!("user {user} has no entry in /etc/passwd, and ssh does not start without one: {remedy}"))
 }
 
 fn check_files(task: &Task, findings: &mut Findings) {
@@ -204,4 +218,18 @@ fn find_program(program: &str, path: &str) -> Option<PathBuf> {
         return Some(PathBuf::from(program)).filter(|path| executable(path));
     }
     std::env::split_paths(path).map(|dir| dir.join(program)).find(|path| executable(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_user_is_wrong_only_where_ssh_is_needed() {
+        for (is_needed, finding) in [(true, Finding::Wrong), (false, Finding::Lacking)] {
+            let (found, text) = of_unknown_user(61100, is_needed);
+            assert_eq!(found, finding);
+            assert!(text.contains("useradd -u 61100"), "{text}");
+        }
+    }
 }

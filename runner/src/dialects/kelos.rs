@@ -18,6 +18,10 @@ const AGENT_TYPE: &str = "KELOS_AGENT_TYPE";
 /// `1` where a Session is prepared, in which Kelos itself starts the agent later.
 const SETUP_ONLY: &str = "KELOS_SESSION_SETUP_ONLY";
 
+/// What a message may have in bytes: the kubelet shares 12288 between all containers of a pod, and Kelos starts up to six before ours
+/// (`git-clone`, `remote-setup`, `branch-setup`, `workspace-files`, `plugin-setup`, `skills-install`). So there is room for one more.
+pub(crate) const BUDGET: u32 = 1536;
+
 /// Kelos' names of agents, and ours.
 pub(crate) const AGENTS: &[(&str, &str)] =
     &[("claude-code", "claude"), ("codex", "codex"), ("gemini", "gemini"), ("opencode", "opencode"), ("cursor", "cursor")];
@@ -80,7 +84,8 @@ pub(super) fn command_line(mut args: Vec<OsString>) -> Vec<OsString> {
 
 /// What the arguments and the variables say of the task.
 pub(super) fn said(args: &[OsString], env: &Environment) -> Vec<Said> {
-    let mut said = vec![said_type(env)];
+    let mut said =
+        vec![said_type(env), Said { setting: "AGENT_TERMINATION_BUDGET", source: "Kelos".to_owned(), text: Ok(BUDGET.to_string()) }];
     if program_name(args) == Some(ENTRYPOINT)
         && let [_, prompt] = args
         && !prompt.is_empty()
@@ -210,6 +215,15 @@ mod tests {
         assert_eq!(task.setup_command, ["sh", "-c", "make deps"]);
         assert!(matches!(&task.mcp_servers["a"], McpServer::Http { url, .. } if url == "http://h"));
         assert!(matches!(&task.mcp_servers["b"], McpServer::Stdio { command, .. } if command == "c"));
+    }
+
+    #[test]
+    fn all_containers_of_the_pod_share_the_room_for_messages() {
+        let budget = |pairs: &[(&str, &str)]| {
+            let pairs = [&[(AGENT_TYPE, "codex")], pairs].concat();
+            resolve(STARTED, &pairs).unwrap().task.sinks.termination_budget
+        };
+        assert_eq!((budget(&[]), budget(&[("AGENT_TERMINATION_BUDGET", "4096")])), (1536, 4096));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Said;
 
 /// Where results are left.
-const RESULTS: &str = "/tekton/results";
+pub(crate) const RESULTS: &str = "/tekton/results";
 
 /// What Tekton adds to the message: the start's time, the exit code, a reason, and the names of both.
 const OWN_PART: usize = 512;

@@ -16,15 +16,10 @@ const ADDED: u32 = 2;
 const OUTPUTS: &[&str] = &["status", "reason", key::BRANCH, key::COMMIT, key::PUSHED, key::INPUT_TOKENS, key::OUTPUT_TOKENS, key::COST_USD];
 
 /// The documents: one WorkflowTemplate.
+///
+/// All of it is in the template: another workflow's `templateRef` takes that, and nothing of what stands around it.
 pub(super) fn documents(request: &Request) -> Vec<Node> {
-    let patch = format!(r#"{{"terminationGracePeriodSeconds":{},"enableServiceLinks":false}}"#, request.grace);
-    let spec = object([
-        ("entrypoint", "agent".into()),
-        ("securityContext", pod::security_context()),
-        ("podSpecPatch", patch.into()),
-        ("templates", Node::List(vec![template(request)])),
-        ("volumes", volumes(request)),
-    ]);
+    let spec = object([("entrypoint", "agent".into()), ("templates", Node::List(vec![template(request)]))]);
     let head = [("apiVersion", "argoproj.io/v1alpha1".into()), ("kind", "WorkflowTemplate".into())];
     vec![object(head).with("metadata", pod::metadata(request)).with("spec", spec)]
 }
@@ -41,16 +36,20 @@ fn template(request: &Request) -> Node {
             mounts.push(object([("name", "results".into()), ("mountPath", RESULTS.into())]));
         }
     }
+    let patch = format!(r#"{{"terminationGracePeriodSeconds":{},"enableServiceLinks":false}}"#, request.grace);
     object([
         ("name", "agent".into()),
         (
             "retryStrategy",
             object([("limit", request.retries.to_string().into()), ("retryPolicy", "Always".into()), ("expression", again.into())]),
         ),
+        ("securityContext", pod::security_context()),
+        ("podSpecPatch", patch.into()),
     ])
     .with("initContainers", pod::install(request).map(|install| Node::List(vec![install])))
     .with("container", Node::Object(container))
     .with("outputs", object([("parameters", outputs(request))]))
+    .with("volumes", volumes(request))
 }
 
 fn outputs(request: &Request) -> Node {

@@ -8,7 +8,7 @@ use agent_sdk::task::Task;
 use super::request::{Request, Runner};
 use super::yaml::{Node, object};
 use super::{job, pod};
-use crate::dialects::kelos::AGENTS;
+use crate::dialects::kelos::{AGENTS, BUDGET};
 use crate::inputs::InputError;
 
 /// The name of the agent's container in the pods that it makes.
@@ -112,13 +112,18 @@ fn overrides(request: &Request) -> Node {
     }
     own.runner = Runner::Image;
     let theirs = |nodes: Vec<Node>| nodes.into_iter().filter(|node| !is_named(node, "workspace")).collect::<Vec<_>>();
-    let env = pod::settings(&own, Vec::new()).into_iter().chain(pod::secrets(&own));
+    let is_said = own.settings.iter().any(|(variable, _)| *variable == "AGENT_TERMINATION_BUDGET");
+    let budget = (!is_said).then(|| ("AGENT_TERMINATION_BUDGET", BUDGET.to_string()));
+    let env = pod::settings(&own, budget.into_iter().collect()).into_iter().chain(pod::secrets(&own));
+    // Without a workspace Kelos sets none, and only root could read the Secrets' files.
+    let group = request.task.workspace.repo.is_none().then(|| object([("fsGroup", pod::USER.into())]));
     object([
         ("env", Node::List(env.collect())),
         ("volumes", Node::List(theirs(pod::volumes(&own)))),
         ("volumeMounts", Node::List(theirs(pod::mounts(&own)))),
-        ("containerSecurityContext", pod::container_security()),
     ])
+    .with("podSecurityContext", group)
+    .with("containerSecurityContext", pod::container_security())
 }
 
 fn is_named(node: &Node, name: &str) -> bool {

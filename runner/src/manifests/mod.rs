@@ -1,12 +1,13 @@
 //! Manifests: what runs a task document on a platform, printed for people to look at, keep and apply.
 //!
-//! [`Request::new`] takes a task document and the wishes of the command line apart and names everything that is wrong. What all platforms
-//! have in common, the container with its variables, volumes and security context, is in [`pod`]; each platform is a file with one
-//! function, `documents`. Nothing here reads or writes anything.
+//! [`Request::new`] takes a task document and the wishes of the command line apart and names everything that is wrong; where volumes cannot
+//! go is in `places`. What all platforms have in common, the container with its variables, volumes and security context, is in [`pod`];
+//! each platform is a file with one function, `documents`. Nothing here reads or writes anything.
 
 mod argo;
 mod job;
 mod kelos;
+mod places;
 pub mod pod;
 mod request;
 mod tekton;

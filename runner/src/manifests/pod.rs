@@ -7,7 +7,7 @@ use super::request::{Request, Runner, SecretKey};
 use super::yaml::{Node, object};
 
 /// The user that the images of this project are made for.
-const USER: i64 = 61100;
+pub(super) const USER: i64 = 61100;
 /// Where the runner's volume is mounted.
 pub(super) const RUNNER: &str = "/runner";
 /// The agent's home; its image's own cannot be written where the root is read-only.

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use agent_sdk::task::Task;
 use serde_json::Value;
 
-use super::{Platform, pod};
+use super::{Platform, places};
 use crate::inputs::settings::{Kind, SETTINGS};
 use crate::inputs::{InputError, InputErrors};
 use crate::secrets::of_url;
+use crate::workspace::WorkspaceError;
+use crate::workspace::config::check_remote;
+use crate::workspace::url::{RepoUrl, Transport, without_what_may_be_a_password};
 
 /// Where agents work whose task names no directory of its own.
 const WORKSPACE: &str = "/workspace/repo";
@@ -121,6 +124,7 @@ impl Request {
         }
         check_references(wishes, &mut errors);
         let Some(task) = task else { return Err(InputErrors::from(errors)) };
+        check_urls(&task, &mut errors);
         check_secrets(&task, wishes, &mut errors);
         let grace = task.limits.grace.as_duration().as_secs() + AFTER_GRACE;
         check_platform(platform, &task, grace, &mut errors);
@@ -137,8 +141,8 @@ impl Request {
         let mut settings = settings(&wishes.task);
         let relative = |dir: &Path| if dir.is_absolute() { dir.to_owned() } else { Path::new("/workspace").join(dir) };
         let work_tree = if task.workspace.dir == Path::new(".") { PathBuf::from(WORKSPACE) } else { relative(&task.workspace.dir) };
-        check_mounts(platform, &work_tree, wishes, &mut errors);
-        let sink_directories = sink_directories(platform, &task, &work_tree, wishes);
+        places::check(platform, &task, &work_tree, wishes, &mut errors);
+        let sink_directories = places::sink_directories(platform, &task, &work_tree, wishes);
         settings.retain(|(variable, _)| *variable != "AGENT_WORKSPACE_DIR");
         let at = settings.iter().position(|(variable, _)| order(variable) > order("AGENT_WORKSPACE_DIR")).unwrap_or(settings.len());
         settings.insert(at, ("AGENT_WORKSPACE_DIR", work_tree.display().to_string()));
@@ -175,7 +179,7 @@ impl Request {
     }
 }
 
-fn wrong(source: &str, problem: impl Into<String>, hint: &str) -> InputError {
+pub(super) fn wrong(source: &str, problem: impl Into<String>, hint: &str) -> InputError {
     InputError { source: source.to_owned(), problem: problem.into(), hint: Some(hint.to_owned()) }
 }
 
@@ -263,6 +267,12 @@ fn check_references(wishes: &Wishes, errors: &mut Vec<InputError>) {
         }
         check_key("--secret-file", key, errors);
     }
+    let paths: Vec<&Path> = wishes.files.iter().map(|(path, _)| path.as_path()).collect();
+    let repeated: BTreeSet<&Path> =
+        paths.iter().enumerate().filter(|(at, path)| paths[..*at].contains(path)).map(|(_, path)| *path).collect();
+    for path in repeated {
+        errors.push(wrong("--secret-file", format!("`{}` is given twice", path.display()), "one Secret and one key for each file"));
+    }
 }
 
 fn check_key(flag: &str, key: &SecretKey, errors: &mut Vec<InputError>) {
@@ -272,6 +282,32 @@ fn check_key(flag: &str, key: &SecretKey, errors: &mut Vec<InputError>) {
     };
     if !is_name(&key.secret) || !is_name(&key.key) {
         errors.push(wrong(flag, format!("`{}/{}` is no SECRET/KEY", key.secret, key.key), "letters, digits, `-`, `_` and `.`"));
+    }
+}
+
+/// That the runner will take the URLs, in its own words.
+fn check_urls(task: &Task, errors: &mut Vec<InputError>) {
+    let repo = task.workspace.repo.iter().map(|url| ("workspace.repo".to_owned(), url, RepoUrl::parse(url)));
+    let remotes = task.workspace.remotes.iter().map(|(name, url)| (format!("workspace.remotes.{name}"), url, check_remote(name, url)));
+    for (field, given, parsed) in repo.chain(remotes) {
+        let error = match parsed {
+            Ok(url) if is_forgotten_scheme(given, &url) => WorkspaceError::InvalidUrl {
+                url: without_what_may_be_a_password(given),
+                problem: "without a scheme it is a path, and one that does not begin with `/`".to_owned(),
+            },
+            Ok(_) => continue,
+            Err(error) => error,
+        };
+        errors.push(wrong(&field, error.to_string(), error.hint()));
+    }
+}
+
+/// `github.com/acme/app`, or `https:/github.com/acme/app`. A path of the container has to be whole here: nobody knows where it would begin.
+fn is_forgotten_scheme(given: &str, url: &RepoUrl) -> bool {
+    match url.transport() {
+        Transport::Local(_) => !given.starts_with('/') && !given.starts_with("file:"),
+        Transport::Ssh { .. } => ["http", "https"].contains(&url.host()),
+        Transport::Http | Transport::Git => false,
     }
 }
 
@@ -325,54 +361,6 @@ fn check_secrets(task: &Task, wishes: &Wishes, errors: &mut Vec<InputError>) {
 fn has_userinfo(url: &str) -> bool {
     let is_http = |scheme: &str| ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
     url.split_once("://").is_some_and(|(scheme, _)| is_http(scheme)) && !of_url(url).is_empty()
-}
-
-/// Kubernetes mounts one volume at a path.
-fn check_mounts(platform: Platform, work_tree: &Path, wishes: &Wishes, errors: &mut Vec<InputError>) {
-    let mut taken = vec![Path::new(pod::HOME), Path::new(pod::TMP)];
-    if platform == Platform::Argo {
-        taken.push(Path::new(super::argo::RESULTS));
-    }
-    if wishes.runner != Runner::Image {
-        taken.push(Path::new(pod::RUNNER));
-    }
-    // Kelos' own controller mounts the workspace.
-    let workspace = pod::workspace_volume(work_tree);
-    if platform != Platform::Kelos {
-        if let Some(place) = [workspace, work_tree].into_iter().find(|place| taken.contains(place)) {
-            let problem = format!("`{}` is where another volume is mounted", place.display());
-            errors.push(wrong("workspace.dir", problem, "a directory elsewhere, for instance /workspace/repo"));
-        }
-        taken.push(workspace);
-    }
-    let directories: BTreeSet<&Path> = wishes.files.iter().filter_map(|(path, _)| path.parent()).collect();
-    for directory in directories.into_iter().filter(|directory| taken.contains(directory)) {
-        let problem = format!("`{}` is where another volume is mounted", directory.display());
-        errors.push(wrong("--secret-file", problem, "a directory of its own, for instance /run/secrets/git"));
-    }
-}
-
-/// Where sinks write that no volume is for: the root is read-only.
-fn sink_directories(platform: Platform, task: &Task, work_tree: &Path, wishes: &Wishes) -> BTreeSet<PathBuf> {
-    let sinks = &task.sinks;
-    let files = [&sinks.result_file, &sinks.events_file].into_iter().flatten().filter_map(|file| file.parent());
-    // Argo's results are in a volume of its own, whatever the task says.
-    let results = sinks.results_dir.as_deref().filter(|_| platform != Platform::Argo);
-    let mut taken = vec![Path::new(pod::HOME), Path::new(pod::TMP), Path::new(pod::RUNNER), pod::workspace_volume(work_tree)];
-    taken.extend(match platform {
-        Platform::Argo => Some(Path::new(super::argo::RESULTS)),
-        Platform::Tekton => Some(Path::new("/tekton")),
-        Platform::Job | Platform::Pod | Platform::Kelos => None,
-    });
-    taken.extend(wishes.files.iter().filter_map(|(path, _)| path.parent()));
-    let needed = files.chain(results).filter(|directory| directory.is_absolute() && directory.parent().is_some());
-    let needed: BTreeSet<&Path> = needed.filter(|directory| !taken.iter().any(|taken| directory.starts_with(taken))).collect();
-    let is_above = |above: &Path, directory: &Path| above != directory && directory.starts_with(above);
-    needed
-        .iter()
-        .filter(|directory| !needed.iter().any(|above| is_above(above, directory)))
-        .map(|directory| directory.to_path_buf())
-        .collect()
 }
 
 fn check_platform(platform: Platform, task: &Task, grace: u64, errors: &mut Vec<InputError>) {

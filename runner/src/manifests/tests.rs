@@ -92,6 +92,16 @@ fn no_url_with_a_user_in_it_is_printed() {
             json!({"workspace": {"repo": "https://host/a", "remotes": {"fork": "HTTPS://sekret@host/b"}}}),
             "workspace.remotes.fork: holds a user",
         ),
+        (json!({"workspace": {"repo": "ssh://git:sekret@host/a"}}), "workspace.repo: expected a repository's URL without credentials"),
+        (json!({"mcpServers": {"m": {"url": "u:sekret@host/mcp"}}}), "mcpServers.m.url: expected"),
+        (json!({"agent": {"type": "claude", "endpoint": "u:sekret@host"}}), "agent.endpoint: expected"),
+        (json!({"workspace": {"repo": "user:sekret@host/path"}}), "workspace.repo: repository `***@host/path`: before the `@` stands"),
+        (json!({"workspace": {"repo": "https//user:sekret@host/path"}}), "workspace.repo: repository `***@host/path`: without a scheme"),
+        (json!({"workspace": {"repo": "https:/user:sekret@host/path"}}), "workspace.repo: repository `***@host/path`: without a scheme"),
+        (
+            json!({"workspace": {"repo": "https://host/a", "remotes": {"fork": "user:sekret@host/path"}}}),
+            "workspace.remotes.fork: repository `***@host/path`: before the `@` stands",
+        ),
         (json!({"mcpServers": {"m": {"url": "https://u:sekret@host/mcp"}}}), "mcpServers.m.url: holds a user"),
         (json!({"mcpServers": {"m": {"url": "https://u:sekret/slash@host/mcp"}}}), "mcpServers.m.url: holds a user"),
     ] {
@@ -106,12 +116,132 @@ fn no_url_with_a_user_in_it_is_printed() {
 }
 
 #[test]
-fn what_a_platform_would_refuse_is_refused_here() {
-    let said = |platform, change: fn(&mut Wishes)| {
+fn what_the_runner_would_not_clone_is_refused_here() {
+    for (repo, remotes, problem) in [
+        ("github.com/acme/app", json!({}), "workspace.repo: repository `github.com/acme/app`: without a scheme it is a path"),
+        ("ext::sh -c x", json!({}), "workspace.repo: repository `ext::sh -c x`"),
+        ("https://h/a", json!({"origin": "https://h/b"}), "workspace.remotes.origin: remote `origin`: that is the repository itself"),
+        ("https://h/a", json!({"fork": "../b"}), "workspace.remotes.fork: repository `../b`: without a scheme it is a path"),
+    ] {
+        let said = said(Platform::Job, |wishes| wishes.task["workspace"] = json!({"repo": repo, "remotes": remotes}));
+        assert!(said.contains(problem) && said.contains("hint: "), "{said}");
+    }
+    for repo in ["https://h/a", "git@h:a", "/srv/a.git", "file:///srv/a.git", "host:a"] {
+        assert_eq!(said(Platform::Pod, |wishes| wishes.task["workspace"] = json!({"repo": repo})), "", "{repo}");
+    }
+}
+
+/// What is said of the wishes after a change.
+fn said(platform: Platform, change: impl Fn(&mut Wishes)) -> String {
+    let mut wishes = wishes();
+    change(&mut wishes);
+    print(platform, &wishes).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn what_cannot_be_mounted_or_written_is_refused() {
+    let secret = |path: &'static str| move |wishes: &mut Wishes| wishes.files.push((path.into(), key("a", "b")));
+    for (platform, path, problem) in [
+        (Platform::Job, "/workspace/repo/key", "`/workspace/repo` is in the work tree, which the clone needs empty"),
+        (Platform::Kelos, "/workspace/repo/deep/key", "`/workspace/repo/deep` is in the work tree"),
+        (Platform::Kelos, "/workspace/key", "`/workspace` is where another volume is mounted"),
+        (Platform::Job, "/run/secrets/git/token", "`/run/secrets/git/token` is given twice"),
+        (Platform::Argo, "/run/secrets/key", "`/run/secrets` is above `/run/secrets/kubernetes.io/serviceaccount`"),
+        (Platform::Argo, "/var/run/secrets/key", "`/var/run/secrets` is above `/var/run/secrets/kubernetes.io/serviceaccount`"),
+        (Platform::Kelos, "/run/key", "`/run` is above `/run/secrets/kubernetes.io/serviceaccount`"),
+        (Platform::Argo, "/run/secrets/kubernetes.io/serviceaccount/key", "`/run/secrets/kubernetes.io/serviceaccount` is where"),
+        (Platform::Pod, "/run/secrets/git/deep/key", "`/run/secrets/git/deep` is in `/run/secrets/git`, a read-only volume"),
+        (Platform::Pod, "/runner/keys/key", "`/runner/keys` is in `/runner`, a read-only volume"),
+        (Platform::Pod, "/home/key", "`/home` is above `/home/agent`"),
+        (Platform::Pod, "/etc/key", "a volume at `/etc` would hide what the image has there"),
+        (Platform::Pod, "/run/../etc/key", "`/run/../etc` holds `..` or `:`"),
+    ] {
+        let said = said(platform, secret(path));
+        assert!(said.contains(&format!("--secret-file: {problem}")), "{path}: {said}");
+    }
+    for (platform, path) in
+        [(Platform::Job, "/run/other/key"), (Platform::Argo, "/run/secrets/other/key"), (Platform::Pod, "/home/agent/.ssh/key")]
+    {
+        assert_eq!(said(platform, secret(path)), "", "{path}");
+    }
+    // It is Kelos that mounts the token.
+    let token = |wishes: &mut Wishes| {
+        wishes.task["git"]["tokenFile"] = "/run/secrets/token".into();
+        wishes.files = vec![("/run/secrets/token".into(), key("git-token", "GITHUB_TOKEN"))];
+    };
+    assert_eq!(said(Platform::Kelos, token), "");
+    assert!(said(Platform::Argo, token).contains("--secret-file: `/run/secrets` is above"));
+    for dir in [
+        "/",
+        "/usr",
+        "/usr/src",
+        "/usr/bin/x",
+        "/bin",
+        "/lib64",
+        "/etc/x",
+        "/sbin/x",
+        "/dev/x",
+        "/proc/1/x",
+        "/sys/fs/x",
+        "/usr/local/repo",
+    ] {
+        let said = said(Platform::Job, |wishes| wishes.task["workspace"]["dir"] = dir.into());
+        assert!(said.starts_with("1 input is wrong\n  workspace.dir: a volume at `") && said.contains("would hide"), "{dir}: {said}");
+    }
+    for dir in ["/usr/src/app/repo", "/repo", "/srv/repo", "/etc/agent/repo", "/library/repo"] {
+        assert_eq!(said(Platform::Job, |wishes| wishes.task["workspace"]["dir"] = dir.into()), "", "{dir}");
+    }
+    for (platform, sinks, problem) in [
+        (Platform::Pod, json!({"resultFile": "/result.json"}), "sinks.resultFile: is in `/` itself, which is read-only"),
+        (Platform::Pod, json!({"eventsFile": "/etc/e.jsonl"}), "sinks.eventsFile: a volume at `/etc` would hide"),
+        (Platform::Job, json!({"resultsDir": "/run/secrets/git/x"}), "sinks.resultsDir: `/run/secrets/git/x` is in `/run/secrets/git`, a"),
+        (Platform::Tekton, json!({"resultsDir": "/results"}), "sinks.resultsDir: `/results` is not where Tekton reads results"),
+        (Platform::Job, json!({"terminationLog": "/var/log/end"}), "sinks.terminationLog: `/var/log/end` is in no volume"),
+    ] {
+        let said = said(platform, |wishes| wishes.task["sinks"] = sinks.clone());
+        assert!(said.starts_with("1 input is wrong\n") && said.contains(problem), "{said}");
+    }
+    for (platform, sinks) in [
+        (Platform::Tekton, json!({"resultsDir": "/tekton/results"})),
+        (Platform::Job, json!({"terminationLog": "/tmp/end"})),
+        (Platform::Job, json!({"terminationLog": "/results/end", "resultsDir": "/results"})),
+    ] {
+        assert_eq!(said(platform, |wishes| wishes.task["sinks"] = sinks.clone()), "", "{sinks}");
+    }
+}
+
+/// Another workflow takes the template alone.
+#[test]
+fn argos_template_needs_nothing_of_what_stands_around_it() {
+    let printed: Value = serde_saphyr::from_str(&print(Platform::Argo, &wishes()).unwrap()).unwrap();
+    let around: Vec<&str> = printed["spec"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(around, ["entrypoint", "templates"]);
+    let template = &printed["spec"]["templates"][0];
+    let volumes: Vec<_> = template["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
+    let containers = [&template["container"], &template["initContainers"][0]];
+    for mount in containers.iter().flat_map(|container| container["volumeMounts"].as_array().unwrap()) {
+        assert!(volumes.contains(&&mount["name"]), "{mount}");
+    }
+    assert_eq!(template["securityContext"]["fsGroup"], 61100);
+    assert!(template["podSpecPatch"].as_str().unwrap().contains("terminationGracePeriodSeconds"), "{template}");
+}
+
+#[test]
+fn secrets_can_be_read_where_kelos_mounts_no_workspace() {
+    let overrides = |change: fn(&mut Wishes)| {
         let mut wishes = wishes();
         change(&mut wishes);
-        print(platform, &wishes).err().map(|error| error.to_string()).unwrap_or_default()
+        let text = print(Platform::Kelos, &wishes).unwrap();
+        let printed: Value = serde_saphyr::from_str(text.rsplit("---\n").next().unwrap()).unwrap();
+        printed["spec"]["podOverrides"].clone()
     };
+    assert!(overrides(|_| {})["podSecurityContext"].is_null());
+    let without = overrides(|wishes| wishes.task["workspace"] = json!({}));
+    assert_eq!(without["podSecurityContext"], json!({"fsGroup": 61100}));
+}
+
+#[test]
+fn what_a_platform_would_refuse_is_refused_here() {
     let in_tmp: fn(&mut Wishes) = |wishes| wishes.task["workspace"]["dir"] = "/tmp/repo".into();
     assert!(said(Platform::Job, in_tmp).contains("workspace.dir: `/tmp` is where another volume is mounted"));
     assert!(!said(Platform::Kelos, in_tmp).contains("another volume"));
@@ -141,7 +271,7 @@ fn a_sink_that_lies_in_no_volume_gets_one() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("sinks-3"), "{text}");
-    wishes.task["sinks"] = json!({"resultFile": "/tmp/r.json", "eventsFile": "/workspace/e.jsonl", "resultsDir": "/run/secrets/git/x"});
+    wishes.task["sinks"] = json!({"resultFile": "/tmp/r.json", "eventsFile": "/workspace/e.jsonl", "resultsDir": "/home/agent/x"});
     assert!(!print(Platform::Job, &wishes).unwrap().contains("sinks"));
     // Argo reads results from a volume of its own.
     wishes.task["sinks"] = json!({"resultFile": "/results/r.json", "resultsDir": "/other"});
@@ -159,6 +289,8 @@ fn the_budget_of_the_message_is_shared_with_all_containers_of_the_pod() {
     // The runner's, Argo's `init` and `wait`, and the agent's.
     assert_eq!(budget(Platform::Argo, init()).as_deref(), Some("\"3072\""));
     assert_eq!(budget(Platform::Argo, Runner::Image).as_deref(), Some("\"4096\""));
+    // Six of Kelos' own may have been before it, and one may stand beside it.
+    assert_eq!(budget(Platform::Kelos, Runner::Image).as_deref(), Some("\"1536\""));
     assert_eq!(budget(Platform::Tekton, init()), None);
 }
 

@@ -77,6 +77,14 @@ pub enum WorkspaceError {
         /// What ssh said.
         said: String,
     },
+    /// ssh does not start for a user that the image does not know.
+    #[error("`{url}`: {said}")]
+    NoUser {
+        /// The repository.
+        url: String,
+        /// What ssh said.
+        said: String,
+    },
     /// The server's certificate was not accepted.
     #[error("`{url}`: {said}")]
     Tls {
@@ -202,6 +210,7 @@ impl WorkspaceError {
             Self::SetAside { .. } => Reason::ConfigurationFailed,
             Self::Conflict { .. } | Self::Subdirectory { .. } | Self::InjectedFile { .. } => Reason::WorkspaceConflict,
             Self::HostKey { .. }
+            | Self::NoUser { .. }
             | Self::Tls { .. }
             | Self::Fetch { .. }
             | Self::ProgramMissing { .. }
@@ -231,6 +240,9 @@ impl WorkspaceError {
             Self::TokenFile { .. } => "AGENT_TOKEN_FILE must name a readable file with the token on one line",
             Self::HostKey { .. } => {
                 "put the server's key into the known hosts file (`ssh-keyscan HOST` prints it; compare it with a trusted source)"
+            }
+            Self::NoUser { .. } => {
+                "ssh needs its user in /etc/passwd: add it to the image (`useradd -u UID agent`), or clone by https with AGENT_TOKEN_FILE"
             }
             Self::Tls { .. } => "name the certificate authority's PEM file as the CA bundle (git.caBundleFile)",
             Self::ProgramMissing { .. } => "add the program to the image, or leave out the setting that needs it",

@@ -78,6 +78,9 @@ pub(crate) fn command(
     Ok(command)
 }
 
+/// What ssh says, and ends, where its user has no entry in /etc/passwd (main() of OpenSSH's ssh.c).
+const NO_USER: &str = "No user exists for uid";
+
 /// What ssh, or the git at its other end, complained about.
 pub(crate) fn explain(url: &RepoUrl, said: &str) -> WorkspaceError {
     let url = url.to_string();
@@ -92,6 +95,9 @@ pub(crate) fn explain(url: &RepoUrl, said: &str) -> WorkspaceError {
     let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     if has(&["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"]) {
         return WorkspaceError::HostKey { url, said: short };
+    }
+    if has(&[NO_USER]) {
+        return WorkspaceError::NoUser { url, said: short };
     }
     if has(&["Permission denied (", "Too many authentication failures", "UNPROTECTED PRIVATE KEY FILE", "Load key"]) {
         return WorkspaceError::AuthFailed { url, said: short, given: true };
@@ -139,6 +145,12 @@ mod tests {
         ] {
             assert_eq!(explain(&url, said).reason(), reason, "{said}");
         }
+    }
+
+    #[test]
+    fn a_user_that_the_image_does_not_know_is_told_what_ssh_needs() {
+        let error = explain(&RepoUrl::parse("git@host:x").unwrap(), "No user exists for uid 61100");
+        assert!(error.to_string().contains("uid 61100") && error.hint().contains("/etc/passwd"), "{error}: {}", error.hint());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! The clone is the runner's own ([`workspace::prepare`]): a ref may be a commit too, nothing is made writable for everybody, and no
 //! `safe.directory` is set for all. User, password and key are private files of this container for as long as it runs; what the clone would
 //! keep of them is taken out of its configuration.
+//!
+//! Beside the clone stands a `.gitconfig`: the controller mounts it by `subPath` into the worker and names it in `GIT_CONFIG_GLOBAL`. Where
+//! it is missing the kubelet makes a directory of that name, and every git there ends with 128.
 
 use std::fs;
 use std::io::Write;
@@ -23,6 +26,10 @@ use crate::workspace::{self, Context, Progress, Retry};
 
 /// What HEAD of the remote is called.
 const HEAD: &str = "HEAD";
+/// What the controller has the worker's git read.
+const CONFIG: &str = ".gitconfig";
+/// Whoever the worker runs as is to read it; there is no secret in it.
+const CONFIG_MODE: u32 = 0o644;
 /// Directories in directories in a repository; deeper ones are somebody's trap.
 const DEEPEST: usize = 256;
 
@@ -30,6 +37,7 @@ const DEEPEST: usize = 256;
 struct Wanted {
     workspace: Workspace,
     retry: Retry,
+    root: PathBuf,
     merge_into: Option<PathBuf>,
     subpath: PathBuf,
 }
@@ -53,6 +61,8 @@ pub(super) fn run(env: &Variables) -> Result<String, InitError> {
     let prepared = workspace::prepare(&wanted.workspace, &access, &context)?;
     prepared.notes.iter().for_each(|note| tracing::info!("{note}"));
     workspace::forget_access(&prepared)?;
+    let trees = [Some(prepared.dir.as_path()), wanted.merge_into.as_deref()];
+    Directory::open(&wanted.root)?.write(Path::new(CONFIG), config(trees.into_iter().flatten()).as_bytes(), CONFIG_MODE)?;
     let commit = prepared.head.as_deref().unwrap_or("no commit");
     if let Some(target) = &wanted.merge_into {
         let from = Directory::open(&prepared.dir)?.descend(&wanted.subpath)?;
@@ -66,7 +76,8 @@ impl Wanted {
     fn of(env: &Variables) -> Result<Self, InitError> {
         let mut errors = Vec::new();
         let repo = env.require("GIT_REPO", &mut errors);
-        let dir = Path::new(env.get_or("GIT_ROOT", "/git")).join(env.get_or("GIT_LINK", "repo"));
+        let root = PathBuf::from(env.get_or("GIT_ROOT", "/git"));
+        let dir = root.join(env.get_or("GIT_LINK", "repo"));
         let document = json!({
             "agent": {"type": agent_sdk::agents::command::NAME},
             "workspace": {
@@ -98,8 +109,16 @@ impl Wanted {
         check(errors)?;
         // There is a task, since there are no errors.
         let workspace = task.map(|task| task.workspace).unwrap_or_default();
-        Ok(Self { workspace, retry, merge_into: env.get("GIT_WORKSPACE_DIR").map(PathBuf::from), subpath })
+        Ok(Self { workspace, retry, root, merge_into: env.get("GIT_WORKSPACE_DIR").map(PathBuf::from), subpath })
     }
+}
+
+/// The configuration by which git works in these trees, whoever made them, and in no others.
+fn config<'a>(trees: impl Iterator<Item = &'a Path>) -> String {
+    // Quoted as git-config(1) says, or `#` and `;` would begin a comment.
+    let quote = |tree: &Path| tree.to_string_lossy().replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
+    let lines = trees.map(|tree| format!("\tdirectory = \"{}\"\n", quote(tree)));
+    std::iter::once("[safe]\n".to_owned()).chain(lines).collect()
 }
 
 /// An error of the task's, under the name that the user gave it by.
