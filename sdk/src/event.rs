@@ -125,3 +125,15 @@ pub enum Event {
         head: String,
     },
 }
+
+impl Event {
+    /// Whether this version has a kind of event of this name.
+    #[must_use]
+    pub fn is_known(kind: &str) -> bool {
+        // Of a tag that it does not know serde says nothing else.
+        match serde_json::from_value::<Self>(serde_json::json!({ "type": kind })) {
+            Ok(_) => true,
+            Err(error) => !error.to_string().starts_with("unknown variant"),
+        }
+    }
+}

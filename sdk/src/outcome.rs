@@ -11,7 +11,7 @@ use crate::verdict::{Origin, Phase, Reason, Status};
 
 /// Everything known at the end of a run. Written whole as `result.json`, and shortened as the termination message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// The interface version that this document follows.
     pub interface_version: String,
@@ -76,7 +76,7 @@ pub struct Outcome {
 
 /// What the stream held, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct StreamCounts {
     /// Bytes.
     pub bytes: u64,

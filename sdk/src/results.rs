@@ -156,7 +156,7 @@ impl From<f64> for ResultValue {
 
 /// One result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TaskResult {
     /// The value.
     pub value: ResultValue,

@@ -15,7 +15,7 @@ use crate::results::{ResultValue, key};
 /// `cache_write_tokens` are parts of it. `output_tokens` counts every generated token, reasoning included;
 /// `reasoning_tokens` is a part of it. Sub-agents and side models are counted in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// All prompt tokens, cache reads and writes included.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -148,7 +148,8 @@ impl Job {
             cancel: Cancel::default(),
             attempts: 1,
             config_paths: Vec::new(),
-            when_held: WhenHeld::Wait(Duration::ZERO),
+            // Somebody else in this process may just be starting a program, which has the lock as well until it is another.
+            when_held: WhenHeld::Wait(Duration::from_secs(60)),
             progress: Mutex::default(),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent_runner::workspace::{WhenHeld, WorkspaceError};
+use agent_tests::git_servers::silent;
 use agent_tests::probe::{output, runner};
 use agent_tests::repo::{Job, Source, git_ok};
 use agent_tests::runs::wait_until;
@@ -30,7 +31,8 @@ fn a_workspace_in_which_a_run_works_is_not_taken_up_by_another() {
         let mut first = begin().begin().unwrap();
         let lock = first.dir.join(".git/index.lock");
         fs::write(&lock, "").unwrap();
-        for second in [job(), as_it_is(job()), job().on("other")] {
+        for mut second in [job(), as_it_is(job()), job().on("other")] {
+            second.when_held = WhenHeld::Wait(Duration::ZERO);
             let error = second.run().unwrap_err();
             assert_eq!(error.reason().as_str(), "WorkspaceConflict");
             assert!(error.to_string().contains("another run works in it"), "{error}");
@@ -70,11 +72,30 @@ fn the_end_of_the_other_run_is_waited_for() {
     }
 }
 
+#[test]
+fn whoever_comes_while_another_run_clones_waits_for_what_becomes_of_it() {
+    let (root, source) = Source::alone();
+    let server = silent();
+    let dir = root.path().join("clone");
+    let first = Job::new(&format!("git://{}/r.git", server.address()), &dir);
+    let second = Job::new(source.bare.to_str().unwrap(), &dir);
+    std::thread::scope(|scope| {
+        let cloning = scope.spawn(|| first.run());
+        wait_until("it clones", || !first.progress.lock().unwrap().is_empty());
+        let waiting = scope.spawn(|| second.run());
+        wait_until("it waits", || second.progress.lock().unwrap().iter().any(|line| line.starts_with("Held")));
+        first.cancel.store(true, Ordering::Relaxed);
+        assert!(matches!(cloning.join().unwrap(), Err(WorkspaceError::Cancelled)));
+        let prepared = waiting.join().unwrap().unwrap();
+        assert_eq!((prepared.taken_up, prepared.head), (false, Some(source.rev("main"))));
+    });
+}
+
 /// What `exec` on a directory ends with, and says: its script looks, has another `exec` look in the same directory, and looks again.
-fn looked_at_thrice(dir: &Path, more: &[&str]) -> Vec<String> {
+fn looked_at_thrice(dir: &Path, more: &[&str], first: &str) -> Vec<String> {
     let runner = runner().to_str().unwrap();
     let look = "echo \"[$(ls -A .claude | tr '\\n' ' ')]\"";
-    let script = format!("{look}; {runner} exec -- sh -c '{}'; {look}", look.replace('\'', "'\\''"));
+    let script = format!("{first} {look}; {runner} exec -- sh -c '{}'; {look}", look.replace('\'', "'\\''"));
     let mut command = Command::new(runner);
     command.current_dir(dir).args(["exec", "--type", "claude"]).args(more).args(["--", "sh", "-c", &script]).env_remove("AGENT_TYPE");
     let output = output(&mut command);
@@ -93,13 +114,16 @@ fn a_command_beside_an_agent_gives_it_nothing_back_that_was_set_aside() {
     source.commit(".claude/settings.json", "{}");
     source.push();
     let turned = Job::of(&source, root.path()).on("turned").run().unwrap();
-    assert_eq!(looked_at_thrice(&turned.dir, &["--base-branch", "main"]), ["[CLAUDE.md ]"; 3]);
+    assert_eq!(looked_at_thrice(&turned.dir, &["--base-branch", "main"], ""), ["[CLAUDE.md ]"; 3]);
     // A directory that is none.
     let plain = root.path().join("plain");
     fs::create_dir_all(plain.join(".claude")).unwrap();
     fs::write(plain.join(".claude/CLAUDE.md"), "").unwrap();
     fs::write(plain.join(".claude/settings.json"), "{}").unwrap();
-    assert_eq!(looked_at_thrice(&plain, &[]), ["[CLAUDE.md ]"; 3]);
+    // Also if its agent makes one of it.
+    for first in ["", "git init -q;"] {
+        assert_eq!(looked_at_thrice(&plain, &[], first), ["[CLAUDE.md ]"; 3], "{first}");
+    }
     // When the run is over it is all there again.
     assert!(plain.join(".claude/settings.json").exists() && !plain.join(".agent-runner").exists());
 }

@@ -5,10 +5,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use agent_runner::workspace::facts::{Base, Facts, facts};
 use agent_runner::workspace::trust::{Request, apply, plain::SetAside};
-use agent_runner::workspace::{Prepared, workdir};
+use agent_runner::workspace::{Prepared, WhenHeld, workdir};
 use agent_sdk::agent::RepositoryPower::{Executes, Instructs};
 use agent_sdk::agent::{RepositoryPath, RepositoryPower};
 use agent_sdk::task::{InjectedFile, Trust};
@@ -170,7 +171,8 @@ fn a_directory_in_which_another_run_clones_is_left_to_it() {
     let (second, third) = std::thread::scope(|scope| {
         let running = scope.spawn(|| first.run().unwrap_err());
         agent_tests::runs::wait_until("the first clone's mark", || marker.exists() && !first.progress.lock().unwrap().is_empty());
-        let second = Job::of(&source, root.path()).run().unwrap_err();
+        let at_once = Job { when_held: WhenHeld::Wait(Duration::ZERO), ..Job::of(&source, root.path()) };
+        let second = at_once.run().unwrap_err();
         // Where files cannot be locked, a third run takes the directory; the first one has nothing there any more.
         fs::remove_dir_all(root.path().join("clone/.git")).unwrap();
         let third = Job::of(&source, root.path()).run().unwrap();

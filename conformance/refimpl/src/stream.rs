@@ -128,13 +128,13 @@ impl Stream {
             "text" => (self.answer, self.retries) = (text("text"), 0),
             "usage" => {
                 self.usage = event["usage"].as_object().cloned().unwrap_or_default();
-                self.usage_complete = event["complete"] == true;
                 self.turns = Some(self.turns.unwrap_or(0) + 1);
             }
             "retry" => (self.retries, self.last_error) = (event["attempt"].as_u64().unwrap_or(0), text("error")),
             "error" => self.last_error = text("message"),
             "ended" => {
                 let is_spoilt = self.malformed_lines > 0 && broken("unknown-lines");
+                self.usage_complete = true;
                 self.end = Some((event["succeeded"] == true && !is_spoilt, text("detail")));
             }
             "unknown" => self.unknown_lines += 1,
@@ -175,10 +175,11 @@ fn event(line: &[u8]) -> Value {
 
 fn is_usage(value: &Value) -> bool {
     let is_part = |(name, value): (&String, &Value)| match name.as_str() {
-        _ if value.is_null() => USAGE.iter().any(|(known, _)| known == name),
+        _ if value.is_null() => true,
         "costUsd" => value.is_number(),
         "costSource" => value == "agent" || value == "price-table",
-        _ => value.is_u64() && USAGE.iter().any(|(known, _)| known == name),
+        // A newer version may know more of them.
+        _ => value.is_u64() || USAGE.iter().all(|(known, _)| known != name),
     };
     value.as_object().is_some_and(|parts| parts.iter().all(is_part))
 }

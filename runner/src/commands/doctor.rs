@@ -56,7 +56,7 @@ pub fn run(settings: SettingFlags) -> ExitCode {
         Err(errors) => findings.add(Finding::Wrong, errors.to_string()),
         Ok(resolved) => {
             resolved.warnings.into_iter().for_each(|warning| findings.add(Finding::Lacking, warning));
-            if let Err(failure) = check_version(&resolved.task) {
+            if let Err(failure) = check_version(resolved.task.interface_version.as_deref()) {
                 findings.add(Finding::Wrong, failure.to_string());
             }
             check_place(&given, &mut findings);

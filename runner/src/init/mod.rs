@@ -36,8 +36,9 @@ const OUR_FAULT: u8 = 70;
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Called after the runner has ended without [`LastWordsBoard::close`], with what it had last said: at once, since we may
-    /// be killed next, and again when nobody is left who could write over it. So it must be fit to be called twice.
-    pub last_words: fn(&Slot, Death),
+    /// be killed next, and again when nobody is left who could write over it. So it must be fit to be called twice. Returns the code to leave
+    /// with.
+    pub last_words: fn(&Slot, Death) -> u8,
     /// Called when there can be no runner, with why not; it reports, and returns the code to leave with.
     pub no_runner: fn(&str) -> u8,
     /// The signal that init wants when its own parent dies; for a runner below something that may go away.

@@ -39,18 +39,16 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
     let grace = last.as_ref().map_or(options.grace, |slot| slot.grace);
     let said = last.filter(|_| board.as_ref().is_some_and(|board| !board.is_closed()));
     let death = Death { status, out_of_memory: memory.has_grown() };
-    if let Some(slot) = &said {
-        (options.last_words)(slot, death);
-    }
+    let code = said.as_ref().map_or(status.code(), |slot| (options.last_words)(slot, death));
     if getpid().as_raw() != 1 && status.signal().is_some() {
         terminal::reclaim(getpid(), home);
     }
     if sweep::sweep(runner, home, grace) == sweep::Found::Somebody
         && let Some(slot) = &said
     {
-        (options.last_words)(slot, death);
+        let _ = (options.last_words)(slot, death);
     }
-    status.code()
+    code
 }
 
 /// The loop. Returns when the runner has ended.

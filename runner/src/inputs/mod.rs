@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use agent_sdk::INTERFACE_VERSION;
 use agent_sdk::task::{FieldError, Got, MAX_TERMINATION_BUDGET, MIN_TERMINATION_BUDGET, Task};
 use serde_json::{Map, Value, json};
 
@@ -57,6 +58,8 @@ pub struct InputErrors {
     pub errors: Vec<InputError>,
     /// Where the termination message goes, if that much could be read: this error is told there.
     pub message: MessagePlace,
+    /// The interface's version that the platform speaks, if that could be read: of another one nothing else can be wrong.
+    pub version: Option<String>,
 }
 
 /// Where the termination message goes, as far as somebody said so.
@@ -194,9 +197,14 @@ impl Inputs {
         if !self.needs_agent && document.pointer("/agent/type").is_none_or(Value::is_null) {
             place(&mut document, "agent.type", agent_sdk::agents::command::NAME.into());
         }
-        let (task, wrong) = match Task::from_value(&document) {
-            Ok(task) => (Some(task), Vec::new()),
-            Err(fields) => (None, fields),
+        let version = document.get("interfaceVersion").and_then(Value::as_str).map(str::to_owned);
+        let read = match version.as_deref() {
+            Some(version) if is_newer_minor(version) => Task::from_newer_value(&document),
+            _ => Task::from_value(&document).map(|task| (task, Vec::new())),
+        };
+        let (task, ignored, wrong) = match read {
+            Ok((task, ignored)) => (Some(task), ignored, Vec::new()),
+            Err(fields) => (None, Vec::new(), fields),
         };
         let told = wrong.iter().filter(|field| is_whole || field.got != Got::Missing);
         errors.extend(told.filter_map(|field| Self::name_source(field, &origins, &unread)));
@@ -219,10 +227,13 @@ impl Inputs {
         match task {
             Some(task) if errors.is_empty() => {
                 let mut warnings = self.warnings();
+                let unknown =
+                    |field: FieldError| format!("`{}` is of a newer interface than {INTERFACE_VERSION}, and is ignored", field.path);
+                warnings.extend(ignored.into_iter().map(unknown));
                 warnings.extend(without_repository(&document, &origins));
                 Ok(Resolved { task, warnings })
             }
-            _ => Err(InputErrors { errors, message: message_place(&document) }),
+            _ => Err(InputErrors { errors, message: message_place(&document), version }),
         }
     }
 
@@ -277,6 +288,16 @@ impl Inputs {
             .map(|name| format!("the variable {name} is not one that agent-runner knows; `agent-runner run --help` lists them"))
             .collect()
     }
+}
+
+/// Whether a platform that speaks this version may say more than this one knows.
+fn is_newer_minor(version: &str) -> bool {
+    let numbers = |version: &str| {
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    let (asked, ours) = (numbers(version), numbers(INTERFACE_VERSION));
+    asked.zip(ours).is_some_and(|(asked, ours)| asked.0 == ours.0 && asked.1 > ours.1)
 }
 
 /// Reads a task document; nothing in it is checked yet.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use agent_sdk::agent::{Detail, Ledger, StreamSummary};
 use agent_sdk::marker::{MarkerScanner, Nonce};
@@ -22,7 +22,7 @@ use crate::secrets::TokenFile;
 use crate::sinks::events::EventsFile;
 use crate::stream::follow::{Follower, Forward, Log};
 use crate::stream::mask::Secrets;
-use crate::stream::output::{FLUSH_LIMIT, Flushed, Output};
+use crate::stream::output::{FLUSH_LIMIT, Flushed, Output, Patience};
 use crate::stream::pretty::Pretty;
 use crate::stream::split::Fit;
 use crate::stream::tail::PlainFollower;
@@ -250,11 +250,11 @@ impl<'a> RunFollower<'a> {
         self.read_ledgers(&mut rest);
         self.look();
         self.last_byte = rest.last().copied().or(self.last_byte);
-        let limit = if hurried { FLUSH_LIMIT } else { DRAIN_LIMIT };
-        let stdout = close(&mut self.stdout, rest, limit).await;
+        let patience = patience(hurried);
+        let stdout = close(&mut self.stdout, rest, patience).await;
         let mut rest = Vec::new();
         self.complaints.finish(&mut rest);
-        let stderr = close(&mut self.stderr, rest, limit).await;
+        let stderr = close(&mut self.stderr, rest, patience).await;
         self.write_events();
         // Nobody scans any more; what takes its place is empty.
         let scanner = std::mem::replace(&mut *locked(&self.markers), MarkerScanner::native(&self.nonce));
@@ -331,13 +331,13 @@ impl SetupFollower {
         }
     }
 
-    /// It has ended.
-    pub async fn finish(mut self) {
+    /// It has ended. `hurried` if somebody waits for our own end.
+    pub async fn finish(mut self, hurried: bool) {
         let mut rest = Vec::new();
         self.stdout.finish(&mut rest);
         self.stderr.finish(&mut rest);
         // What cannot be said there is no setup's failure.
-        let _ = close(&mut self.output, rest, DRAIN_LIMIT).await;
+        let _ = close(&mut self.output, rest, patience(hurried)).await;
     }
 }
 
@@ -375,16 +375,22 @@ async fn forward_plain(follower: &mut PlainFollower, output: &mut Option<Output>
     }
 }
 
-/// The last bytes of an output, and its flush; for a buffer neither waits longer than this for a reader.
-async fn close(output: &mut Option<Output>, bytes: Vec<u8>, limit: Duration) -> Flushed {
+/// How long readers of ours are waited for from now on, both together: nobody listens for a signal meanwhile.
+fn patience(hurried: bool) -> Patience {
+    let (step, whole) = if hurried { (FLUSH_LIMIT, FLUSH_LIMIT) } else { (DRAIN_LIMIT, 3 * DRAIN_LIMIT) };
+    Patience { step, until: tokio::time::Instant::now() + whole }
+}
+
+/// The last bytes of an output, and its flush; neither waits longer than that for a reader.
+async fn close(output: &mut Option<Output>, bytes: Vec<u8>, patience: Patience) -> Flushed {
     let Some(output) = output.as_mut() else { return Flushed::All };
-    let limit = output.limit(limit);
+    let patience = output.patience(patience);
     if !bytes.is_empty() {
-        let Ok(mut buffer) = tokio::time::timeout(limit, output.buffer()).await else { return Flushed::Stuck };
+        let Ok(mut buffer) = tokio::time::timeout_at(patience.next(), output.buffer()).await else { return Flushed::Stuck };
         buffer.extend_from_slice(&bytes);
         output.send(buffer);
     }
-    output.flush(limit).await
+    output.flush(patience).await
 }
 
 /// One of our own outputs; `None` if it is closed: then the agent goes on without a log.

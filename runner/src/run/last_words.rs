@@ -24,8 +24,9 @@ pub fn no_runner(problem: &str) -> u8 {
     code
 }
 
-/// Writes them. Called twice: at once, and again when nobody is left who could write over them.
-pub fn write(slot: &Slot, death: Death) {
+/// Writes them. Called twice: at once, and again when nobody is left who could write over them. The code to leave with, which they name.
+#[must_use]
+pub fn write(slot: &Slot, death: Death) -> u8 {
     let end = match death.status {
         ExitStatus::Exited(code) => ProcessEnd::Exited(code),
         ExitStatus::Signalled(signal) => ProcessEnd::Signaled(signal),
@@ -39,4 +40,5 @@ pub fn write(slot: &Slot, death: Death) {
         log::print(&format!("agent-runner: {}\n", error.warning()));
     }
     log::flush();
+    words.exit_code
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd, RepositoryPath, RepositoryPower};
+use agent_sdk::agent::{Agent, Plan, PlanError, PlanRequest, Plugin, ProcessEnd, RepositoryPath, RepositoryPower};
 use agent_sdk::task::{GitAccess, Task, Trust, Workspace as WorkspaceSpec};
 use agent_sdk::verdict::Phase;
 
@@ -27,11 +27,13 @@ use crate::configure::{self, ConfigureError, Places};
 use crate::dialects::Dialect;
 use crate::init::RunnerSide;
 use crate::init::oom::OomCounter;
+use crate::inputs::settings::{NONCE, settings_of_path};
 use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
 use crate::process::{Cause, Ending as EndSwitch, ExecOptions, ExitStatus, Signals, exec, until};
 use crate::secrets;
+use crate::workspace::takeup::repository_root;
 use crate::workspace::trust::{self, plain::SetAside};
 use crate::workspace::{self, Context, Prepared, Progress, WhenHeld, WorkspaceError, gh};
 
@@ -45,18 +47,25 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
         tracing::info!("the platform speaks {}", order.inputs.dialect.name());
     }
     journal.tell_progress(order.inputs.dialect.progress_file(&order.inputs.env));
-    let Resolved { task, warnings } = match order.inputs.resolve(read_unless_ended) {
+    let Resolved { mut task, warnings } = match order.inputs.resolve(read_unless_ended) {
         Ok(resolved) => resolved,
-        // It is why something could not be read.
-        Err(error) => return Err(signals.waiting().map_or_else(|| error.into(), Failure::Cancelled)),
+        Err(error) => {
+            // It is why something could not be read.
+            if let Some(signal) = signals.waiting() {
+                return Err(Failure::Cancelled(signal));
+            }
+            check_version(error.version.as_deref())?;
+            return Err(error.into());
+        }
     };
+    start_paths_here(&mut task);
     let agent = agents::find(&task);
     gather_secrets(journal, &order.inputs, &task, agent.as_deref().ok());
     journal.take_task(&task);
     // From here on every failure is told where the task says.
-    journal.open(&task.sinks, Some(&task.workspace.dir));
+    journal.open(&task.sinks, holds_repository(&task).then_some(&task.workspace.dir));
     warnings.into_iter().for_each(|warning| journal.warn(warning));
-    check_version(&task)?;
+    check_version(task.interface_version.as_deref())?;
     let agent = agent?;
     journal.take_agent(agent.name());
     let place = match Place::make(&order.inputs.env) {
@@ -161,12 +170,11 @@ impl Run<'_> {
         }
     }
 
-    /// A command by hand, within an agent's run or beside it, is no run after that one.
+    /// What is started within an agent's run, and a command by hand beside it, is no run after that one.
     fn when_held(&self) -> WhenHeld {
-        match self.order.extent {
-            Extent::Command(_) => WhenHeld::Share,
-            Extent::Agent | Extent::Setup | Extent::Clone => WhenHeld::default(),
-        }
+        let is_within = self.order.inputs.variable(NONCE).is_some();
+        let is_by_hand = matches!(self.order.extent, Extent::Command(_)) && !self.side.is_pid_one();
+        if is_within || is_by_hand { WhenHeld::Share } else { WhenHeld::default() }
     }
 
     fn read_plugins(&self) -> Result<Vec<Plugin>, Failure> {
@@ -209,7 +217,7 @@ impl Run<'_> {
         let mut surroundings = self.place.surroundings(&self.order.inputs.env, &root, &workdir, files);
         surroundings.for_later = self.order.extent == Extent::Setup;
         let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
-        let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
+        let plan = self.agent.plan(&request).map_err(|errors| Failure::Plan(errors.into_iter().map(with_variable).collect()))?;
         let places = Places {
             trusted: &[&surroundings.home, &surroundings.private_dir],
             forbidden: prepared.git_dir.as_ref().map(|_| root.as_path()),
@@ -222,6 +230,7 @@ impl Run<'_> {
 
     fn apply_trust(&self, journal: &mut Journal, prepared: &Prepared) -> Result<SetAside, Failure> {
         if prepared.is_shared {
+            journal.warn("another run works in the workspace: it is left as it is, whatever `trust` and the rest of `workspace` say");
             return Ok(SetAside::nothing());
         }
         let workdir = workspace::workdir(prepared, &self.task.workspace)?;
@@ -332,7 +341,7 @@ impl Run<'_> {
             never = deadline => match never {},
             never = making_known => match never {},
         };
-        follower.finish().await;
+        follower.finish(finished.signal.is_some()).await;
         let too_long = || Failure::Deadline(self.task.limits.timeout.unwrap_or_default());
         match (finished.cause, finished.code()) {
             (Cause::Signal(signal), _) => Err(Failure::Cancelled(signal)),
@@ -442,6 +451,13 @@ fn read_unless_ended(path: &Path) -> io::Result<Vec<u8>> {
     until_asked(move || read_input_file(&path)).map_err(io::Error::other)?
 }
 
+/// An error with the variable beside the field: either may have said it.
+fn with_variable(error: PlanError) -> PlanError {
+    let setting = settings_of_path(&error.field).next();
+    let field = setting.map_or_else(|| error.field.clone(), |setting| format!("{} ({})", error.field, setting.variable));
+    PlanError { field, ..error }
+}
+
 /// Clones, on a thread of its own.
 fn clone(
     spec: &WorkspaceSpec,
@@ -503,12 +519,29 @@ async fn watch_over(task: &Task, journal: &RefCell<&mut Journal>, watch: &Watch)
     }
 }
 
+/// Paths that others see, who work in another directory: relative ones begin where this process was started.
+fn start_paths_here(task: &mut Task) {
+    // Without a current directory they stay as they are.
+    let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for path in [&mut task.sinks.results_dir, &mut task.plugin_dir].into_iter().flatten() {
+        *path = here(path);
+    }
+    if let Some(program) = task.agent.program.as_mut().filter(|program| program.contains('/')) {
+        *program = here(Path::new(program)).to_string_lossy().into_owned();
+    }
+}
+
+/// Whether what is written into the workspace could be committed.
+fn holds_repository(task: &Task) -> bool {
+    task.workspace.repo.is_some() || std::path::absolute(&task.workspace.dir).is_ok_and(|dir| repository_root(&dir).is_some())
+}
+
 /// Whether this runner speaks the interface's version that the platform asks for.
-pub(crate) fn check_version(task: &Task) -> Result<(), Failure> {
+pub(crate) fn check_version(asked: Option<&str>) -> Result<(), Failure> {
     let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
-    match &task.interface_version {
+    match asked {
         Some(asked) if major(asked) != major(agent_sdk::INTERFACE_VERSION) => {
-            Err(Failure::Version { asked: asked.clone(), spoken: agent_sdk::INTERFACE_VERSION })
+            Err(Failure::Version { asked: asked.to_owned(), spoken: agent_sdk::INTERFACE_VERSION })
         }
         _ => Ok(()),
     }

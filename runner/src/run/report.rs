@@ -195,14 +195,14 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
     match followed.stdout {
         Flushed::All => {}
-        Flushed::Stuck => journal.stdout_is_lost("is not read: the end of the agent's stream is missing there"),
+        Flushed::Stuck => journal.stdout_is_lost("is not read in time: the end of the agent's stream is missing there"),
         // `exec -- CMD | head`: whoever reads has what they want.
         Flushed::Broken(Errno::EPIPE) if end.by_hand => {}
         Flushed::Broken(errno) => journal.stdout_is_lost(&format!("is broken ({}): {MISSING}", errno.desc())),
     }
     match followed.stderr {
         Flushed::All => {}
-        Flushed::Stuck => journal.warn("our stderr is not read: the end of the agent's is missing there"),
+        Flushed::Stuck => journal.warn("our stderr is not read in time: the end of the agent's is missing there"),
         Flushed::Broken(errno) => journal.warn(format!("our stderr is broken ({}): {MISSING}", errno.desc())),
     }
     let deadline = end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration());

@@ -25,7 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{IoSlice, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// How much is read at once, and so the usual size of a buffer: twice a pipe's usual capacity, and small enough to stay in the processor's
 /// cache between reading, scanning and writing.
@@ -75,6 +75,23 @@ pub struct Output {
 struct Writer {
     jobs: SyncSender<Vec<u8>>,
     done: UnboundedReceiver<Vec<u8>>,
+}
+
+/// How long a reader is waited for at the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For each buffer.
+    pub step: Duration,
+    /// For all of them.
+    pub until: Instant,
+}
+
+impl Patience {
+    /// When the next wait ends.
+    #[must_use]
+    pub fn next(self) -> Instant {
+        self.until.min(Instant::now() + self.step)
+    }
 }
 
 /// What became of what was to be written.
@@ -141,15 +158,15 @@ impl Output {
 
     /// How long to wait at most, if that is how long for a reader.
     #[must_use]
-    pub fn limit(&self, for_reader: Duration) -> Duration {
-        if self.is_file { for_reader + FILE_LIMIT } else { for_reader }
+    pub fn patience(&self, for_reader: Patience) -> Patience {
+        if self.is_file { Patience { step: FILE_LIMIT, until: for_reader.until + FILE_LIMIT } } else { for_reader }
     }
 
-    /// Waits until all that was sent is written, for each of some three buffers no longer than this.
-    pub async fn flush(&mut self, limit: Duration) -> Flushed {
+    /// Waits until all that was sent is written, but no longer than that.
+    pub async fn flush(&mut self, patience: Patience) -> Flushed {
         let mut is_late = false;
         while self.in_flight > 0 && !is_late {
-            is_late = timeout(limit, self.wait_for_one()).await.is_err();
+            is_late = timeout_at(patience.next(), self.wait_for_one()).await.is_err();
         }
         match self.broken() {
             Some(errno) => Flushed::Broken(errno),
@@ -306,7 +323,13 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
     }
 
-    const SOON: Duration = Duration::from_secs(60);
+    fn soon() -> Patience {
+        within(Duration::from_secs(60))
+    }
+
+    fn within(step: Duration) -> Patience {
+        Patience { step, until: Instant::now() + step }
+    }
 
     async fn put(output: &mut Output, bytes: &[u8]) {
         let mut buffer = output.buffer().await;
@@ -318,8 +341,9 @@ mod tests {
     #[test]
     fn a_file_is_waited_for_longer_than_a_reader() {
         let (_reader, pipe) = std::io::pipe().unwrap();
-        assert_eq!(Output::new("pipe", pipe.into()).limit(SOON), SOON);
-        assert!(Output::new("file", tempfile::tempfile().unwrap().into()).limit(SOON) > SOON);
+        let at = within(Duration::ZERO);
+        assert_eq!(Output::new("pipe", pipe.into()).patience(at).until, at.until);
+        assert!(Output::new("file", tempfile::tempfile().unwrap().into()).patience(at).until > at.until);
     }
 
     /// Bytes of which no two neighbouring pieces are alike.
@@ -336,7 +360,7 @@ mod tests {
             put(&mut output, b"two").await;
             // On a kernel that promises nothing for pipes the thread has to do it.
             assert!(output.writer.is_none() || !output.at_once);
-            assert_eq!(output.flush(SOON).await, Flushed::All);
+            assert_eq!(output.flush(soon()).await, Flushed::All);
         });
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -362,7 +386,7 @@ mod tests {
                 put(&mut output, &piece).await;
                 assert!(output.in_flight <= BUFFERS);
             }
-            assert_eq!(output.flush(SOON).await, Flushed::All);
+            assert_eq!(output.flush(soon()).await, Flushed::All);
         });
         assert!(read.join().unwrap() == pieces().concat());
     }
@@ -373,7 +397,7 @@ mod tests {
         block_on(async {
             let mut output = Output::new("test", writer.into());
             output.send(vec![b'x'; 1 << 20]);
-            assert_eq!(output.flush(Duration::ZERO).await, Flushed::Stuck);
+            assert_eq!(output.flush(within(Duration::ZERO)).await, Flushed::Stuck);
         });
         drop(reader);
     }
@@ -392,7 +416,7 @@ mod tests {
                 reader.read_to_end(&mut bytes).unwrap();
                 bytes
             });
-            assert_eq!(output.flush(SOON).await, Flushed::Stuck);
+            assert_eq!(output.flush(soon()).await, Flushed::Stuck);
             drop(output);
             let bytes = read.join().unwrap();
             assert!(pieces().concat().starts_with(&bytes) && bytes.len() < pieces().concat().len());
@@ -408,7 +432,7 @@ mod tests {
             output.held.extend([b"one ".to_vec(), b"two ".to_vec()]);
             output.in_flight = 2;
             put(&mut output, b"three").await;
-            assert_eq!(output.flush(SOON).await, Flushed::All);
+            assert_eq!(output.flush(soon()).await, Flushed::All);
             assert_eq!(output.in_flight, 0);
         });
         let mut text = String::new();
@@ -424,7 +448,7 @@ mod tests {
             let mut output = Output::new("test", writer.into());
             for _ in 0..2 * BUFFERS {
                 put(&mut output, b"lost").await;
-                assert_eq!(output.flush(SOON).await, Flushed::Broken(Errno::EPIPE));
+                assert_eq!(output.flush(soon()).await, Flushed::Broken(Errno::EPIPE));
             }
         });
     }
@@ -438,7 +462,7 @@ mod tests {
             for piece in pieces() {
                 put(&mut output, &piece).await;
             }
-            assert_eq!(output.flush(SOON).await, Flushed::All);
+            assert_eq!(output.flush(soon()).await, Flushed::All);
         });
         let mut bytes = Vec::new();
         file.rewind().unwrap();

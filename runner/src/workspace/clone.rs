@@ -14,7 +14,7 @@ use super::fetch::{Session, shallow};
 use super::programs::Git;
 use super::refs::{Listing, Reference, Start, Wanted};
 use super::url::RepoUrl;
-use super::{Context, Prepared, Progress, checkout, trust};
+use super::{Context, Hold, Prepared, Progress, checkout, trust};
 
 /// Clones into a directory that is empty or missing. On failure the directory is as it was.
 pub(crate) fn clone(
@@ -29,6 +29,7 @@ pub(crate) fn clone(
     let repo = init(&context.dir)?;
     claim.mark()?;
     let git_dir = repo.git_dir().to_owned();
+    let hold = Hold::of_repository(&git_dir, context)?;
     if context.dir.join("lost+found").exists() {
         trust::exclude(&git_dir, &["/lost+found/".to_owned()])?;
     }
@@ -84,7 +85,7 @@ pub(crate) fn clone(
         env: Vec::new(),
         is_shared: false,
         claim: Some(claim),
-        hold: None,
+        hold: Some(hold),
     })
 }
 

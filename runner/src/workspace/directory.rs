@@ -137,7 +137,7 @@ impl Claim {
     }
 
     fn taken(&self) -> WorkspaceError {
-        WorkspaceError::Conflict { dir: self.dir.clone(), problem: "another run is cloning into it".to_owned() }
+        WorkspaceError::Taken { dir: self.dir.clone() }
     }
 
     /// Whether the mark is there, and is the one that was made here: another run that took the directory has its own, or is done.

@@ -77,6 +77,12 @@ pub enum WorkspaceError {
         /// What ssh said.
         said: String,
     },
+    /// Another run is cloning into the directory.
+    #[error("`{}`: another run is cloning into it", dir.display())]
+    Taken {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// ssh does not start for a user that the image does not know.
     #[error("`{url}`: {said}")]
     NoUser {
@@ -208,7 +214,7 @@ impl WorkspaceError {
             Self::Network { .. } | Self::ServerBusy { .. } => Reason::NetworkFailed,
             Self::DiskFull { .. } => Reason::DiskFull,
             Self::SetAside { .. } => Reason::ConfigurationFailed,
-            Self::Conflict { .. } | Self::Subdirectory { .. } | Self::InjectedFile { .. } => Reason::WorkspaceConflict,
+            Self::Conflict { .. } | Self::Taken { .. } | Self::Subdirectory { .. } | Self::InjectedFile { .. } => Reason::WorkspaceConflict,
             Self::HostKey { .. }
             | Self::NoUser { .. }
             | Self::Tls { .. }

@@ -82,10 +82,7 @@ impl Hold {
                     return Err(WorkspaceError::Conflict { dir: context.dir.clone(), problem });
                 }
                 (Err(TryLockError::WouldBlock), WhenHeld::Wait(patience)) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        (context.progress)(Progress::Held { patience });
-                    }
-                    pause(INTERVAL, &context.cancel).map_err(|Stopped| WorkspaceError::Cancelled)?;
+                    tell_and_pause(patience, &mut is_told, context)?;
                 }
             }
         }
@@ -96,6 +93,28 @@ impl Hold {
     pub fn is_others(&self) -> bool {
         self.is_others
     }
+}
+
+/// Tries again as long as another run clones into the directory, and there is time.
+pub(crate) fn in_time<T>(context: &Context<'_>, act: impl Fn() -> Result<T, WorkspaceError>) -> Result<T, WorkspaceError> {
+    let begin = Instant::now();
+    let mut is_told = false;
+    loop {
+        match (act(), context.when_held) {
+            (Err(WorkspaceError::Taken { .. }), WhenHeld::Wait(patience)) if begin.elapsed() < patience => {
+                tell_and_pause(patience, &mut is_told, context)?;
+            }
+            (done, _) => return done,
+        }
+    }
+}
+
+/// Waits a little, and says once that it does.
+fn tell_and_pause(patience: Duration, is_told: &mut bool, context: &Context<'_>) -> Result<(), WorkspaceError> {
+    if !std::mem::replace(is_told, true) {
+        (context.progress)(Progress::Held { patience });
+    }
+    pause(INTERVAL, &context.cancel).map_err(|Stopped| WorkspaceError::Cancelled)
 }
 
 /// Whether a run of this kind finds the repository in a directory held by another, and leaves it so.

@@ -188,14 +188,15 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
         Some(repo) if !hold::is_shared(&context.dir, context) => {
             let url = url::RepoUrl::parse(repo)?;
             let wanted = refs::Wanted::new(workspace)?;
-            match directory::look(&context.dir)? {
-                Found::Empty | Found::Unfinished => clone::clone(&url, workspace, access, &wanted, context)?,
-                Found::Repository => takeup::take_up(&url, workspace, access, &wanted, context)?,
+            // Whoever clones there may leave a clone to take up, or nothing.
+            hold::in_time(context, || match directory::look(&context.dir)? {
+                Found::Empty | Found::Unfinished => clone::clone(&url, workspace, access, &wanted, context),
+                Found::Repository => takeup::take_up(&url, workspace, access, &wanted, context),
                 Found::Other(name) => {
                     let problem = format!("it is not empty and holds no repository (there is `{name}`)");
-                    return Err(WorkspaceError::Conflict { dir: context.dir.clone(), problem });
+                    Err(WorkspaceError::Conflict { dir: context.dir.clone(), problem })
                 }
-            }
+            })?
         }
         _ => takeup::as_it_is(workspace, access, context)?,
     };
@@ -206,9 +207,7 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
     promised::fetch_base(&prepared, workspace.subdirectory.as_deref(), access, context)?;
     files::write_all(&context.dir, &workspace.files)?;
     prepared.env = takeup::owner_env(&prepared, context.env);
-    if let (Some(claim), Some(git_dir)) = (prepared.claim.take(), &prepared.git_dir) {
-        // Before the mark goes that keeps everybody out.
-        prepared.hold = Some(Hold::of_repository(git_dir, context)?);
+    if let Some(claim) = prepared.claim.take() {
         claim.keep()?;
     }
     Ok(prepared)

@@ -15,7 +15,7 @@ use agent_sdk::task::GitAccess;
 use gix::ObjectId;
 use gix::remote::fetch::Shallow;
 use nix::sys::signal::{SigSet, Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, setsid};
 
 use super::config::{self, Setting};
 use super::connect::{git_command, set_config};
@@ -31,13 +31,15 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 /// Their names, 40 bytes each, fit an argument list of any size that a kernel allows (execve(2): 128 KiB at the least).
 const OBJECTS_AT_ONCE: usize = 2000;
 
-/// Starts a program in a process group of its own, with no signal blocked: this process has all of them blocked, and what cannot be asked to
-/// end keeps whoever asks waiting.
+/// Starts a program in a session of its own, where it has no terminal to ask at, with no signal blocked: this process has all of them
+/// blocked, and what cannot be asked to end keeps whoever asks waiting.
 pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
-    command.process_group(0);
-    let unblock = || SigSet::empty().thread_set_mask().map_err(io::Error::from);
-    // SAFETY: between fork and exec it makes one system call, `rt_sigprocmask`, which is async-signal-safe, and touches no memory but its own.
-    unsafe { command.pre_exec(unblock) };
+    let prepare = || {
+        setsid()?;
+        Ok(SigSet::empty().thread_set_mask()?)
+    };
+    // SAFETY: between fork and exec it makes two system calls, which are async-signal-safe, and touches no memory but its own.
+    unsafe { command.pre_exec(prepare) };
     command.spawn()
 }
 

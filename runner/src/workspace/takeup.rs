@@ -53,8 +53,13 @@ pub(crate) fn take_up(
         Some(_) => {}
     }
     let hold = Hold::of_repository(&git_dir, context)?;
+    if hold.is_others() {
+        return as_it_is(workspace, access, context);
+    }
     let mut notes = vec![format!("took up the clone of `{url}` that was there")];
-    for lock in locks(&git_dir, repo.common_dir()) {
+    // Of a linked work tree the common directory is others', too, who may be at work.
+    let common_dir = if repo.git_dir() == repo.common_dir() { Some(repo.common_dir()) } else { None };
+    for lock in locks(&git_dir, common_dir) {
         if std::fs::remove_file(&lock).is_ok() {
             let name = lock.strip_prefix(repo.common_dir()).unwrap_or(&lock).display();
             notes.push(format!("removed `{name}`, left by a git that was killed"));
@@ -123,9 +128,10 @@ pub(crate) fn take_up(
 }
 
 /// What a killed git, or one that was, holds locked. No reference's name can end so.
-fn locks(git_dir: &Path, common_dir: &Path) -> BTreeSet<PathBuf> {
-    let mut found: BTreeSet<PathBuf> = [git_dir, common_dir].into_iter().flat_map(|dir| LOCKS.map(|lock| dir.join(lock))).collect();
-    let mut directories = vec![common_dir.join("refs")];
+fn locks(git_dir: &Path, common_dir: Option<&Path>) -> BTreeSet<PathBuf> {
+    let dirs = std::iter::once(git_dir).chain(common_dir);
+    let mut found: BTreeSet<PathBuf> = dirs.flat_map(|dir| LOCKS.map(|lock| dir.join(lock))).collect();
+    let mut directories: Vec<PathBuf> = common_dir.into_iter().map(|dir| dir.join("refs")).collect();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             match entry.file_type() {
@@ -398,9 +404,10 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
     let repo = clone::open(&root)?;
     let hold = Hold::of_repository(repo.git_dir(), context)?;
     let mut notes = Vec::new();
-    if hold.is_others() {
-        notes.push("another run works here: what it has arranged stays as it is".to_owned());
-    } else {
+    // The agent of a run in a directory that was no repository may have made one of it.
+    let beneath = if trust::plain::is_left(&dir) { Some(Hold::of_directory(&trust::plain::state_dir(&dir), context)?) } else { None };
+    let is_shared = [Some(&hold), beneath.as_ref()].into_iter().flatten().any(Hold::is_others);
+    if !is_shared {
         notes.extend(trust::undo(&repo)?.iter().map(|path| left_as_it_is(path)));
         // The agent of a run that was killed may have made a repository of a directory that was none. One that brings such files says
         // nothing of us.
@@ -443,7 +450,7 @@ pub(crate) fn as_it_is(workspace: &Workspace, access: &GitAccess, context: &Cont
         head: head.map(|id| id.to_string()),
         taken_up: true,
         notes,
-        is_shared: hold.is_others(),
+        is_shared,
         hold: Some(hold),
         ..nothing
     })

@@ -4,8 +4,8 @@
 //! `agent-runner demo` is such an agent. The line that ends its stream is `{"type":"ended","succeeded":true}`.
 
 use crate::agent::{
-    Agent, Detail, FileContent, FileWrite, Finding, Plan, PlanError, PlanRequest, ProcessEnd, RepositoryPath, Seen, StreamEnd, StreamError,
-    StreamReader, StreamSummary,
+    Agent, Detail, FileContent, FileWrite, Finding, Plan, PlanError, PlanRequest, ProcessEnd, ReasonPattern, RepositoryPath, Seen,
+    StreamEnd, StreamError, StreamReader, StreamSummary, match_reason,
 };
 use crate::agents::lines;
 use crate::event::Event;
@@ -86,7 +86,8 @@ impl Agent for Native {
             }
             (Some(end), _) => {
                 let message = end.message.clone().or_else(|| last_error.map(|error| error.message.clone()));
-                finding(end.reason.unwrap_or(Reason::AgentFailed), message.unwrap_or_else(|| "the agent says that it failed".into()))
+                let reason = end.reason.or_else(|| last_error?.reason);
+                finding(reason.unwrap_or(Reason::AgentFailed), message.unwrap_or_else(|| "the agent says that it failed".into()))
             }
             (None, ProcessEnd::Exited(0)) => {
                 finding(Reason::TruncatedStream, "the agent exited with code 0 and never said that it was done".into())
@@ -102,6 +103,32 @@ fn add_file(plan: &mut Plan, request: &PlanRequest<'_>, variable: &str, name: &s
     plan.files.push(FileWrite { path, content: FileContent::Replace(content), private: true });
 }
 
+/// What is no event of this version as it stands: one with repeated fields, or of a kind that only a newer one knows.
+fn odd(line: &[u8]) -> Option<Event> {
+    let value = lines::parse(line)?;
+    let kind = value.get("type")?.as_str()?.to_owned();
+    match serde_json::from_value(value) {
+        Ok(event) => Some(event),
+        Err(_) if Event::is_known(&kind) => None,
+        Err(_) => Some(Event::Unknown { kind }),
+    }
+}
+
+/// What statuses mean beside those that mean the same of every server.
+const TABLE: &[ReasonPattern] = &[ReasonPattern { http_status: Some(401), text: "", reason: Reason::AuthenticationFailed }];
+
+/// An error, and what its status means of every model's server.
+fn error_of(message: &str, http_status: Option<u16>) -> StreamError {
+    StreamError { http_status, message: message.to_owned(), reason: match_reason(TABLE, http_status, "") }
+}
+
+/// What the model has answered since is no consequence of an error.
+fn overcome(summary: &mut StreamSummary) {
+    if let Some(error) = &mut summary.last_error {
+        error.reason = None;
+    }
+}
+
 /// Reads the interface's own events.
 #[derive(Debug, Default)]
 struct Reader {
@@ -110,8 +137,7 @@ struct Reader {
 
 impl StreamReader for Reader {
     fn read_line(&mut self, line: &[u8], emit: &mut dyn FnMut(Event)) {
-        let odd = || serde_json::from_value(lines::parse(line)?).ok();
-        let Some(event) = serde_json::from_slice::<Event>(line).ok().or_else(odd) else {
+        let Some(event) = serde_json::from_slice::<Event>(line).ok().or_else(|| odd(line)) else {
             self.summary.malformed_lines += 1;
             emit(Event::Malformed { head: String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned() });
             return;
@@ -126,8 +152,12 @@ impl StreamReader for Reader {
             Event::Text { text, .. } => {
                 summary.retries = 0;
                 summary.answer = Some(text.clone());
+                overcome(summary);
             }
-            Event::ToolCall { .. } => summary.tool_open = true,
+            Event::ToolCall { .. } => {
+                summary.tool_open = true;
+                overcome(summary);
+            }
             Event::ToolResult { .. } => summary.tool_open = false,
             Event::Usage { usage, .. } => {
                 summary.usage = *usage;
@@ -135,11 +165,9 @@ impl StreamReader for Reader {
             }
             Event::Retry { attempt, http_status, error, .. } => {
                 summary.retries = *attempt;
-                summary.last_error = Some(StreamError { http_status: *http_status, message: error.clone(), reason: None });
+                summary.last_error = Some(error_of(error, *http_status));
             }
-            Event::Error { message, http_status } => {
-                summary.last_error = Some(StreamError { http_status: *http_status, message: message.clone(), reason: None });
-            }
+            Event::Error { message, http_status } => summary.last_error = Some(error_of(message, *http_status)),
             Event::Ended { succeeded, detail } => {
                 summary.end = Some(StreamEnd { succeeded: *succeeded, reason: None, message: detail.clone() });
             }
@@ -177,6 +205,26 @@ mod tests {
         assert_eq!(judge(&[r#"{"type":"ended","succeeded":false}"#], ProcessEnd::Exited(0)), Some(Reason::AgentFailed));
         assert_eq!(judge(&[], ProcessEnd::Exited(0)), Some(Reason::TruncatedStream));
         assert_eq!(judge(&[], ProcessEnd::Exited(3)), None);
+    }
+
+    #[test]
+    fn a_status_is_the_reason_of_an_agent_that_fails_of_it() {
+        let error = r#"{"type":"error","message":"slow down","httpStatus":429}"#;
+        let ended = r#"{"type":"ended","succeeded":false}"#;
+        assert_eq!(judge(&[error, ended], ProcessEnd::Exited(0)), Some(Reason::RateLimited));
+        assert_eq!(judge(&[error, r#"{"type":"text","text":"on"}"#, ended], ProcessEnd::Exited(0)), Some(Reason::AgentFailed));
+        let retry = read(&[r#"{"type":"retry","attempt":1,"error":"busy","httpStatus":503}"#]);
+        assert_eq!(retry.last_error.unwrap().reason, Some(Reason::ServerError));
+    }
+
+    #[test]
+    fn what_a_newer_version_says_is_unknown_and_its_fields_are_ignored() {
+        let summary = read(&[
+            r#"{"type":"plan","steps":3}"#,
+            r#"{"type":"usage","usage":{"inputTokens":5,"audioTokens":1},"complete":false}"#,
+            r#"{"type":"text","words":"no text"}"#,
+        ]);
+        assert_eq!((summary.unknown_lines, summary.malformed_lines, summary.usage.input_tokens), (1, 1, Some(5)));
     }
 
     #[test]

@@ -29,7 +29,16 @@ pub enum Got {
     Quoted(String),
 }
 
+/// What is expected of a field that nobody asked for.
+const NO_SUCH_FIELD: &str = "no such field";
+
 impl FieldError {
+    /// Whether the field is one that this version does not know.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.expected == NO_SUCH_FIELD
+    }
+
     /// What is wrong, without the field's name.
     #[must_use]
     pub fn problem(&self) -> String {
@@ -195,7 +204,7 @@ impl<'a> Fields<'a> {
             errors.push(FieldError {
                 path: self.path(name),
                 got: Got::Unquoted,
-                expected: "no such field".to_owned(),
+                expected: NO_SUCH_FIELD.to_owned(),
                 hint: match nearest(name, self.known.iter().copied()) {
                     Some(known) => Some(format!("did you mean `{}`?", self.path(known))),
                     None => Some(format!("known here: {}", self.known.join(", "))),

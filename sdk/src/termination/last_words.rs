@@ -48,16 +48,17 @@ impl Death {
     #[must_use]
     pub fn verdict(self) -> (Reason, Origin, u8) {
         let code = self.end.code();
+        // A platform retries by the code.
+        let fault = Reason::RunnerFault.code_rule().exit_code(None, None);
         match self.end {
             ProcessEnd::Signaled(_) if self.out_of_memory => (Reason::OutOfMemory, Origin::Signal, code),
             // Faults of the program itself, not somebody's wish.
-            ProcessEnd::Signaled(SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGSYS) => (Reason::RunnerFault, Origin::Runner, code),
+            ProcessEnd::Signaled(SIGILL | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGSYS) => (Reason::RunnerFault, Origin::Runner, fault),
             // The runner handles these; that it died of one means that it was not ready yet, or had been told twice.
             ProcessEnd::Signaled(SIGHUP | SIGINT | SIGQUIT | SIGTERM) => (Reason::Cancelled, Origin::Signal, code),
             ProcessEnd::Signaled(_) => (Reason::Killed, Origin::Signal, code),
             // It exited, but never said why: a fault, whatever the code says.
-            ProcessEnd::Exited(0) => (Reason::RunnerFault, Origin::Runner, Reason::RunnerFault.code_rule().exit_code(None, None)),
-            ProcessEnd::Exited(_) => (Reason::RunnerFault, Origin::Runner, code),
+            ProcessEnd::Exited(_) => (Reason::RunnerFault, Origin::Runner, fault),
         }
     }
 }

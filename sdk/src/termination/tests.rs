@@ -185,7 +185,7 @@ fn last_words_keep_what_was_known_and_name_the_death() {
     assert_eq!((oom.exit_code, oom.reason), (137, Reason::OutOfMemory));
     insta::assert_snapshot!(oom.message);
     let segv = last_words(before.as_bytes(), Death { end: ProcessEnd::Signaled(11), out_of_memory: false, phase: None }, 4096);
-    assert_eq!((segv.exit_code, segv.reason), (139, Reason::RunnerFault));
+    assert_eq!((segv.exit_code, segv.reason), (70, Reason::RunnerFault));
 }
 
 #[test]

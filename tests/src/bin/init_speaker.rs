@@ -29,11 +29,12 @@ fn main() {
     init::enter(options, move |side| run(side, &file, &how, &command))
 }
 
-fn last_words(said: &Slot, death: Death) {
+fn last_words(said: &Slot, death: Death) -> u8 {
     let mut file = OpenOptions::new().append(true).create(true).open(&said.path).unwrap();
     let message = String::from_utf8_lossy(&said.message);
     let budget = said.budget;
     file.write_all(format!("{message}; budget {budget}; {}; memory {}\n", death.status, death.out_of_memory).as_bytes()).unwrap();
+    death.status.code()
 }
 
 fn run(mut side: RunnerSide, file: &Path, how: &str, command: &[OsString]) -> u8 {

@@ -26,7 +26,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         prepare: version_spoken,
         course: &[],
     },
-    Scenario { name: "version-unspoken", about: "version 99.0 is asked for", needs: &[], prepare: version_unspoken, course: &[] },
+    Scenario {
+        name: "version-unspoken",
+        about: "version 99.0 is asked for, with a document of that version",
+        needs: &[],
+        prepare: version_unspoken,
+        course: &[],
+    },
     Scenario { name: "prompt-file", about: "the prompt comes in a file", needs: &[], prepare: prompt_file, course: &[] },
     Scenario { name: "prompt-mebibyte", about: "the prompt is a file of 1 MiB", needs: &[], prepare: prompt_mebibyte, course: &[] },
     Scenario {
@@ -97,7 +103,8 @@ fn version_unspoken(stage: &mut Stage) -> Result<(), Unfit> {
     stage.env("AGENT_INTERFACE_VERSION", "99.0");
     stage.know("version", "99.0");
     stage.agent_that([]);
-    Ok(())
+    // Nobody who does not speak it can say what is wrong in it.
+    in_document(stage, "task.json", r#"{"limits": {"novelty": 1}}"#)
 }
 
 fn prompt_file(stage: &mut Stage) -> Result<(), Unfit> {

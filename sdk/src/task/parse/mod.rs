@@ -24,6 +24,21 @@ impl Task {
     /// # Errors
     /// Every wrong, missing and unknown field, in the order of the document.
     pub fn from_value(document: &Value) -> Result<Self, Vec<FieldError>> {
+        let (task, errors) = Self::read(document);
+        if errors.is_empty() { Ok(task) } else { Err(errors) }
+    }
+
+    /// Checks a document of a platform that speaks a newer minor version, and so may say what this one does not know: the task, and what of it
+    /// is ignored.
+    ///
+    /// # Errors
+    /// As [`Self::from_value`], and where something else is wrong, what is unknown, too.
+    pub fn from_newer_value(document: &Value) -> Result<(Self, Vec<FieldError>), Vec<FieldError>> {
+        let (task, errors) = Self::read(document);
+        if errors.iter().all(FieldError::is_unknown) { Ok((task, errors)) } else { Err(errors) }
+    }
+
+    fn read(document: &Value) -> (Self, Vec<FieldError>) {
         let mut errors = Vec::new();
         let empty = Map::new();
         let object = document.as_object().unwrap_or_else(|| {
@@ -62,7 +77,7 @@ impl Task {
             sinks: read_sinks(&mut fields, e),
         };
         fields.finish(e);
-        if errors.is_empty() { Ok(task) } else { Err(errors) }
+        (task, errors)
     }
 }
 

@@ -120,8 +120,8 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
     },
     Alteration {
         name: "result-file",
-        about: "a field that the schema does not know",
-        alter: |evidence| outcome(evidence, "happy", |outcome| outcome["mood"] = "good".into()),
+        about: "a field of another type than the schema says",
+        alter: |evidence| outcome(evidence, "happy", |outcome| outcome["usageComplete"] = "nearly".into()),
         kills: &["OUT-001"],
     },
     Alteration {
