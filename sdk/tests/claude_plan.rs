@@ -146,7 +146,7 @@ fn a_limit_of_generated_tokens_asks_for_what_counts_them() {
 #[test]
 fn for_later_what_only_arguments_would_carry_is_told() {
     let plan = plan_in(&everything(), &Surroundings { for_later: true, ..surroundings() }).unwrap();
-    let told: Vec<_> = ["agent.effort", "agent.resume", "agent.extraArgs"]
+    let told: Vec<_> = ["agent.effort", "agent.resume", "agent.extraArgs", "limits.maxCostUsd"]
         .map(|field| format!("Claude has no file for `{field}`, so whoever starts it has to say it"))
         .into();
     assert_eq!(plan.warnings, told);

@@ -295,7 +295,10 @@ fn a_limit_that_no_rule_feeds_and_no_placeholder_hands_over_is_told_to_have_no_e
     assert_eq!(unheld(&format!("{rules}{}", usage(""))), [""; 0]);
     // What comes with the end is too late to hold anything.
     assert_eq!(unheld(&format!("{rules}{}", usage("end = { succeeded = true }\n"))), ["maxCostUsd", "maxOutputTokens"]);
-    assert_eq!((unheld("[stream]\nformat = \"codex\"\n"), unheld("[stream]\nformat = \"claude\"\n")), (vec!["maxCostUsd"], vec![]));
+    assert_eq!(unheld("[stream]\nformat = \"codex\"\n"), ["maxCostUsd"]);
+    // What the built-in agent is held to by a flag, or tells beside its stream.
+    assert_eq!(unheld("[stream]\nformat = \"claude\"\n"), ["maxCostUsd", "maxOutputTokens"]);
+    assert_eq!(unheld("[stream]\nformat = \"gemini\"\n"), ["maxCostUsd", "maxOutputTokens", "maxRetries"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use agent_sdk::termination::TerminationMessage;
 use serde_json::Value;
@@ -72,7 +72,7 @@ pub fn containers_work() -> bool {
                 return Some(format!("`{program}` is not here; `tests/setup` installs it"));
             }
         }
-        None
+        (!crate::sandbox::namespaces_work()).then(|| "no namespaces can be made here, and so no containers".into())
     });
     if let Some(why) = why {
         assert!(std::env::var_os("AGENT_TESTS_NO_SKIP").is_none(), "{why}");
@@ -85,24 +85,41 @@ pub fn containers_work() -> bool {
 /// (`stand-in/debian`): built if need be. `None`, said loudly, where no containers can be made.
 #[must_use]
 pub fn image(name: &str) -> Option<String> {
-    static BUILT: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    /// Who waits for an image waits for no other.
+    static BUILT: Mutex<BTreeMap<String, Arc<OnceLock<String>>>> = Mutex::new(BTreeMap::new());
     if !containers_work() {
         return None;
     }
-    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(image) = built.get(name) {
-        return Some(image.clone());
-    }
-    // One at a time, also among several test programs.
-    let lock = File::create(std::env::temp_dir().join("agent-runner-tests-images.lock")).unwrap();
-    let _lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
     let (script, name_there, image) = match name.strip_prefix("stand-in/") {
         Some(short) => ("images/stand-ins", short, format!("localhost/{name}")),
         None => ("images/build", name, format!("localhost/agent-runner-tests/{}", name.rsplit('/').next().unwrap())),
     };
-    made(script, name_there, "localhost/agent-runner-tests", "");
-    built.insert(name.to_owned(), image.clone());
-    Some(image)
+    let built = Arc::clone(BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(name.to_owned()).or_default());
+    let image = built.get_or_init(|| {
+        // A directory's Dockerfile begins with it.
+        if script == "images/build" && name.contains('/') {
+            super::containers::image("base").unwrap();
+        }
+        let stamp = stamp(name);
+        let is_there = || stamp.as_deref().is_some_and(Path::exists);
+        if is_there() {
+            return image;
+        }
+        // One at a time, also among several test programs.
+        let lock = File::create(std::env::temp_dir().join("agent-runner-tests-images.lock")).unwrap();
+        let _lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+        if !is_there() {
+            made(script, name_there, "localhost/agent-runner-tests", "");
+            stamp.into_iter().for_each(|stamp| drop(File::create(stamp).unwrap()));
+        }
+        image
+    });
+    Some(image.clone())
+}
+
+/// What says that an image was built by another program of this run of all tests: even where nothing has changed, a build takes its time.
+fn stamp(name: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("AGENT_TESTS_BUILT")?).join(name.replace('/', "_")))
 }
 
 /// The image of a Dockerfile once more, under a tag of its own, with nothing taken from the build before.

@@ -642,5 +642,5 @@ fn what_an_agent_cannot_take_is_told_with_its_variable() {
     let desk = Desk::new();
     let output = desk.run(&["run", "--type", "claude", "--prompt", "x", "--endpoint", "http://127.0.0.1:1/v1"]);
     assert_eq!(output.status.code(), Some(65));
-    assert!(stderr(&output).contains("agent.endpoint (AGENT_ENDPOINT)"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("which Claude adds itself (AGENT_ENDPOINT)"), "{}", stderr(&output));
 }

@@ -53,7 +53,11 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let mut findings = Findings::default();
     let given = Inputs { needs_agent: false, ..inputs(settings) };
     match given.resolve(read_input_file) {
-        Err(errors) => findings.add(Finding::Wrong, errors.to_string()),
+        Err(errors) => {
+            // Of another version nothing else can be wrong.
+            let version = check_version(errors.version.as_deref()).err().map(|failure| failure.to_string());
+            findings.add(Finding::Wrong, version.unwrap_or_else(|| errors.to_string()));
+        }
         Ok(resolved) => {
             resolved.warnings.into_iter().for_each(|warning| findings.add(Finding::Lacking, warning));
             if let Err(failure) = check_version(resolved.task.interface_version.as_deref()) {

@@ -26,6 +26,13 @@ const SAID_BY_KELOS: &[&str] = &[
     "AGENT_TOKEN_FILE",
 ];
 
+/// Those of them that it says only where there is a Workspace.
+const OF_A_WORKSPACE: &[&str] = &["AGENT_WORKSPACE_DIR", "AGENT_TOKEN_FILE"];
+
+/// Kelos' volume for the work tree, and ours where it has none.
+const THEIRS: &str = "workspace";
+const OURS: &str = "work";
+
 /// The key in which Kelos expects the token in a Workspace's Secret.
 pub(super) const TOKEN_KEY: &str = "GITHUB_TOKEN";
 
@@ -100,9 +107,10 @@ fn token_secret(request: &Request) -> Option<&str> {
 
 fn overrides(request: &Request) -> Node {
     let mut own = request.clone();
-    own.settings.retain(|(variable, _)| !SAID_BY_KELOS.contains(variable));
-    // The token is Kelos' to mount; so is the work tree.
-    if let Some(path) = &request.task.git.token_file
+    // Without a repository it mounts neither work tree nor token, and sets no group: then these are ours.
+    let is_theirs = request.task.workspace.repo.is_some();
+    own.settings.retain(|(variable, _)| !SAID_BY_KELOS.contains(variable) || (!is_theirs && OF_A_WORKSPACE.contains(variable)));
+    if let Some(path) = request.task.git.token_file.as_ref().filter(|_| is_theirs)
         && let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(std::ffi::OsStr::to_str))
     {
         if let Some(files) = own.files.get_mut(directory) {
@@ -111,19 +119,29 @@ fn overrides(request: &Request) -> Node {
         own.files.retain(|_, files| !files.is_empty());
     }
     own.runner = Runner::Image;
-    let theirs = |nodes: Vec<Node>| nodes.into_iter().filter(|node| !is_named(node, "workspace")).collect::<Vec<_>>();
+    let without_theirs =
+        |nodes: Vec<Node>| -> Vec<Node> { nodes.into_iter().filter(|node| !(is_theirs && is_named(node, THEIRS))).map(renamed).collect() };
     let is_said = own.settings.iter().any(|(variable, _)| *variable == "AGENT_TERMINATION_BUDGET");
     let budget = (!is_said).then(|| ("AGENT_TERMINATION_BUDGET", BUDGET.to_string()));
     let env = pod::settings(&own, budget.into_iter().collect()).into_iter().chain(pod::secrets(&own));
-    // Without a workspace Kelos sets none, and only root could read the Secrets' files.
-    let group = request.task.workspace.repo.is_none().then(|| object([("fsGroup", pod::USER.into())]));
+    // Only root could read the Secrets' files.
+    let group = (!is_theirs).then(|| object([("fsGroup", pod::USER.into())]));
     object([
         ("env", Node::List(env.collect())),
-        ("volumes", Node::List(theirs(pod::volumes(&own)))),
-        ("volumeMounts", Node::List(theirs(pod::mounts(&own)))),
+        ("volumes", Node::List(without_theirs(pod::volumes(&own)))),
+        ("volumeMounts", Node::List(without_theirs(pod::mounts(&own)))),
     ])
     .with("podSecurityContext", group)
     .with("containerSecurityContext", pod::container_security())
+}
+
+/// A volume, or its mount, by a name that Kelos does not keep for its own.
+fn renamed(node: Node) -> Node {
+    if !is_named(&node, THEIRS) {
+        return node;
+    }
+    let Node::Object(fields) = node else { return node };
+    Node::Object(fields.into_iter().map(|(field, value)| if field == "name" { (field, OURS.into()) } else { (field, value) }).collect())
 }
 
 fn is_named(node: &Node, name: &str) -> bool {

@@ -45,10 +45,11 @@ fn mounts<'a>(platform: Platform, task: &Task, work_tree: &'a Path, wishes: &'a 
     if matches!(platform, Platform::Argo | Platform::Kelos) {
         mounts.extend(SERVICE_ACCOUNT.map(|path| Mount { is_read_only: true, ..own(path) }));
     }
-    // Kelos' own controller mounts the workspace, and the token.
-    let asked = (platform != Platform::Kelos).then_some(("workspace.dir", WORK_TREE_HINT));
+    // Kelos' own controller mounts the workspace, and the token, where there is a repository.
+    let is_theirs = platform == Platform::Kelos && task.workspace.repo.is_some();
+    let asked = (!is_theirs).then_some(("workspace.dir", WORK_TREE_HINT));
     mounts.push(Mount { path: pod::workspace_volume(work_tree), asked, is_read_only: false });
-    let theirs = task.git.token_file.as_ref().filter(|_| platform == Platform::Kelos);
+    let theirs = task.git.token_file.as_ref().filter(|_| is_theirs);
     let files = wishes.files.iter().filter(|(path, _)| Some(path) != theirs);
     let directories: BTreeSet<&Path> = files.filter_map(|(path, _)| path.parent()).collect();
     // What is no path of a file in a directory is named already.

@@ -235,9 +235,18 @@ fn secrets_can_be_read_where_kelos_mounts_no_workspace() {
         let printed: Value = serde_saphyr::from_str(text.rsplit("---\n").next().unwrap()).unwrap();
         printed["spec"]["podOverrides"].clone()
     };
-    assert!(overrides(|_| {})["podSecurityContext"].is_null());
+    let is_named = |list: &Value, name: &str| list.as_array().unwrap().iter().any(|item| item["name"] == name);
+    let with = overrides(|_| {});
+    assert!(with["podSecurityContext"].is_null() && !is_named(&with["env"], "AGENT_TOKEN_FILE"));
+    assert!(!is_named(&with["volumes"], "secrets") && !is_named(&with["volumes"], "work"));
+    // Then Kelos mounts neither token nor work tree.
     let without = overrides(|wishes| wishes.task["workspace"] = json!({}));
     assert_eq!(without["podSecurityContext"], json!({"fsGroup": 61100}));
+    for list in ["volumes", "volumeMounts"] {
+        assert!(is_named(&without[list], "secrets") && is_named(&without[list], "work"), "{without}");
+        assert!(!is_named(&without[list], "workspace"), "{without}");
+    }
+    assert!(is_named(&without["env"], "AGENT_TOKEN_FILE"), "{without}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::place::PlaceError;
 use crate::agents::AgentError;
 use crate::configure::ConfigureError;
 use crate::inputs::InputErrors;
+use crate::inputs::settings::settings_of_path;
 use crate::process::LaunchError;
 use crate::workspace::WorkspaceError;
 
@@ -82,7 +83,11 @@ struct Lines<'a>(&'a [PlanError]);
 
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+        self.0.iter().try_for_each(|error| {
+            write!(f, "\n  {error}")?;
+            // The field's variable or the document may have said it.
+            settings_of_path(&error.field).next().map_or(Ok(()), |setting| write!(f, " ({})", setting.variable))
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use agent_sdk::agent::{Agent, Plan, PlanError, PlanRequest, Plugin, ProcessEnd, RepositoryPath, RepositoryPower};
+use agent_sdk::agent::{Agent, Plan, PlanRequest, Plugin, ProcessEnd, RepositoryPath, RepositoryPower};
 use agent_sdk::task::{GitAccess, Task, Trust, Workspace as WorkspaceSpec};
 use agent_sdk::verdict::Phase;
 
@@ -27,7 +27,7 @@ use crate::configure::{self, ConfigureError, Places};
 use crate::dialects::Dialect;
 use crate::init::RunnerSide;
 use crate::init::oom::OomCounter;
-use crate::inputs::settings::{NONCE, settings_of_path};
+use crate::inputs::settings::NONCE;
 use crate::inputs::{Inputs, Resolved, read_input_file};
 use crate::process::launch::{Input, Launch, Output, Placement};
 use crate::process::signals::Request;
@@ -217,7 +217,7 @@ impl Run<'_> {
         let mut surroundings = self.place.surroundings(&self.order.inputs.env, &root, &workdir, files);
         surroundings.for_later = self.order.extent == Extent::Setup;
         let request = PlanRequest { task: self.task, surroundings: &surroundings, plugins };
-        let plan = self.agent.plan(&request).map_err(|errors| Failure::Plan(errors.into_iter().map(with_variable).collect()))?;
+        let plan = self.agent.plan(&request).map_err(Failure::Plan)?;
         let places = Places {
             trusted: &[&surroundings.home, &surroundings.private_dir],
             forbidden: prepared.git_dir.as_ref().map(|_| root.as_path()),
@@ -449,13 +449,6 @@ fn read_unless_ended(path: &Path) -> io::Result<Vec<u8>> {
     }
     let path = path.to_owned();
     until_asked(move || read_input_file(&path)).map_err(io::Error::other)?
-}
-
-/// An error with the variable beside the field: either may have said it.
-fn with_variable(error: PlanError) -> PlanError {
-    let setting = settings_of_path(&error.field).next();
-    let field = setting.map_or_else(|| error.field.clone(), |setting| format!("{} ({})", error.field, setting.variable));
-    PlanError { field, ..error }
 }
 
 /// Clones, on a thread of its own.

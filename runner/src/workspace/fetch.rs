@@ -1,6 +1,8 @@
 //! One fetch by gix: connect, list, receive; tried again if what went wrong is transient.
 
+use std::fs::Permissions;
 use std::num::NonZeroU32;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use gix::bstr::ByteSlice;
@@ -43,6 +45,20 @@ pub(crate) struct Session<'a> {
 /// `depth` of a task, for a repository that has no history yet.
 pub(crate) fn shallow(depth: u32) -> Shallow {
     NonZeroU32::new(depth).map_or(Shallow::NoChange, Shallow::DepthAtRemote)
+}
+
+/// Lets those read packs who may read the repository, as with git's own: gix makes them for their owner alone, and the next run, or whoever
+/// works in another container of the pod, may be another user.
+fn share_packs(repo: &gix::Repository) {
+    let objects = repo.common_dir().join("objects");
+    let Ok(all) = objects.metadata() else { return };
+    for entry in std::fs::read_dir(objects.join("pack")).into_iter().flatten().flatten() {
+        let is_private = entry.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o777 == 0o600);
+        if is_private {
+            // Another user's stay as they are.
+            let _ = std::fs::set_permissions(entry.path(), Permissions::from_mode(all.mode() & 0o444));
+        }
+    }
 }
 
 impl Session<'_> {
@@ -94,6 +110,7 @@ impl Session<'_> {
         if let Some(error) = unchecked {
             return Err(error);
         }
+        share_packs(repo);
         // What the transport saw is nearer to the cause than what gix was doing at the time; it is complete once the
         // transport is gone, which it is here.
         result.map_err(|error| match (&error, trace.take()) {

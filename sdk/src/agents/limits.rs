@@ -49,7 +49,7 @@ impl Limit {
     }
 }
 
-/// What a format of streams never says, whoever prints it. Formats that are not here say all of it.
+/// What an agent of this name, or a format of streams, never says. Those that are not here say all of it, or hold it themselves.
 const UNSAID: &[(&str, &[Limit])] = &[
     ("codex", &[Cost]),
     // Its tokens come at the end.
@@ -61,7 +61,16 @@ const UNSAID: &[(&str, &[Limit])] = &[
     (rules::TEXT, &Limit::ALL),
 ];
 
-/// What a format of streams never says.
+/// What a format of streams does not say of somebody else's agent: of the built-in one a flag has it held or told, or a file beside the
+/// stream tells it.
+const UNSAID_ALONE: &[(&str, &[Limit])] = &[("claude", &[Cost, OutputTokens]), ("gemini", &[Cost, OutputTokens, Retries])];
+
+/// What a format of streams never says, where nothing but the stream is read.
+pub(super) fn unsaid_alone(format: &str) -> &'static [Limit] {
+    UNSAID_ALONE.iter().find(|(name, _)| *name == format).map_or_else(|| unsaid(format), |(_, unsaid)| unsaid)
+}
+
+/// What an agent, or a format of streams, never says.
 pub(super) fn unsaid(format: &str) -> &'static [Limit] {
     UNSAID.iter().find(|(name, _)| *name == format).map_or(&[], |(_, unsaid)| unsaid)
 }

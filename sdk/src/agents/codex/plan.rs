@@ -104,7 +104,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What Codex cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::from_iter(endpoint::versioned(task, "is added for Codex"));
+    let mut errors = Vec::from_iter(endpoint::versioned(task, endpoint::V1, "is added for Codex"));
     let mut error = |field: String, problem: String, hint: &str| errors.push(PlanError { field, problem, hint: hint.to_owned() });
     let characters = task.prompt.as_deref().map_or(0, |prompt| prompt.chars().count());
     if characters > PROMPT_LIMIT {

@@ -79,7 +79,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What Gemini cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::from_iter(endpoint::versioned(task, "Gemini adds itself"));
+    let mut errors = Vec::from_iter(endpoint::versioned(task, endpoint::V1_AND_BETA, "Gemini adds itself"));
     for (number, argument) in task.agent.extra_args.iter().enumerate() {
         let flag = argument.split_once('=').map_or(argument.as_str(), |(flag, _)| flag);
         if OWN_FLAGS.contains(&flag) {

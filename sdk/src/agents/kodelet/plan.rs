@@ -92,7 +92,7 @@ fn check(task: &Task) -> Vec<PlanError> {
         problem: format!("`{flag}` is the runner's to say"),
         hint: "leave it out; the model's name or prefix says the provider".into(),
     };
-    endpoint::versioned(task, "Kodelet adds itself, or is added for it").into_iter().chain(repeated.map(to_error)).collect()
+    endpoint::versioned(task, endpoint::V1, "Kodelet adds itself, or is added for it").into_iter().chain(repeated.map(to_error)).collect()
 }
 
 /// The provider and the model without its prefix: `anthropic/…` and `openai/…`, else Claude's names are Anthropic's. Without a model the

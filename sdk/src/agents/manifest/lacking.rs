@@ -51,7 +51,7 @@ impl Planner<'_> {
         let rules = manifest.ledgers.iter().flat_map(|ledger| &ledger.events).chain(&manifest.stream.events);
         let is_unfed = |limit: Limit| match format {
             rules::JSON_LINES => !rules.clone().any(|rule| feeds(rule, limit)),
-            _ => limits::unsaid(format).contains(&limit),
+            _ => limits::unsaid_alone(format).contains(&limit),
         };
         let unheld: Vec<Limit> = Limit::ALL.into_iter().filter(|limit| is_unfed(*limit) && !uses(manifest, limit.placeholder())).collect();
         self.plan.warnings.extend(limits::without_effect(&format!("`{}`", manifest.name), &self.task.limits, &unheld));

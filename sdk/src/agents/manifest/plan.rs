@@ -112,7 +112,7 @@ impl Planner<'_> {
 
     fn refuse_versioned_endpoint(&mut self) {
         if adds_version(self.manifest) {
-            self.errors.extend(endpoint::versioned(self.task, &format!("is added for `{}`", self.manifest.name)));
+            self.errors.extend(endpoint::versioned(self.task, endpoint::V1, &format!("is added for `{}`", self.manifest.name)));
         }
     }
 

@@ -103,7 +103,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
 
 /// What OpenCode cannot take.
 fn check(task: &Task) -> Vec<PlanError> {
-    let mut errors = Vec::from_iter(endpoint::versioned(task, "is added for the provider that the model names"));
+    let mut errors = Vec::from_iter(endpoint::versioned(task, endpoint::V1_AND_BETA, "is added for the provider that the model names"));
     for (number, argument) in task.agent.extra_args.iter().enumerate() {
         let flag = argument.split_once('=').map_or(argument.as_str(), |(flag, _)| flag);
         if OWN_FLAGS.contains(&flag) {

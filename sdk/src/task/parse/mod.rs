@@ -32,10 +32,11 @@ impl Task {
     /// is ignored.
     ///
     /// # Errors
-    /// As [`Self::from_value`], and where something else is wrong, what is unknown, too.
+    /// Every field that is wrong or missing.
     pub fn from_newer_value(document: &Value) -> Result<(Self, Vec<FieldError>), Vec<FieldError>> {
         let (task, errors) = Self::read(document);
-        if errors.iter().all(FieldError::is_unknown) { Ok((task, errors)) } else { Err(errors) }
+        let (unknown, wrong): (Vec<_>, Vec<_>) = errors.into_iter().partition(FieldError::is_unknown);
+        if wrong.is_empty() { Ok((task, unknown)) } else { Err(wrong) }
     }
 
     fn read(document: &Value) -> (Self, Vec<FieldError>) {
