@@ -558,8 +558,14 @@ fn an_input_that_never_ends_does_not_keep_a_signal_waiting() {
     let pipe = desk.path().join("prompt");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut running = desk.command(&["run", "--type", "native", "--program", "true", "--prompt-file", "prompt"]).spawn().unwrap();
-    // Opening waits for the runner's.
-    let held = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    // Without a reader it cannot be opened.
+    let mut held = None;
+    wait_until("the runner reads", || {
+        assert!(running.try_wait().unwrap().is_none(), "it has ended");
+        let mut options = std::fs::OpenOptions::new();
+        held = std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), nix::libc::O_NONBLOCK).open(&pipe).ok();
+        held.is_some()
+    });
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
     wait_until("it ends", || running.try_wait().unwrap().is_some());
     drop(held);

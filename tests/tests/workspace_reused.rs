@@ -204,7 +204,11 @@ fn git_has_no_models_key_in_its_environment_and_no_signal_blocked() {
     fs::create_dir(&programs).unwrap();
     let path = std::env::var("PATH").unwrap();
     // The real one, after its environment is written down.
-    let script = format!("#!/bin/sh\n{{ env; grep SigBlk /proc/self/status; }} >> {}\nPATH={path} exec git \"$@\"\n", seen.display());
+    let script = format!(
+        // The shell itself is looked at, before it starts anything: some clear their mask then.
+        "#!/bin/sh\n{{ while read -r line; do case $line in SigBlk:*) echo \"$line\";; esac; done </proc/$$/status; env; }} >> {}\nPATH={path} exec git \"$@\"\n",
+        seen.display()
+    );
     fs::write(programs.join("git"), script).unwrap();
     fs::set_permissions(programs.join("git"), PermissionsExt::from_mode(0o755)).unwrap();
     let scene = Scene::of(origin, "claude", Path::new("true"), &nobody()).with("PATH", format!("{}:{path}", programs.display()));

@@ -353,6 +353,12 @@ impl Pipes {
                 () = &mut emptied => return true,
                 () = &mut hurried, if !is_hurried => is_hurried = true,
                 () = sleep_until(deadline) => {
+                    let late = deadline.elapsed();
+                    if late > DRAIN_LIMIT / 10 {
+                        // We stood still, and so, most likely, did the reader.
+                        deadline += late + late.min(DRAIN_LIMIT);
+                        continue;
+                    }
                     if is_hurried || self.taken.get() == seen {
                         return false;
                     }

@@ -170,11 +170,13 @@ impl Run<'_> {
         }
     }
 
-    /// What is started within an agent's run, and a command by hand beside it, is no run after that one.
+    /// What is started within an agent's run is no run after that one; nor is a command, unless it is a container's own and wants a clone:
+    /// many may be started at once in a directory that they only look at.
     fn when_held(&self) -> WhenHeld {
         let is_within = self.order.inputs.variable(NONCE).is_some();
-        let is_by_hand = matches!(self.order.extent, Extent::Command(_)) && !self.side.is_pid_one();
-        if is_within || is_by_hand { WhenHeld::Share } else { WhenHeld::default() }
+        let wants_clone = self.side.is_pid_one() && self.task.workspace.repo.is_some();
+        let is_beside = matches!(self.order.extent, Extent::Command(_)) && !wants_clone;
+        if is_within || is_beside { WhenHeld::Share } else { WhenHeld::default() }
     }
 
     fn read_plugins(&self) -> Result<Vec<Plugin>, Failure> {

@@ -148,16 +148,26 @@ impl Claim {
     }
 
     fn empty(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.file_name() == "lost+found" {
-                continue;
-            }
-            // Never follows a link: `remove_dir_all` opens what it removes with O_NOFOLLOW.
-            if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+        // The mark goes last: what is left without it would be somebody's repository.
+        remove_all_but(&self.dir, &["lost+found", ".git"])?;
+        let git_dir = self.dir.join(".git");
+        if git_dir.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            remove_all_but(&git_dir, &[UNFINISHED])?;
         }
-        Ok(())
+        remove_all_but(&self.dir, &["lost+found"])
     }
+}
+
+fn remove_all_but(dir: &Path, kept: &[&str]) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if kept.iter().any(|kept| entry.file_name() == *kept) {
+            continue;
+        }
+        // Never follows a link: `remove_dir_all` opens what it removes with O_NOFOLLOW.
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
 }
 
 impl Drop for Claim {

@@ -191,7 +191,13 @@ pub fn prepare(workspace: &Workspace, access: &GitAccess, context: &Context<'_>)
             // Whoever clones there may leave a clone to take up, or nothing.
             hold::in_time(context, || match directory::look(&context.dir)? {
                 Found::Empty | Found::Unfinished => clone::clone(&url, workspace, access, &wanted, context),
-                Found::Repository => takeup::take_up(&url, workspace, access, &wanted, context),
+                Found::Repository => {
+                    takeup::take_up(&url, workspace, access, &wanted, context).map_err(|error| match directory::look(&context.dir) {
+                        Ok(Found::Repository) => error,
+                        // It was the rest of a clone that another run has just given up.
+                        _ => WorkspaceError::Taken { dir: context.dir.clone() },
+                    })
+                }
                 Found::Other(name) => {
                     let problem = format!("it is not empty and holds no repository (there is `{name}`)");
                     Err(WorkspaceError::Conflict { dir: context.dir.clone(), problem })
