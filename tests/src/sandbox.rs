@@ -1,8 +1,11 @@
 //! Where a runner runs: as PID 1 of a namespace of its own, as in a container, or as an ordinary process.
 
-use std::{ffi::OsStr, fs, path::Path, process::Command, sync::OnceLock};
+use std::{ffi::OsStr, fs, os::unix::process::CommandExt, path::Path, process::Command, sync::OnceLock};
 
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    unistd::Pid,
+};
 
 use crate::probe;
 
@@ -31,7 +34,19 @@ impl Place {
     #[must_use]
     pub fn command(self, program: impl AsRef<OsStr>) -> Command {
         match self {
-            Self::Plain => Command::new(program),
+            Self::Plain => {
+                let mut command = Command::new(program);
+                // Whoever started the tests (`nohup`) may have it ignored, which the runner would take for their wish.
+                let as_usual = || {
+                    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+                    // SAFETY: the default action runs no code of ours.
+                    unsafe { sigaction(Signal::SIGHUP, &action) }?;
+                    Ok(())
+                };
+                // SAFETY: between fork and exec it makes one system call, which is async-signal-safe.
+                unsafe { command.pre_exec(as_usual) };
+                command
+            }
             Self::PidOne => sandbox::<&str>(&[], program),
         }
     }

@@ -78,7 +78,7 @@ fn by_children_files(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
     let mut seen = HashSet::from([root]);
     // without the root's own file nothing is known, so that error counts; a process below that has gone meanwhile does not
     let mut open = vec![(root, children(root, root)?)];
-    while let Some((parent, mut its_children)) = open.pop() {
+    while let Some((parent, mut its_children)) = open.pop().or_else(|| late_orphans(root, &seen)) {
         for thread in other_threads(parent) {
             its_children.extend(children(parent, thread).unwrap_or_default());
         }
@@ -98,6 +98,12 @@ fn by_children_files(root: Pid, spared: Pid) -> io::Result<Vec<Process>> {
         }
     }
     Ok(found)
+}
+
+/// Who has come to the root, which takes in orphans, while the others were looked at.
+fn late_orphans(root: Pid, seen: &HashSet<Pid>) -> Option<(Pid, Vec<Pid>)> {
+    let late: Vec<Pid> = children(root, root).ok()?.into_iter().filter(|child| !seen.contains(child)).collect();
+    (!late.is_empty()).then_some((root, late))
 }
 
 /// The threads of a process beside its first: a child hangs on the thread that forked it, so every one is asked.
@@ -218,6 +224,42 @@ mod tests {
         let process = parse_stat(Pid::from_raw(7), b"7 (a) b (c)) T 3 5 1 0 -1 4227084 135 0 0 0 0 0 0 0 20 0 2 0 175638");
         let expected = Process { pid: Pid::from_raw(7), parent: Pid::from_raw(3), group: Pid::from_raw(5), state: b'T', threads: 2 };
         assert_eq!(process, Some(expected));
+    }
+
+    /// A parent that dies while the list is made leaves its child to the root, whose children were read before.
+    #[test]
+    fn whoever_loses_a_parent_meanwhile_is_found() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+
+        use nix::sys::prctl::set_child_subreaper;
+        use nix::sys::signal::{Signal, kill};
+        use nix::sys::wait::waitpid;
+
+        set_child_subreaper(true).unwrap();
+        for round in 0..150 {
+            let mut parent = Command::new("sh").args(["-c", "sleep 60 >/dev/null & echo $!; wait"]).stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            let child = Pid::from_raw(line.trim().parse().unwrap());
+            let (mut looked, mut dying) = (0, true);
+            let killer = std::thread::spawn(move || {
+                for _ in 0..round * 40 {
+                    std::hint::spin_loop();
+                }
+                parent.kill().unwrap();
+                parent.wait().unwrap();
+            });
+            while dying {
+                dying = !killer.is_finished();
+                let found = by_children_files(getpid(), Pid::from_raw(0)).unwrap();
+                assert!(found.iter().any(|process| process.pid == child), "round {round}, look {looked}: {found:?}");
+                looked += 1;
+            }
+            killer.join().unwrap();
+            kill(child, Signal::SIGKILL).unwrap();
+            waitpid(child, None).unwrap();
+        }
     }
 
     #[test]
