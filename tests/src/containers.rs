@@ -90,20 +90,20 @@ pub fn image(name: &str) -> Option<String> {
     if !containers_work() {
         return None;
     }
-    let (script, name_there, image) = match name.strip_prefix("stand-in/") {
+    let (script, name_there, tag) = match name.strip_prefix("stand-in/") {
         Some(short) => ("images/stand-ins", short, format!("localhost/{name}")),
         None => ("images/build", name, format!("localhost/agent-runner-tests/{}", name.rsplit('/').next().unwrap())),
     };
     let built = Arc::clone(BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(name.to_owned()).or_default());
-    let image = built.get_or_init(|| {
+    let built = built.get_or_init(|| {
         // A directory's Dockerfile begins with it.
         if script == "images/build" && name.contains('/') {
-            super::containers::image("base").unwrap();
+            image("base").unwrap();
         }
         let stamp = stamp(name);
         let is_there = || stamp.as_deref().is_some_and(Path::exists);
         if is_there() {
-            return image;
+            return tag;
         }
         // One at a time, also among several test programs.
         let lock = File::create(std::env::temp_dir().join("agent-runner-tests-images.lock")).unwrap();
@@ -112,9 +112,9 @@ pub fn image(name: &str) -> Option<String> {
             made(script, name_there, "localhost/agent-runner-tests", "");
             stamp.into_iter().for_each(|stamp| drop(File::create(stamp).unwrap()));
         }
-        image
+        tag
     });
-    Some(image.clone())
+    Some(built.clone())
 }
 
 /// What says that an image was built by another program of this run of all tests: even where nothing has changed, a build takes its time.

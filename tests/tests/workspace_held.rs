@@ -37,6 +37,13 @@ fn a_workspace_in_which_a_run_works_is_not_taken_up_by_another() {
             assert_eq!(error.reason().as_str(), "WorkspaceConflict");
             assert!(error.to_string().contains("another run works in it"), "{error}");
         }
+        // A command that is run beside it finds the directory so, whatever its own repository would be.
+        let mut of_another = job();
+        of_another.workspace.repo = Some("https://git.invalid/another".to_owned());
+        for mut beside in [job(), as_it_is(job()), of_another] {
+            beside.when_held = WhenHeld::Share;
+            assert!(beside.run().unwrap().is_shared);
+        }
         assert!(lock.exists(), "what the first run's git holds locked is its own");
         assert_eq!(git_ok(&first.dir, ["symbolic-ref", "--short", "HEAD"]), "work");
         drop(first.take_hold());

@@ -356,7 +356,7 @@ impl Pipes {
                     let late = deadline.elapsed();
                     if late > DRAIN_LIMIT / 10 {
                         // We stood still, and so, most likely, did the reader.
-                        deadline += late + late.min(DRAIN_LIMIT);
+                        deadline = tokio::time::Instant::now() + late.min(DRAIN_LIMIT);
                         continue;
                     }
                     if is_hurried || self.taken.get() == seen {

@@ -97,6 +97,9 @@ impl Signals {
     }
 }
 
+/// What asks for the end.
+pub const ENDS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
+
 fn asks_for_the_end(signal: i32) -> bool {
-    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)
+    ENDS.iter().any(|end| *end as i32 == signal)
 }

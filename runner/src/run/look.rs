@@ -8,8 +8,10 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::process::signals::ENDS;
 
 /// A hundred thousand files on a slow volume, none of them in the page cache, take some ten seconds.
 const UNHURRIED: Duration = Duration::from_secs(60);
@@ -104,7 +106,7 @@ struct EndRequests(Option<SignalFd>);
 impl EndRequests {
     /// Without a descriptor the look is not shortened, and still ends.
     fn watch() -> Self {
-        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP].into_iter().collect();
+        let set: SigSet = ENDS.into_iter().collect();
         Self(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok())
     }
 

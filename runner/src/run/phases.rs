@@ -63,7 +63,9 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
     gather_secrets(journal, &order.inputs, &task, agent.as_deref().ok());
     journal.take_task(&task);
     // From here on every failure is told where the task says.
-    journal.open(&task.sinks, holds_repository(&task).then_some(&task.workspace.dir));
+    // Only what the agent is to write to could be committed.
+    let could_commit = task.sinks.results_dir.is_some() && holds_repository(&task);
+    journal.open(&task.sinks, could_commit.then_some(&task.workspace.dir));
     warnings.into_iter().for_each(|warning| journal.warn(warning));
     check_version(task.interface_version.as_deref())?;
     let agent = agent?;

@@ -59,9 +59,6 @@ impl Work {
     }
 }
 
-/// Of an output that takes nothing any more.
-const MISSING: &str = "what came after that is missing there";
-
 /// How an agent's run went, as far as its process and stream go.
 #[derive(Debug)]
 pub struct AgentRun {
@@ -193,17 +190,13 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
     journal.note_stream(&followed.summary, followed.counts);
     journal.results.set_fact(key::DURATION_MS, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     journal.results.set_fact(key::EXIT_CODE, u64::from(process.code()));
-    match followed.stdout {
-        Flushed::All => {}
-        Flushed::Stuck => journal.stdout_is_lost("is not read in time: the end of the agent's stream is missing there"),
-        // `exec -- CMD | head`: whoever reads has what they want.
-        Flushed::Broken(Errno::EPIPE) if end.by_hand => {}
-        Flushed::Broken(errno) => journal.stdout_is_lost(&format!("is broken ({}): {MISSING}", errno.desc())),
+    // `exec -- CMD | head`: whoever reads has what they want.
+    let has_enough = end.by_hand && followed.stdout == Flushed::Broken(Errno::EPIPE);
+    if let Some(why) = loss(followed.stdout).filter(|_| !has_enough) {
+        journal.stdout_is_lost(&why);
     }
-    match followed.stderr {
-        Flushed::All => {}
-        Flushed::Stuck => journal.warn("our stderr is not read in time: the end of the agent's is missing there"),
-        Flushed::Broken(errno) => journal.warn(format!("our stderr is broken ({}): {MISSING}", errno.desc())),
+    if let Some(why) = loss(followed.stderr) {
+        journal.warn(format!("our stderr {why}"));
     }
     let deadline = end.task.limits.timeout.map(|limit| journal.started() + limit.as_duration());
     let work = end.work.clone();
@@ -228,6 +221,15 @@ fn judged(journal: &mut Journal, end: &AgentEnd) -> Outcome {
         outcome.stderr_tail = Some(followed.stderr_tail.clone());
     }
     outcome
+}
+
+/// What one of our outputs has not taken of the agent's, and why.
+fn loss(flushed: Flushed) -> Option<String> {
+    match flushed {
+        Flushed::All => None,
+        Flushed::Stuck => Some("is not read in time: the end of the agent's is missing there".to_owned()),
+        Flushed::Broken(errno) => Some(format!("is broken ({}): what came of the agent's after that is missing there", errno.desc())),
+    }
 }
 
 /// Whether somebody waits for the report: a signal was sent, be it when the end had begun already, or the time is over.

@@ -63,10 +63,10 @@ impl Docker {
 /// Why not.
 pub fn usable() -> Result<String, String> {
     let cli = Cli::new(DIALECT);
-    let version = cli.usable(&["version", "--format", "{{.Server.Version}}"])?;
+    let said = cli.usable(&["version", "--format", "{{.Server.Version}}{{range .Server.Components}} {{.Name}}{{end}}"])?;
     let about = cli.usable(&["info", "--format", "{{.SecurityOptions}}"]).unwrap_or_default();
-    let server = cli.usable(&["version", "--format", "{{range .Server.Components}}{{.Name}} {{end}}"]).unwrap_or_default();
-    if is_apart(&about, &server) { Err(APART.to_owned()) } else { Ok(version) }
+    let (version, server) = said.split_once(' ').unwrap_or((&said, ""));
+    if is_apart(&about, server) { Err(APART.to_owned()) } else { Ok(version.to_owned()) }
 }
 
 /// A rootless daemon's host network is one of its own (<https://docs.docker.com/engine/security/rootless/troubleshoot/>); podman, which also

@@ -10,6 +10,7 @@
 //! | [`namespace`] | namespaces that the suite makes itself, on a root file system |
 //! | [`exec`] | a command on the host, not isolated, for people who work on a runner |
 //! | [`unstarted`] | images that are only looked at |
+//! | [`wrapped`] | any of them, started as somebody else says |
 //! | [`stoppable`] | any of them, given up when the suite is to end |
 //! | [`choose`] | what users call images, and which engine is taken for them |
 //! | [`layout`], [`rootfs`] | images as files and as a directory |
@@ -45,6 +46,7 @@ mod tree;
 mod typed;
 mod unpack;
 pub mod unstarted;
+pub mod wrapped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -3,23 +3,25 @@
 //! Engines keep their containers from the terminal's signals, and remove them when they are dropped. So an engine is wrapped here, whose
 //! containers say that waiting failed as soon as a signal has come.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{Container, Engine, EngineError, Mount, Start, Typed};
-use crate::suite::evidence::{Ability, Ended};
+use super::wrapped::Wrapped;
+use super::{Container, Engine, EngineError};
+use crate::suite::evidence::Ended;
 use crate::suite::stop;
-use crate::suite::subject::Subject;
 
 /// How long a signal may be overlooked; too short for a person to notice.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// An engine that gives up when a signal has come.
-#[derive(Debug)]
-pub struct Stoppable<'a>(pub &'a dyn Engine);
+/// The engine, which gives up when a signal has come.
+pub fn stoppable(engine: &dyn Engine) -> impl Engine {
+    Wrapped::new(engine, |engine, start| {
+        unless_stopped(engine.name())?;
+        Ok(Box::new(Stopped { container: engine.start(start)?, engine: engine.name() }))
+    })
+}
 
 /// A container of it.
 #[derive(Debug)]
@@ -32,37 +34,6 @@ fn unless_stopped(engine: &'static str) -> Result<(), EngineError> {
     match stop::asked() {
         Some(signal) => Err(EngineError::Failed { engine, what: "go on", why: format!("{signal} came") }),
         None => Ok(()),
-    }
-}
-
-impl Engine for Stoppable<'_> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn abilities(&self) -> BTreeSet<Ability> {
-        self.0.abilities()
-    }
-
-    fn inspect(&self) -> Result<Subject, EngineError> {
-        self.0.inspect()
-    }
-
-    fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
-        unless_stopped(self.name())?;
-        Ok(Box::new(Stopped { container: self.0.start(start)?, engine: self.name() }))
-    }
-
-    fn container_path(&self, mount: &Mount) -> PathBuf {
-        self.0.container_path(mount)
-    }
-
-    fn remove(&self, dir: &Path) {
-        self.0.remove(dir);
-    }
-
-    fn typed(&self, start: &Start, name: &str, place: &Path) -> Result<Option<Typed>, EngineError> {
-        self.0.typed(start, name, place)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::stage::{ALWAYS, KEY, Stage, TOKEN};
 use super::{Scenario, Unfit, course};
 use crate::suite::engine::Engine;
-use crate::suite::engine::stoppable::Stoppable;
+use crate::suite::engine::stoppable::stoppable;
 use crate::suite::evidence::{About, Evidence, Run, RunFacts};
 use crate::suite::subject::Subject;
 
@@ -43,7 +43,7 @@ pub fn gather(
     options: &GatherOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Evidence {
-    let engine = &Stoppable(engine);
+    let engine = &stoppable(engine);
     let canaries = canaries();
     let abilities = engine.abilities();
     let scenarios: Vec<&Scenario> = super::all().filter(|scenario| wanted.contains(scenario.name)).collect();

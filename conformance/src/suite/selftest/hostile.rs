@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Proof, Shown, find, in_scope, reads_only};
 use crate::suite::checks;
-use crate::suite::engine::{Container, Engine, EngineError, Mount, Start};
-use crate::suite::evidence::{Ability, Evidence};
+use crate::suite::engine::wrapped::Wrapped;
+use crate::suite::engine::{Engine, Start};
+use crate::suite::evidence::Evidence;
 use crate::suite::fake::{self, PROGRAMS, RECORDS, SCRIPTS, Script, Step};
 use crate::suite::report::redact::Redactor;
 use crate::suite::report::{Format, Report};
@@ -54,32 +55,6 @@ pub fn all() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
-/// An engine that lets no storm grow.
-#[derive(Debug)]
-struct Limited<'a>(&'a dyn Engine);
-
-impl Engine for Limited<'_> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn abilities(&self) -> BTreeSet<Ability> {
-        self.0.abilities()
-    }
-
-    fn inspect(&self) -> Result<Subject, EngineError> {
-        self.0.inspect()
-    }
-
-    fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
-        self.0.start(&Start { pids_limit: Some(PROCESSES), ..start.clone() })
-    }
-
-    fn container_path(&self, mount: &Mount) -> PathBuf {
-        self.0.container_path(mount)
-    }
-}
-
 /// Puts the suite's program and the image's script into its root file system.
 ///
 /// # Errors
@@ -97,7 +72,9 @@ pub fn equip(root: &Path, program: &Path, steps: Vec<Step>) -> io::Result<()> {
 /// Starts one, and asks the checks: what is asked of a good run is broken, and nothing is the suite's fault.
 pub fn judge(name: &str, engine: &dyn Engine, subject: &Subject, options: &GatherOptions) -> (Proof, Evidence) {
     let scenarios = BTreeSet::from(["happy", "signal", "killed"]);
-    let evidence = gather(&Limited(engine), subject, &scenarios, options, &|_| {});
+    // No storm grows.
+    let limited = Wrapped::new(engine, |engine, start| engine.start(&Start { pids_limit: Some(PROCESSES), ..start.clone() }));
+    let evidence = gather(&limited, subject, &scenarios, options, &|_| {});
     let found = find(&evidence, |check| in_scope(check) && reads_only(check, &scenarios));
     let shown = match found.faults.first() {
         Some(fault) => Shown::No(format!("a fault of the suite: {fault}")),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::{Proof, Shown, difference, find, in_scope, reads_only};
 use crate::suite::checks;
-use crate::suite::engine::{Container, Engine, EngineError, Mount, Start};
-use crate::suite::evidence::Ability;
+use crate::suite::engine::wrapped::Wrapped;
+use crate::suite::engine::{Engine, Mount};
 use crate::suite::scenario::{GatherOptions, gather};
 use crate::suite::stop;
 use crate::suite::subject::Subject;
@@ -45,40 +45,6 @@ pub fn list(refimpl: &Path) -> io::Result<Vec<Mutant>> {
     serde_json::from_slice(&output.stdout).map_err(io::Error::other)
 }
 
-/// An engine that starts a mutant.
-#[derive(Debug)]
-struct Mutated<'a> {
-    engine: &'a dyn Engine,
-    name: &'a str,
-    landed: Mount,
-}
-
-impl Engine for Mutated<'_> {
-    fn name(&self) -> &'static str {
-        self.engine.name()
-    }
-
-    fn abilities(&self) -> BTreeSet<Ability> {
-        self.engine.abilities()
-    }
-
-    fn inspect(&self) -> Result<Subject, EngineError> {
-        self.engine.inspect()
-    }
-
-    fn start(&self, start: &Start) -> Result<Box<dyn Container>, EngineError> {
-        let mut start = start.clone();
-        start.env.insert(MUTANT.to_owned(), self.name.to_owned());
-        start.env.insert(LANDED.to_owned(), self.container_path(&self.landed).display().to_string());
-        start.mounts.push(self.landed.clone());
-        self.engine.start(&start)
-    }
-
-    fn container_path(&self, mount: &Mount) -> PathBuf {
-        self.engine.container_path(mount)
-    }
-}
-
 /// The scenarios that a mutant is started in: those of what it has to break, and `happy`. Everything with `all`.
 #[must_use]
 pub fn scenarios(mutant: &Mutant, all: bool) -> BTreeSet<&'static str> {
@@ -103,7 +69,13 @@ fn tried(mutant: &Mutant, engine: &dyn Engine, subject: &Subject, options: &Gath
     fs::write(&landed, "")?;
     fs::set_permissions(&landed, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
     let mount = Mount { host: landed.clone(), container: LANDED_AT.into(), read_only: false };
-    let mutated = Mutated { engine, name: &mutant.name, landed: mount };
+    let mutated = Wrapped::new(engine, |engine, start| {
+        let mut start = start.clone();
+        start.env.insert(MUTANT.to_owned(), mutant.name.clone());
+        start.env.insert(LANDED.to_owned(), engine.container_path(&mount).display().to_string());
+        start.mounts.push(mount.clone());
+        engine.start(&start)
+    });
     let scenarios = scenarios(mutant, all);
     let evidence = gather(&mutated, subject, &scenarios, &options, &|_| {});
     let has_landed = fs::read_to_string(&landed)?.lines().any(|line| line == mutant.name);

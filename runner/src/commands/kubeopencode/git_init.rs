@@ -1,11 +1,12 @@
 //! `git-init`: clones a repository into a volume, and merges it into the workspace if asked to.
 //!
-//! The clone is the runner's own ([`workspace::prepare`]): a ref may be a commit too, nothing is made writable for everybody, and no
-//! `safe.directory` is set for all. User, password and key are private files of this container for as long as it runs; what the clone would
-//! keep of them is taken out of its configuration.
+//! The clone is the runner's own ([`workspace::prepare`]): a ref may be a commit too, and nothing is made writable for everybody. User,
+//! password and key are private files of this container for as long as it runs; what the clone would keep of them is taken out of its
+//! configuration.
 //!
-//! Beside the clone stands a `.gitconfig`: the controller mounts it by `subPath` into the worker and names it in `GIT_CONFIG_GLOBAL`. Where
-//! it is missing the kubelet makes a directory of that name, and every git there ends with 128.
+//! Beside the clone stands a `.gitconfig`, in which alone `safe.directory` is set for all: the controller mounts it by `subPath` into the
+//! worker and names it in `GIT_CONFIG_GLOBAL`. Where it is missing the kubelet makes a directory of that name, and every git there ends
+//! with 128.
 
 use std::fs;
 use std::io::Write;
