@@ -90,6 +90,17 @@ impl Terminal {
         }
     }
 
+    /// Waits until a line that was typed is there twice: as the terminal echoes it, and as the program under it says it again. Lines of a log may
+    /// stand between the two, since a log is written beside what the program says.
+    ///
+    /// # Panics
+    /// As [`Terminal::expect`].
+    pub fn expect_echo(&mut self, line: &str) {
+        let line = format!("{line}\r\n");
+        self.expect(&line);
+        self.expect(&line);
+    }
+
     /// Changes the size of the window.
     ///
     /// # Panics

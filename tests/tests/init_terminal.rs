@@ -106,7 +106,7 @@ fn control_z_stops_us_for_the_shell_above_us() {
     terminal.type_in("run sh -c 'echo re\"\"ady; exec cat'\n");
     terminal.expect("ready");
     terminal.type_in("first\n");
-    terminal.expect("first\r\nfirst");
+    terminal.expect_echo("first");
     terminal.type_in("\x1a");
     terminal.expect("Stopped");
     terminal.expect("$ ");
@@ -114,7 +114,7 @@ fn control_z_stops_us_for_the_shell_above_us() {
     // bash names the job when it has let go of the keyboard
     terminal.expect("exec");
     terminal.type_in("second\n");
-    terminal.expect("second\r\nsecond");
+    terminal.expect_echo("second");
     terminal.type_in("\x04");
     terminal.expect("$ ");
     terminal.type_in("echo \"code $?\"\n");
@@ -135,7 +135,7 @@ fn a_run_in_the_background_gets_the_terminal_by_fg() {
     // bash names the job when it has let go of the keyboard
     terminal.expect("run cat");
     terminal.type_in("hello\n");
-    terminal.expect("hello\r\nhello");
+    terminal.expect_echo("hello");
     terminal.type_in("\x03");
     terminal.expect("$ ");
     terminal.type_in("echo \"code $?\"\n");
