@@ -19,6 +19,7 @@ pub mod agents;
 pub mod event;
 pub mod marker;
 pub mod outcome;
+pub mod prices;
 pub mod results;
 pub mod task;
 pub mod termination;

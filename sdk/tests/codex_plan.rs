@@ -140,5 +140,8 @@ fn for_later_everything_stands_where_codex_looks_by_itself() {
 #[test]
 fn a_limit_of_cost_is_told_to_have_no_effect() {
     let task = json!({"agent": {"type": "codex"}, "prompt": "x", "limits": {"maxCostUsd": 1, "maxTurns": 5}});
-    assert_eq!(plan(&task).unwrap().warnings, ["Codex does not say what a run costs: `limits.maxCostUsd` has no effect"]);
+    assert_eq!(
+        plan(&task).unwrap().warnings,
+        ["Codex does not say what a run costs: `limits.maxCostUsd` has no effect; with `prices` it has"]
+    );
 }

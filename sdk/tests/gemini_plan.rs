@@ -159,5 +159,5 @@ fn for_later_the_model_is_a_setting_and_what_is_lost_is_told() {
 fn a_limit_of_cost_is_told_to_have_no_effect() {
     let task = json!({"agent": {"type": "gemini"}, "prompt": "x", "limits": {"maxCostUsd": 1, "maxOutputTokens": 5}});
     let warnings = plan_in(&task, &surroundings(), &[]).unwrap().warnings;
-    assert_eq!(warnings, ["Gemini does not say what a run costs: `limits.maxCostUsd` has no effect"]);
+    assert_eq!(warnings, ["Gemini does not say what a run costs: `limits.maxCostUsd` has no effect; with `prices` it has"]);
 }

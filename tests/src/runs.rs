@@ -386,6 +386,20 @@ impl Counted {
         }
     }
 
+    /// What it costs by [`PRICES`], as a result says it.
+    ///
+    /// # Panics
+    /// Nothing is known of the prompts or of what was generated.
+    #[must_use]
+    pub fn cost(self) -> String {
+        let (read, written) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
+        let plain = self.input.unwrap() - read - written;
+        // In tenths of a millionth.
+        let cost = plain * 20 + read * 5 + written * 40 + self.output.unwrap() * 100;
+        let (dollars, rest) = (cost / 10_000_000, cost % 10_000_000);
+        format!("{dollars}.{rest:07}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
     /// Whether none of the counts is above the other's.
     #[must_use]
     pub fn is_within(self, bound: Self) -> bool {
@@ -393,6 +407,9 @@ impl Counted {
         each(|count| count.input) && each(|count| count.cache_read) && each(|count| count.cache_write) && each(|count| count.output)
     }
 }
+
+/// What every model costs, for `AGENT_PRICES`: of each kind of tokens something else.
+pub const PRICES: &str = r#"{"*": {"input": 2, "cacheRead": 0.5, "cacheWrite": 4, "output": 10}}"#;
 
 /// Does something with each of many, a few at a time: for runs that wait more than they work.
 ///

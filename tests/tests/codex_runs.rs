@@ -7,7 +7,7 @@ use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::matrix;
-use agent_tests::runs::{Counted, KEY, Origin, Wanted, wanted};
+use agent_tests::runs::{Counted, KEY, Origin, PRICES, Wanted, wanted};
 
 /// A model that every version knows.
 const MODEL: &str = "gpt-5.5";
@@ -113,14 +113,18 @@ fn the_commit_of_the_tool_call_is_in_the_message_with_exactly_what_was_billed() 
     saw("codex", Ability::Cost, Support::No("the CLI tells no prices".into()));
 }
 
+/// And what they cost is the task's word, since the CLI has none.
 #[test]
-fn the_tokens_of_sub_agents_are_counted() {
+fn the_tokens_of_sub_agents_are_counted_and_priced() {
     for cli in clis::newest("codex").into_iter().chain(clis::older("codex")) {
-        let run = matrix::cell(&cli, "subagent").with("AGENT_MODEL", TEAM_MODEL);
+        let run = matrix::cell(&cli, "subagent").with("AGENT_MODEL", TEAM_MODEL).with("AGENT_PRICES", PRICES);
         let ended = run.scene.run();
         ended.assert(wanted("succeeded", "Completed", 0, false));
         assert!(run.model.requests().iter().any(|record| matches!(record.kind, Kind::Subagent(_))), "{} {}", cli.version, run.requests());
-        assert_eq!(ended.tokens(), Counted::billed(run.model.bill().finished), "{} {}\n{ended}", cli.version, run.requests());
+        let billed = Counted::billed(run.model.bill().finished);
+        assert_eq!(ended.tokens(), billed, "{} {}\n{ended}", cli.version, run.requests());
+        let cost = ["cost-usd", "cost-source"].map(|key| ended.parameter(key).unwrap_or("absent"));
+        assert_eq!(cost, [billed.cost().as_str(), "price-table"], "{} {}\n{ended}", cli.version, run.requests());
     }
     saw("codex", Ability::SubAgentUsage, Support::Yes);
 }

@@ -84,6 +84,18 @@ fn the_limit_of_generated_tokens_ends_the_run() {
     assert!(ended.tokens().output.is_some_and(|output| output > 60), "{ended}");
 }
 
+/// The CLI does not know what it costs, but the task does.
+#[test]
+fn the_limit_of_cost_ends_the_run_where_the_task_names_prices() {
+    let Some(run) = AgentRun::of("codex", "loop") else { return };
+    let run = run.with("AGENT_PRICES", r#"{"*": {"input": 0, "output": 1000}}"#).with("AGENT_MAX_COST_USD", "0.06");
+    let ended = run.scene.run();
+    ended.assert(wanted("incomplete", "CostLimit", 80, false));
+    let (output, cost) = (ended.tokens().output.unwrap(), ended.parameter("cost-usd").unwrap());
+    assert!(output > 60 && cost.parse::<f64>().unwrap() * 1000.0 == output as f64, "{ended}");
+    assert!(!ended.stderr.contains("has no effect"), "{ended}");
+}
+
 #[test]
 fn the_limit_of_time_ends_a_run_whose_tool_does_not_end() {
     // A command that takes longer than the model wants to wait for it runs on beside the conversation: here it wants to wait long.

@@ -334,6 +334,35 @@ fn capture_forwards_to_the_byte_and_reports() {
     assert_eq!(desk.message().parameters["input-tokens"], "3");
 }
 
+#[test]
+fn what_an_agent_only_counts_is_priced_by_the_task() {
+    let stream = concat!(
+        r#"{"type":"started","sessionId":"s","model":"small-3"}"#,
+        "\n",
+        r#"{"type":"usage","usage":{"inputTokens":1200,"cacheReadTokens":200,"outputTokens":60},"complete":true}"#,
+        "\n",
+        r#"{"type":"ended","succeeded":true}"#,
+        "\n"
+    );
+    let unpriced = "`prices` has no row for the model `small-3`";
+    for (prices, cost, warning) in [
+        (r#"{"small-3": {"input": 2, "cacheRead": 0.5, "output": 10}, "*": {"input": 99, "output": 99}}"#, Some("0.0027"), None),
+        (r#"{"*": {"input": 0, "output": "0.5"}}"#, Some("0.00003"), None),
+        (r#"{"large-3": {"input": 2, "output": 10}}"#, None, Some(unpriced)),
+    ] {
+        let desk = Desk::new();
+        let mut command = desk.command(&["capture", "--type", "native", "--marker=false", "--prices", prices]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), stream.as_bytes()).unwrap();
+        let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        let parameters = desk.message().parameters;
+        let told = ["cost-usd", "cost-source"].map(|key| parameters.get(key).map(String::as_str));
+        assert_eq!(told, [cost, cost.map(|_| "price-table")], "{prices}: {said}");
+        assert_eq!(said.contains("WARN"), warning.is_some(), "{said}");
+        assert!(said.contains(warning.unwrap_or_default()), "{said}");
+    }
+}
+
 /// A filter has no grace that would be over: half of its last words would be none.
 #[test]
 fn the_block_of_a_filter_waits_for_whoever_reads_it() {

@@ -9,7 +9,7 @@ use agent_tests::agent_run::AgentRun;
 use agent_tests::clis::{self, Cli};
 use agent_tests::coverage::{Ability, Support, saw};
 use agent_tests::matrix;
-use agent_tests::runs::{Counted, Ended, KEY, Wanted, wanted};
+use agent_tests::runs::{Counted, Ended, KEY, PRICES, Wanted, wanted};
 
 /// Scenarios that end only by a signal or a limit: `gemini_signals` has them.
 const ENDLESS: &[&str] = &["loop", "silence", "silence-mid-stream", "tool-sleep"];
@@ -73,9 +73,16 @@ fn play_with(cli: &Cli, scenario: &str, wanted: Wanted<'_>) -> AgentRun {
     let mut run = matrix::cell(cli, scenario).with("AGENT_MODEL", "gemini-2.5-pro");
     // It waits five seconds and more before it tries again.
     run = run.with("AGENT_MAX_RETRIES", if FLAKY.contains(&scenario) { "3" } else { "0" });
+    // More than one model, and the CLI says of none what it costs.
+    let is_priced = scenario == "subagent";
+    if is_priced {
+        run = run.with("AGENT_PRICES", PRICES);
+    }
     let ended = run.scene.run();
     ended.assert(wanted);
     assert_tokens(&run, &ended, &run.model.bill(), BROKEN_OFF.contains(&scenario));
+    let cost = is_priced.then(|| ended.tokens().cost());
+    assert_eq!(ended.parameter("cost-usd"), cost.as_deref(), "{ended}");
     assert_eq!((&ended.message["phase"], &ended.message["origin"]), (&"agent".into(), &"agent".into()), "{ended}");
     matrix::assert_repository(&run, &ended, scenario, true);
     run

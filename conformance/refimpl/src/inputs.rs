@@ -77,6 +77,8 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("AGENT_GRACE", "limits.grace", Kind::Span),
     ("AGENT_LINGER", "limits.linger", Kind::Span),
     ("AGENT_MAX_COST_USD", "limits.maxCostUsd", Kind::Decimal),
+    ("AGENT_PRICES", "prices", Kind::Json),
+    ("AGENT_PRICES_FILE", "prices", Kind::File),
     ("AGENT_MAX_TURNS", "limits.maxTurns", Kind::Number(1, u64::MAX)),
     ("AGENT_MAX_OUTPUT_TOKENS", "limits.maxOutputTokens", Kind::Number(1, u64::MAX)),
     ("AGENT_MAX_RETRIES", "limits.maxRetries", Kind::Number(0, u64::MAX)),

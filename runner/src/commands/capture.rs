@@ -18,6 +18,7 @@ use crate::run::failure::Failure;
 use crate::run::follower::counts_of;
 use crate::run::journal::Journal;
 use crate::run::look::Patience;
+use crate::run::prices::{self, by_prices};
 use crate::run::report::{self, Ending};
 use crate::run::verdict::{Evidence, decide};
 use crate::stream::filter::capture;
@@ -60,7 +61,10 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let detail = if task.log == LogFormat::Raw { Detail::Verdict } else { Detail::Full };
     let follower = Follower::new(agent.reader(detail), log, &journal.secrets);
     let followed = capture(follower, &mut std::io::stdin().lock(), std::io::stdout().as_fd());
-    journal.note_stream(&followed.summary, counts_of(&followed.summary, &followed.counts));
+    let (summary, unpriced) = by_prices(&followed.summary, &task);
+    unpriced.into_iter().for_each(|unpriced| journal.warn(unpriced.to_string()));
+    prices::without_effect(&summary, &task).into_iter().for_each(|warning| journal.warn(warning));
+    journal.note_stream(&summary, counts_of(&summary, &followed.counts));
     journal.enter(Phase::Collect);
     // A repository may lie above the current directory, which can only be seen from an absolute one.
     let dir = std::path::absolute(&task.workspace.dir).unwrap_or_else(|_| task.workspace.dir.clone());
@@ -71,7 +75,7 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     // The agent's own code is the shell's to know (pipefail).
     let process = ProcessEnd::Exited(0);
     let evidence = Evidence {
-        stream: &followed.summary,
+        stream: &summary,
         process,
         stop: None,
         stderr_tail: "",

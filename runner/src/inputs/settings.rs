@@ -105,6 +105,8 @@ settings! {
     LIMITS: "AGENT_GRACE" Text "limits.grace" "TIME" "The agent's time from a request to end until it is killed; give terminationGracePeriodSeconds 10 seconds more, for the report [default: 20s]";
     LIMITS: "AGENT_LINGER" Text "limits.linger" "TIME" "How long the agent may live on after its stream said that it is done [default: 5s; for exec for ever]";
     LIMITS: "AGENT_MAX_COST_USD" Text "limits.maxCostUsd" "USD" "Stop when the run has cost this much";
+    LIMITS: "AGENT_PRICES" Json "prices" "JSON" "What models cost, US dollars for a million tokens, for agents that tell no cost: {MODEL:{input,output,cacheRead,cacheWrite}}, `*` for every other";
+    LIMITS: "AGENT_PRICES_FILE" JsonFile "prices" "FILE" "File with the prices, in the same form";
     LIMITS: "AGENT_MAX_TURNS" Text "limits.maxTurns" "N" "Stop when the model was asked this often";
     LIMITS: "AGENT_MAX_OUTPUT_TOKENS" Text "limits.maxOutputTokens" "N" "Stop when this many tokens were generated";
     LIMITS: "AGENT_MAX_RETRIES" Text "limits.maxRetries" "N" "Stop when one request to the model failed more often than this in a row";

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::journal::Journal;
 use super::ledgers::Ledgers;
 use super::limits::{self, Stop};
+use super::prices::{self, by_prices};
 use super::report::Followed;
 use crate::process::exec::DRAIN_LIMIT;
 use crate::process::{Ending as EndSwitch, Follower as ProcessFollower};
@@ -116,6 +117,8 @@ pub struct RunFollower<'a> {
     events: Option<Arc<Mutex<EventsFile>>>,
     last_byte: Option<u8>,
     stopped_before_end: bool,
+    /// Whether it was said that a model has no price.
+    unpriced_told: bool,
     stdout: Option<Output>,
     complaints: PlainFollower,
     stderr: Option<Output>,
@@ -178,6 +181,7 @@ impl<'a> RunFollower<'a> {
             events,
             last_byte: None,
             stopped_before_end: false,
+            unpriced_told: false,
             stdout: output("stdout", std::io::stdout().as_fd()),
             complaints: PlainFollower::new(&secrets),
             stderr: output("stderr", std::io::stderr().as_fd()),
@@ -215,7 +219,13 @@ impl<'a> RunFollower<'a> {
             return;
         }
         let mut journal = self.journal.borrow_mut();
-        journal.note_stream(self.stream.summary(), counts(&self.stream));
+        let (summary, unpriced) = by_prices(self.stream.summary(), self.task);
+        if let Some(unpriced) = unpriced
+            && !std::mem::replace(&mut self.unpriced_told, true)
+        {
+            journal.warn(unpriced.to_string());
+        }
+        journal.note_stream(&summary, counts(&self.stream));
         journal.touch();
         if changes.ended {
             self.stopped_before_end = self.switch.is_requested();
@@ -224,7 +234,7 @@ impl<'a> RunFollower<'a> {
             // It was not the end: a background task has brought the agent back to work.
             self.watch.ended_at.set(None);
         }
-        if let Some(stop) = limits::broken_by(self.stream.summary(), &self.task.limits) {
+        if let Some(stop) = limits::broken_by(&summary, &self.task.limits) {
             self.watch.stop(stop);
             self.switch.request();
         }
@@ -258,8 +268,10 @@ impl<'a> RunFollower<'a> {
         self.write_events();
         // Nobody scans any more; what takes its place is empty.
         let scanner = std::mem::replace(&mut *locked(&self.markers), MarkerScanner::native(&self.nonce));
+        let (summary, _) = by_prices(self.stream.summary(), self.task);
+        prices::without_effect(&summary, self.task).into_iter().for_each(|warning| self.journal.borrow_mut().warn(warning));
         Followed {
-            summary: self.stream.summary().clone(),
+            summary: summary.into_owned(),
             counts: counts(&self.stream),
             stderr_tail: self.complaints.tail(),
             markers: scanner.finish(),

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod look;
 pub mod phases;
 pub mod place;
+pub mod prices;
 pub mod report;
 pub mod verdict;
 

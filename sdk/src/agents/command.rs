@@ -34,7 +34,7 @@ impl Agent for Command {
 
     fn plan(&self, request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
         let mut plan = super::native::Native.plan(request)?;
-        plan.warnings.extend(limits::without_effect("The program", &request.task.limits, limits::unsaid(NAME)));
+        plan.warnings.extend(limits::without_effect("The program", request.task, limits::unsaid(NAME)));
         Ok(plan)
     }
 

@@ -2,7 +2,7 @@
 //! a word without effect, and nobody would know.
 
 use crate::agents::manifest::rules;
-use crate::task::Limits;
+use crate::task::{Limits, Task};
 
 /// A limit that the runner holds by what a stream says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +76,13 @@ pub(super) fn unsaid(format: &str) -> &'static [Limit] {
 }
 
 /// A warning for each of these limits that the task sets.
-pub(super) fn without_effect<'a>(who: &'a str, limits: &'a Limits, unfed: &'a [Limit]) -> impl Iterator<Item = String> + 'a {
-    unfed.iter().filter(|limit| limit.is_set(limits)).map(move |limit| {
+pub(super) fn without_effect<'a>(who: &'a str, task: &'a Task, unfed: &'a [Limit]) -> impl Iterator<Item = String> + 'a {
+    // Of tokens that are told while the run goes on, a price makes the cost.
+    let is_priced = !task.prices.is_empty() && !unfed.contains(&OutputTokens);
+    unfed.iter().filter(move |limit| limit.is_set(&task.limits) && !(is_priced && **limit == Cost)).map(move |limit| {
         let (field, what) = limit.words();
-        format!("{who} does not say {what}: `limits.{field}` has no effect")
+        let hint = if *limit == Cost && !unfed.contains(&OutputTokens) { "; with `prices` it has" } else { "" };
+        format!("{who} does not say {what}: `limits.{field}` has no effect{hint}")
     })
 }
 
@@ -89,15 +92,27 @@ mod tests {
 
     #[test]
     fn each_limit_that_is_set_and_that_nothing_feeds_is_told_by_its_name() {
-        let limits =
+        let mut task = Task::from_value(&serde_json::json!({"agent": {"type": "x"}})).unwrap();
+        assert_eq!(without_effect("It", &task, &Limit::ALL).count(), 0);
+        task.limits =
             Limits { max_cost_usd: Some(1.0), max_turns: Some(2), max_output_tokens: Some(3), max_retries: Some(0), ..Limits::default() };
-        let told: Vec<String> = without_effect("It", &limits, &Limit::ALL).collect();
+        let told: Vec<String> = without_effect("It", &task, &Limit::ALL).collect();
         assert_eq!(told.len(), 4);
         for (warning, field) in told.iter().zip(["maxCostUsd", "maxTurns", "maxOutputTokens", "maxRetries"]) {
             assert!(warning.starts_with("It does not say ") && warning.ends_with(&format!("`limits.{field}` has no effect")), "{warning}");
         }
-        assert_eq!(without_effect("It", &Limits::default(), &Limit::ALL).count(), 0);
-        assert_eq!(without_effect("It", &limits, unsaid("claude")).count(), 0);
+        assert_eq!(without_effect("It", &task, unsaid("claude")).count(), 0);
+    }
+
+    #[test]
+    fn prices_feed_the_limit_on_cost_where_tokens_are_told_in_time() {
+        let document = serde_json::json!({"agent": {"type": "x"}, "limits": {"maxCostUsd": 1}});
+        let mut task = Task::from_value(&document).unwrap();
+        let told: Vec<String> = without_effect("It", &task, unsaid("codex")).collect();
+        assert_eq!(told, ["It does not say what a run costs: `limits.maxCostUsd` has no effect; with `prices` it has"]);
+        task.prices.0.insert("*".into(), crate::prices::Price { input: 1.0, cache_read: None, cache_write: None, output: 1.0 });
+        assert_eq!(without_effect("It", &task, unsaid("codex")).count(), 0);
+        assert_eq!(without_effect("It", &task, unsaid("cursor")).count(), 1);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::prices::Prices;
+
 pub(crate) use fields::nearest;
 pub use fields::{FieldError, Got, without_credentials};
 pub use parse::parse_mcp_servers;
@@ -52,6 +54,9 @@ pub struct Task {
     /// When to stop.
     #[serde(default)]
     pub limits: Limits,
+    /// What models cost, by name; `*` is every other. For agents that tell no cost, or another than is paid.
+    #[serde(default, skip_serializing_if = "Prices::is_empty")]
+    pub prices: Prices,
     /// What of the repository's own agent configuration counts.
     #[serde(default)]
     pub trust: Trust,

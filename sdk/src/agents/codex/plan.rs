@@ -74,7 +74,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let home = codex_home(surroundings);
     set_environment(&mut plan, surroundings);
     plan.warnings.extend(unknown_effort(task));
-    plan.warnings.extend(limits::without_effect("Codex", &task.limits, limits::unsaid("codex")));
+    plan.warnings.extend(limits::without_effect("Codex", task, limits::unsaid("codex")));
     plan.warnings.extend(later::left_to_others("Codex", request, &[]));
     if surroundings.for_later {
         add_config(&mut plan, &home, task, surroundings, levels);

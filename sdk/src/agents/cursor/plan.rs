@@ -86,7 +86,7 @@ fn check(task: &Task) -> Vec<PlanError> {
 fn warnings(task: &Task, surroundings: &Surroundings) -> Vec<String> {
     let no_key = surroundings.env.get("CURSOR_API_KEY").is_none_or(String::is_empty);
     let no_key = no_key.then(|| "`CURSOR_API_KEY` is not set: without it Cursor's CLI needs somebody's login in HOME".to_owned());
-    let unheld = limits::without_effect("Cursor's CLI", &task.limits, limits::unsaid("cursor"));
+    let unheld = limits::without_effect("Cursor's CLI", task, limits::unsaid("cursor"));
     unheld.chain(no_key).chain(trust::warning(surroundings)).collect()
 }
 

@@ -57,7 +57,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     let (settings, warnings) = settings::settings(task, surroundings);
     plan.warnings.extend(warnings);
     plan.warnings.extend(trust::warning(task.trust, surroundings));
-    plan.warnings.extend(limits::without_effect("Gemini", &task.limits, limits::unsaid("gemini")));
+    plan.warnings.extend(limits::without_effect("Gemini", task, limits::unsaid("gemini")));
     plan.warnings.extend(later::left_to_others("Gemini", request, &[]));
     // MCP servers' variables and headers hold secrets.
     plan.files.push(FileWrite { path: gemini_dir.join("settings.json"), content: FileContent::MergeJson(settings), private: true });

@@ -115,7 +115,7 @@ fn warnings(task: &Task, plugins: &[Plugin], surroundings: &Surroundings, provid
     if provider.name == ANTHROPIC.name && !has_model {
         warnings.push("Kodelet's default model is OpenAI's: set a model for Anthropic".to_owned());
     }
-    warnings.extend(limits::without_effect("Kodelet", &task.limits, limits::unsaid("kodelet")));
+    warnings.extend(limits::without_effect("Kodelet", task, limits::unsaid("kodelet")));
     if !task.mcp_servers.is_empty() {
         warnings.push("MCP servers are read by Kodelet's extension `kodelet@mcp`, which has to be installed in HOME".to_owned());
     }

@@ -54,7 +54,7 @@ impl Planner<'_> {
             _ => limits::unsaid_alone(format).contains(&limit),
         };
         let unheld: Vec<Limit> = Limit::ALL.into_iter().filter(|limit| is_unfed(*limit) && !uses(manifest, limit.placeholder())).collect();
-        self.plan.warnings.extend(limits::without_effect(&format!("`{}`", manifest.name), &self.task.limits, &unheld));
+        self.plan.warnings.extend(limits::without_effect(&format!("`{}`", manifest.name), self.task, &unheld));
     }
 
     pub(super) fn warn_of_what_is_left_to_others(&mut self, request: &PlanRequest<'_>) {

@@ -1,6 +1,7 @@
 //! From a JSON value to a [`Task`], naming every wrong field.
 
 mod limits;
+mod prices;
 mod servers;
 mod sinks;
 mod workspace;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use super::fields::{FieldError, Fields, Got, quote};
 use super::{AgentSettings, LogFormat, Task, Trust};
 use limits::read_limits;
+use prices::read_prices;
 pub use servers::parse_mcp_servers;
 use servers::read_mcp_servers;
 use sinks::read_sinks;
@@ -66,6 +68,7 @@ impl Task {
             mcp_servers: fields.object("mcpServers", e).map(|servers| read_mcp_servers("mcpServers", servers, e)).unwrap_or_default(),
             setup_command: read_words(&mut fields, "setupCommand", e),
             limits: read_limits(&mut fields, e),
+            prices: read_prices(&mut fields, e),
             trust: read_word(
                 &mut fields,
                 "trust",
