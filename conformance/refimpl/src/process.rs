@@ -24,10 +24,6 @@ use crate::mutants::broken;
 /// Signals that ask for the end of the run.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// How long an agent may stop in, and when whatever is left is killed, in hundredths of the grace. The rest is for the report.
-const AGENT_SHARE: u32 = 60;
-const REST_SHARE: u32 = 85;
-
 const TICK: u16 = 50;
 
 /// Why a program is ended before it ends by itself.
@@ -152,9 +148,7 @@ impl Processes {
                 forward(ended.is_none().then_some(main), Signal::SIGTERM);
             }
             let Some((code, signal)) = ended else {
-                let over = stop.is_some_and(|(_, since)| {
-                    since.elapsed() >= self.grace * AGENT_SHARE / 100 && !self.is_lenient(since) || is_harsh(since)
-                });
+                let over = stop.is_some_and(|(_, since)| since.elapsed() >= self.grace && !self.is_lenient(since) || is_harsh(since));
                 if over {
                     forward(Some(main), Signal::SIGKILL);
                 }
@@ -252,10 +246,10 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    /// TERM to each, and KILL when the grace is nearly over: counted from the request to end, if there was one.
+    /// TERM to each, and KILL when the grace is over: counted from the request to end, if there was one.
     fn end(&mut self, stopped: Option<Instant>, grace: Duration) {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let over = stopped.unwrap_or(since).elapsed() >= grace * REST_SHARE / 100;
+        let over = stopped.unwrap_or(since).elapsed() >= grace;
         for pid in descendants() {
             if over || broken("escaped-processes") {
                 let _ = kill(pid, Signal::SIGKILL);

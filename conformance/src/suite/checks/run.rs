@@ -77,7 +77,7 @@ fn grace(evidence: &Evidence) -> Judged {
         return Err(Finding::NotTestable("SIGTERM never came to the agent, so it could not ignore it".into()));
     }
     let lived = record(&seen, AGENT, |event| matches!(event, AgentEvent::Mark { name } if name == IN_GRACE).then_some(()));
-    seen.expect(lived.is_some(), "an agent that still has its grace half a second after SIGTERM", "it was dead by then")
+    seen.expect(lived.is_some(), "an agent that still lives 3 s after SIGTERM, which is half of its grace", "it was dead by then")
 }
 
 fn escaped_processes(evidence: &Evidence) -> Judged {

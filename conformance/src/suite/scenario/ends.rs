@@ -111,7 +111,8 @@ fn stays(stage: &mut Stage) {
 
 fn signal_ignored(stage: &mut Stage) -> Result<(), Unfit> {
     stage.env("AGENT_GRACE", "6s");
-    let lives = [Step::Await(TERM), Step::Pass(1500), Step::Mark(IN_GRACE.into()), Step::Stay];
+    // Half of it: so late that nobody gives less by chance, and so early that a machine which stands still for a while does not kill it.
+    let lives = [Step::Await(TERM), Step::Pass(3000), Step::Mark(IN_GRACE.into()), Step::Stay];
     let ignores = [SIGINT as i32, TERM].map(Step::Ignore).into_iter().chain([Step::Mark(READY.into())]).chain(lives);
     stage.agent([Step::Print(stage.stream.begin())].into_iter().chain(ignores).collect::<Vec<_>>());
     Ok(())
