@@ -223,7 +223,7 @@ impl<'a> RunFollower<'a> {
         if let Some(unpriced) = unpriced
             && !std::mem::replace(&mut self.unpriced_told, true)
         {
-            journal.warn(unpriced.to_string());
+            journal.warn(unpriced);
         }
         journal.note_stream(&summary, counts(&self.stream));
         journal.touch();

@@ -3,17 +3,21 @@
 use std::borrow::Cow;
 
 use agent_sdk::agent::StreamSummary;
-use agent_sdk::prices::Unpriced;
 use agent_sdk::task::Task;
 
-/// The summary with the cost by the task's prices, where all models that were used have one; else which of them has none.
-pub fn by_prices<'s>(summary: &'s StreamSummary, task: &Task) -> (Cow<'s, StreamSummary>, Option<Unpriced>) {
+use crate::stream::clean::clean_line;
+
+/// The longest warning about a model: how long its name is, is the agent's to say.
+const LONGEST: usize = 300;
+
+/// The summary with the cost by the task's prices, where all models that were used have one; else a warning that one of them has none.
+pub fn by_prices<'s>(summary: &'s StreamSummary, task: &Task) -> (Cow<'s, StreamSummary>, Option<String>) {
     if task.prices.is_empty() {
         return (Cow::Borrowed(summary), None);
     }
     let mut summary = summary.clone();
     let unpriced = task.prices.apply(&mut summary, task.agent.model.as_deref()).err();
-    (Cow::Owned(summary), unpriced)
+    (Cow::Owned(summary), unpriced.map(|unpriced| clean_line(&unpriced.to_string(), LONGEST)))
 }
 
 /// Of a run that is over: a warning, if there were prices and no tokens to apply them to. Of a run that failed that says nothing.
