@@ -92,7 +92,7 @@ fn the_limit_of_cost_ends_the_run_where_the_task_names_prices() {
     let ended = run.scene.run();
     ended.assert(wanted("incomplete", "CostLimit", 80, false));
     let (output, cost) = (ended.tokens().output.unwrap(), ended.parameter("cost-usd").unwrap());
-    assert!(output > 60 && cost.parse::<f64>().unwrap() * 1000.0 == output as f64, "{ended}");
+    assert!(output > 60 && (cost.parse::<f64>().unwrap() * 1000.0).round() as u64 == output, "{ended}");
     assert!(!ended.stderr.contains("has no effect"), "{ended}");
 }
 
