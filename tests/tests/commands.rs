@@ -363,6 +363,25 @@ fn what_an_agent_only_counts_is_priced_by_the_task() {
     }
 }
 
+/// In a run whose tokens grow, and in one that tells none.
+#[test]
+fn prices_that_do_not_reach_are_told_once() {
+    let started = r#"echo '{"type":"started","sessionId":"s","model":"small-3"}'"#;
+    let usage = |tokens: u32| format!(r#"echo '{{"type":"usage","usage":{{"inputTokens":{tokens},"outputTokens":1}},"complete":false}}'"#);
+    // The second comes when the first has been made known.
+    let grows = format!("{}; until grep -q input-tokens termination-log; do sleep 0.05; done; {}", usage(10), usage(20));
+    for (said, warning) in [(grows.as_str(), "`prices` has no row for the model `small-3`"), (":", "`prices` has no effect")] {
+        let desk = Desk::new();
+        let script = format!(r#"{started}; {said}; echo '{{"type":"ended","succeeded":true}}'"#);
+        let args = serde_json::json!(["-c", script]).to_string();
+        let prices = r#"{"large-3": {"input": 1, "output": 1}}"#;
+        let output = desk.run(&["run", "--type", "native", "--prompt", "x", "--program", "sh", "--extra-args", &args, "--prices", prices]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!((stderr(&output).matches(warning).count(), stderr(&output).matches("WARN").count()), (1, 1), "{}", stderr(&output));
+        assert_eq!(desk.message().parameters.get("cost-usd"), None);
+    }
+}
+
 /// A filter has no grace that would be over: half of its last words would be none.
 #[test]
 fn the_block_of_a_filter_waits_for_whoever_reads_it() {

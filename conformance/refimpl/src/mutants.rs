@@ -143,7 +143,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("cancelled", "a run that a signal ended has failed", &["RUN-005", "RUN-006"]),
     mutant("interrupted", "SIGINT ends with code 143", &["RUN-006"]),
     mutant("grace", "an agent that ignores SIGTERM lives for longer than the grace", &["RUN-007"]),
-    mutant("grace.none", "an agent that ignores SIGTERM is killed soon, whatever the grace is", &["RUN-007"]),
+    mutant("grace.short", "an agent that ignores SIGTERM is killed before a third of its grace is over", &["RUN-007"]),
     mutant("escaped-processes", "what an agent leaves behind is killed at once", &["RUN-008"]),
     mutant("reaping", "only the agent itself is reaped while it runs", &["RUN-009"]),
     mutant(

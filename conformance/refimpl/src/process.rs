@@ -148,7 +148,7 @@ impl Processes {
                 forward(ended.is_none().then_some(main), Signal::SIGTERM);
             }
             let Some((code, signal)) = ended else {
-                let over = stop.is_some_and(|(_, since)| since.elapsed() >= self.grace && !self.is_lenient(since) || is_harsh(since));
+                let over = stop.is_some_and(|(_, since)| since.elapsed() >= self.grace && !self.is_lenient(since) || self.is_harsh(since));
                 if over {
                     forward(Some(main), Signal::SIGKILL);
                 }
@@ -184,6 +184,11 @@ impl Processes {
         since.elapsed() < self.grace + Duration::from_secs(9) && broken("grace")
     }
 
+    /// Long enough for an agent that ends when it is told to.
+    fn is_harsh(&self, since: Instant) -> bool {
+        since.elapsed() >= self.grace * 3 / 10 && broken("grace.short")
+    }
+
     /// Until something happens, or a little while.
     fn sleep(&self, input: Option<&impl AsFd>, output: Option<&impl AsFd>, errors: Option<&impl AsFd>) {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
@@ -205,11 +210,6 @@ impl Processes {
         }
         all
     }
-}
-
-/// Long enough for an agent that ends when it is told to.
-fn is_harsh(since: Instant) -> bool {
-    since.elapsed() >= Duration::from_millis(200) && broken("grace.none")
 }
 
 /// Sends a signal to a process that is still ours to signal.

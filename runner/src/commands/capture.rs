@@ -62,8 +62,7 @@ pub fn run(settings: SettingFlags) -> ExitCode {
     let follower = Follower::new(agent.reader(detail), log, &journal.secrets);
     let followed = capture(follower, &mut std::io::stdin().lock(), std::io::stdout().as_fd());
     let (summary, unpriced) = by_prices(&followed.summary, &task);
-    let without_effect = prices::without_effect(&summary, &task).map(str::to_owned);
-    unpriced.into_iter().chain(without_effect).for_each(|warning| journal.warn(warning));
+    unpriced.into_iter().chain(prices::without_effect(&summary, &task)).for_each(|warning| journal.warn(warning));
     journal.note_stream(&summary, counts_of(&summary, &followed.counts));
     journal.enter(Phase::Collect);
     // A repository may lie above the current directory, which can only be seen from an absolute one.

@@ -21,9 +21,10 @@ pub fn by_prices<'s>(summary: &'s StreamSummary, task: &Task) -> (Cow<'s, Stream
 }
 
 /// Of a run that is over: a warning, if there were prices and no tokens to apply them to. Of a run that failed that says nothing.
-pub fn without_effect(summary: &StreamSummary, task: &Task) -> Option<&'static str> {
+pub fn without_effect(summary: &StreamSummary, task: &Task) -> Option<String> {
     let usage = &summary.usage;
     let is_unknown = usage.input_tokens.is_none() || usage.output_tokens.is_none();
     let succeeded = summary.end.as_ref().is_some_and(|end| end.succeeded);
-    (!task.prices.is_empty() && succeeded && is_unknown).then_some("`prices` has no effect: the agent did not tell its tokens")
+    let is_unused = !task.prices.is_empty() && succeeded && is_unknown;
+    is_unused.then(|| "`prices` has no effect: the agent did not tell its tokens".to_owned())
 }

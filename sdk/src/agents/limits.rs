@@ -78,10 +78,11 @@ pub(super) fn unsaid(format: &str) -> &'static [Limit] {
 /// A warning for each of these limits that the task sets.
 pub(super) fn without_effect<'a>(who: &'a str, task: &'a Task, unfed: &'a [Limit]) -> impl Iterator<Item = String> + 'a {
     // Of tokens that are told while the run goes on, a price makes the cost.
-    let is_priced = !task.prices.is_empty() && !unfed.contains(&OutputTokens);
-    unfed.iter().filter(move |limit| limit.is_set(&task.limits) && !(is_priced && **limit == Cost)).map(move |limit| {
+    let can_be_priced = move |limit: Limit| limit == Cost && !unfed.contains(&OutputTokens);
+    let is_fed = move |limit: Limit| can_be_priced(limit) && !task.prices.is_empty();
+    unfed.iter().filter(move |limit| limit.is_set(&task.limits) && !is_fed(**limit)).map(move |limit| {
         let (field, what) = limit.words();
-        let hint = if *limit == Cost && !unfed.contains(&OutputTokens) { "; with `prices` it has" } else { "" };
+        let hint = if can_be_priced(*limit) { "; with `prices` it has" } else { "" };
         format!("{who} does not say {what}: `limits.{field}` has no effect{hint}")
     })
 }

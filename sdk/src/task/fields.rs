@@ -89,6 +89,15 @@ pub fn without_credentials<'a>(text: &'a str, in_their_place: &str) -> Cow<'a, s
     }
 }
 
+/// An amount, as a number or as text that holds one, as variables give it.
+pub(super) fn amount(value: &Value) -> Option<f64> {
+    let amount = match value {
+        Value::String(text) => text.trim().parse().ok()?,
+        other => other.as_f64()?,
+    };
+    f64::is_finite(amount).then_some(amount)
+}
+
 /// Reads the fields of one object and remembers which it knew.
 pub(super) struct Fields<'a> {
     prefix: String,

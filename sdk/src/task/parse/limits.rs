@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, amount};
 use super::super::{Limits, Span};
 use super::Errors;
 
@@ -15,13 +15,7 @@ pub(super) fn read_limits(fields: &mut Fields<'_>, e: Errors<'_>) -> Limits {
         silence_timeout: read_span(&mut l, "silenceTimeout", e).unwrap_or(default.silence_timeout),
         grace: read_span(&mut l, "grace", e).unwrap_or(default.grace),
         linger: read_span(&mut l, "linger", e).unwrap_or(default.linger),
-        max_cost_usd: l.read("maxCostUsd", "an amount in US dollars above 0", e, |value| {
-            let amount = match value {
-                Value::String(text) => text.trim().parse().ok()?,
-                other => other.as_f64()?,
-            };
-            (amount > 0.0 && amount.is_finite()).then_some(amount)
-        }),
+        max_cost_usd: l.read("maxCostUsd", "an amount in US dollars above 0", e, |value| amount(value).filter(|dollars| *dollars > 0.0)),
         max_turns: read_positive(&mut l, "maxTurns", e),
         max_output_tokens: read_positive(&mut l, "maxOutputTokens", e),
         max_retries: l.integer("maxRetries", "a number of retries", e).map(|count| u32::try_from(count).unwrap_or(u32::MAX)),

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::fields::{FieldError, Fields, Got, quote};
+use super::super::fields::{FieldError, Fields, Got, amount, quote};
 use super::Errors;
 use crate::prices::{Price, Prices};
+
+const EXPECTED: &str = "US dollars for a million tokens, 0 or more";
 
 pub(super) fn read_prices(fields: &mut Fields<'_>, e: Errors<'_>) -> Prices {
     let mut prices = Prices::default();
@@ -18,8 +20,8 @@ pub(super) fn read_prices(fields: &mut Fields<'_>, e: Errors<'_>) -> Prices {
             continue;
         };
         let mut row = Fields::new(&path, row);
-        let required = |row: &mut Fields<'_>, name, e: Errors<'_>| row.required(name, EXPECTED, e, dollars);
-        let (input, output) = (required(&mut row, "input", e), required(&mut row, "output", e));
+        let input = row.required("input", EXPECTED, e, dollars);
+        let output = row.required("output", EXPECTED, e, dollars);
         let cache_read = row.read("cacheRead", EXPECTED, e, dollars);
         let cache_write = row.read("cacheWrite", EXPECTED, e, dollars);
         row.finish(e);
@@ -31,14 +33,8 @@ pub(super) fn read_prices(fields: &mut Fields<'_>, e: Errors<'_>) -> Prices {
     prices
 }
 
-const EXPECTED: &str = "US dollars for a million tokens, 0 or more";
-
 fn dollars(value: &Value) -> Option<f64> {
-    let amount = match value {
-        Value::String(text) => text.trim().parse().ok()?,
-        other => other.as_f64()?,
-    };
-    (amount >= 0.0 && f64::is_finite(amount)).then_some(amount)
+    amount(value).filter(|dollars| *dollars >= 0.0)
 }
 
 #[cfg(test)]
