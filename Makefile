@@ -31,22 +31,22 @@ bench: release-runner ## Measure against the peers, paired in one run
 lint: ## Formatting, clippy, docs without warnings, generated files
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --quiet
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "SKIPPED: cargo deny (cargo install cargo-deny)"; fi
 
 release: release-runner release-suite ## Build the static, stripped binaries of runner and suite, and print their sizes
 
 # One package at a time: for both at once cargo chooses more features, and the runner would grow.
 release-runner:
-	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) --package agent-runner
+	@runner/link/static >/dev/null
 	@$(call told,$(STATIC))
 
 release-suite:
-	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --target $(HOST) --package agent-conformance --bin agent-conformance
+	@runner/link/static release agent-conformance >/dev/null
 	@$(call told,$(STATIC_SUITE))
 
 # The size of a binary, and how it is linked.
-told = echo "$(1): $$(stat -c %s $(1)) bytes, $$(file -b $(1) 2>/dev/null | grep -o 'stati[a-z-]* linked\|static-pie linked' || echo 'file(1) is not here to say how it is linked')"
+told = echo "$(1): $$(stat -c %s $(1)) bytes, $$(file -b $(1) 2>/dev/null | grep -o 'stati[a-z-]* linked' || echo 'file(1) is not here to say how it is linked')"
 
 images: ## Build the images with podman (ENGINE=docker: with docker), on stand-ins where no registry serves their bases
 	@images/build

@@ -65,14 +65,14 @@ pub fn assert_cancelled(run: &AgentRun, ended: &Ended, signal: Signal) {
     run.assert_within_the_bill(ended);
 }
 
-/// Both signals at both times, with every other version that is pinned: two at a time, since a run also waits.
+/// One signal at both times with every other version that is pinned, in turn: two at a time, since a run also waits.
 ///
 /// # Panics
 /// One of them ended otherwise than it should.
 pub fn with_older(agent: &str, run: impl Fn(&Cli, &str) -> AgentRun + Sync) {
     let clis = clis::older(agent);
     let signals = [Signal::SIGTERM, Signal::SIGINT];
-    let cells: Vec<_> = clis.iter().flat_map(|cli| signals.map(|signal| (cli, signal))).collect();
+    let cells: Vec<_> = clis.iter().zip(signals.into_iter().cycle()).collect();
     in_parallel(2, &cells, |(cli, signal)| {
         in_question(&run(cli, "silence"), *signal);
         in_tool(&run(cli, "tool-sleep"), *signal);

@@ -36,8 +36,8 @@ macro_rules! scenarios {
     };
 }
 
-/// What the older versions play: one scenario of each way to end, and of each thing to do. The others differ from one of these by a status
-/// alone, and that only the newest is asked each time; all of them with [`WHOLE`].
+/// What the older versions play, each one in turn: a scenario of each way to end, and of each thing to do. The others differ from one of these
+/// by a status alone, and that only the newest is asked each time; with [`WHOLE`] each version plays all of them.
 const WITH_OLDER: &[&str] = &[
     "success",
     "text-only",
@@ -83,15 +83,21 @@ pub fn assert_repository(run: &AgentRun, ended: &Ended, scenario: &str, reaches_
     assert_eq!(said, ["work", commit.as_str(), if is_committed { "1" } else { "0" }], "{ended}");
 }
 
-/// Plays with every other version that is pinned what is to be played with those: two at a time, since a run also waits.
+/// Plays what is to be played with the other versions that are pinned, the first scenario with all of them: two at a time, since a run also
+/// waits.
 ///
 /// # Panics
 /// One of them ended otherwise than it should.
 pub fn with_older(agent: &str, rows: &[Row], play: impl Fn(&Cli, &str, Wanted<'_>) + Sync) {
     let clis = clis::older(agent);
     let is_whole = std::env::var_os(WHOLE).is_some_and(|wish| wish == "whole");
-    let rows = rows.iter().filter(|(scenario, _)| is_whole || WITH_OLDER.contains(scenario));
-    let cells: Vec<_> = rows.flat_map(|(scenario, wanted)| clis.iter().map(move |cli| (cli, *scenario, *wanted))).collect();
+    let is_played = |scenario: &str, version: usize| {
+        let place = WITH_OLDER.iter().position(|name| *name == scenario);
+        is_whole || place.is_some_and(|place| place == 0 || place % clis.len() == version)
+    };
+    let all = rows.iter().flat_map(|row| clis.iter().enumerate().map(move |(version, cli)| (version, cli, row)));
+    let played = all.filter(|(version, _, (scenario, _))| is_played(scenario, *version));
+    let cells: Vec<_> = played.map(|(_, cli, (scenario, wanted))| (cli, *scenario, *wanted)).collect();
     in_parallel(2, &cells, |(cli, scenario, wanted)| play(cli, scenario, *wanted));
 }
 

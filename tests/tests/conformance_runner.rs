@@ -131,12 +131,13 @@ fn imported(root: &std::path::Path, config: &agent_conformance::suite::subject::
 }
 
 /// The scenarios in which the format of the stream has a say.
-const OF_THE_STREAM: [&str; 11] = [
+const OF_THE_STREAM: [&str; 12] = [
     "happy",
     "stream-odd",
     "stream-failed",
     "stream-cut",
     "usage-untold",
+    "usage-priced",
     "events-log",
     "agent-exits",
     "agent-dies",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::mutants::broken;
+use crate::prices;
 use crate::results::is_valid_key;
 
 /// The version of the interface that this implementation follows, and the only one.
@@ -29,6 +30,9 @@ enum Kind {
     Word(&'static [&'static str]),
     Words,
     Outputs,
+    Prices,
+    /// The path of a file with such a table.
+    PricesFile,
     /// JSON that this implementation does not look into.
     Json,
 }
@@ -77,8 +81,8 @@ const SETTINGS: &[(&str, &str, Kind)] = &[
     ("AGENT_GRACE", "limits.grace", Kind::Span),
     ("AGENT_LINGER", "limits.linger", Kind::Span),
     ("AGENT_MAX_COST_USD", "limits.maxCostUsd", Kind::Decimal),
-    ("AGENT_PRICES", "prices", Kind::Json),
-    ("AGENT_PRICES_FILE", "prices", Kind::File),
+    ("AGENT_PRICES", "prices", Kind::Prices),
+    ("AGENT_PRICES_FILE", "prices", Kind::PricesFile),
     ("AGENT_MAX_TURNS", "limits.maxTurns", Kind::Number(1, u64::MAX)),
     ("AGENT_MAX_OUTPUT_TOKENS", "limits.maxOutputTokens", Kind::Number(1, u64::MAX)),
     ("AGENT_MAX_RETRIES", "limits.maxRetries", Kind::Number(0, u64::MAX)),
@@ -133,6 +137,10 @@ impl Task {
     /// A length of time; zero is as good as absent.
     pub fn span(&self, path: &str) -> Option<Duration> {
         self.number(path).filter(|milliseconds| *milliseconds > 0).map(Duration::from_millis)
+    }
+
+    pub fn value(&self, path: &str) -> Option<&Value> {
+        self.0.get(path)
     }
 
     pub fn list(&self, path: &str) -> &[Value] {
@@ -233,13 +241,15 @@ fn read_fields(inputs: &mut Inputs, section: &str, fields: &Map<String, Value>) 
 /// The value that the text of a variable stands for.
 fn of_variable(value: &OsString, kind: Kind) -> Result<Value, String> {
     let text = value.to_str().ok_or("expected UTF-8 text")?;
+    let json = |text: &str| serde_json::from_str(text).map_err(|error| format!("expected JSON: {error}"));
+    let file = || {
+        let read = std::fs::read(text).map_err(|error| format!("cannot read `{text}`: {error}"))?;
+        String::from_utf8(read).map_err(|_| format!("`{text}` is not UTF-8 text"))
+    };
     match kind {
-        Kind::Words | Kind::Outputs | Kind::Json => serde_json::from_str(text).map_err(|error| format!("expected JSON: {error}")),
-        Kind::File => {
-            let read = std::fs::read(text).map_err(|error| format!("cannot read `{text}`: {error}"))?;
-            let text = String::from_utf8(read).map_err(|_| format!("`{text}` is not UTF-8 text"))?;
-            Ok(Value::from(text))
-        }
+        Kind::Words | Kind::Outputs | Kind::Prices | Kind::Json => json(text),
+        Kind::PricesFile => json(&file()?),
+        Kind::File => file().map(Value::from),
         _ => Ok(Value::from(text)),
     }
 }
@@ -271,6 +281,7 @@ fn check(kind: Kind, value: &Value) -> Result<Value, String> {
             value.as_array().filter(all_text).cloned().map(Value::from)
         }
         Kind::Outputs => value.as_array().filter(|list| list.iter().all(is_output)).cloned().map(Value::from),
+        Kind::Prices | Kind::PricesFile => Some(value.clone()).filter(prices::are_valid),
         Kind::Json => Some(value.clone()),
     };
     checked.ok_or_else(|| format!("expected {}", expectation(kind)))
@@ -291,6 +302,7 @@ fn expectation(kind: Kind) -> String {
         Kind::Word(words) => format!("one of {}", words.join(", ")),
         Kind::Words => "a list of strings".to_owned(),
         Kind::Outputs => "a list of {name, path, default}".to_owned(),
+        Kind::Prices | Kind::PricesFile => "{MODEL: {input, output, cacheRead, cacheWrite}} with amounts of 0 or more".to_owned(),
         Kind::Json => "JSON".to_owned(),
     }
 }

@@ -27,6 +27,7 @@ mod inputs;
 mod marker;
 mod message;
 mod mutants;
+mod prices;
 mod process;
 mod reason;
 mod report;

@@ -14,6 +14,7 @@ use crate::inputs::{self, Inputs, Task, VERSION};
 use crate::marker;
 use crate::message::{self, Place};
 use crate::mutants::broken;
+use crate::prices::Prices;
 use crate::process::{Ended, Processes, Stop};
 use crate::reason::{Reason, Verdict};
 use crate::report::fill;
@@ -287,7 +288,7 @@ impl Run<'_> {
         let begun = Instant::now();
         let (told, secrets) = (&self.told, &self.secrets);
         let mut interim = |stream: &Stream| told.interim(secrets, Some(stream));
-        let stream = Stream::new(self.task.text("agent.type") == Some("native"), &self.nonce);
+        let stream = Stream::new(self.task.text("agent.type") == Some("native"), &self.nonce, Prices::of(self.task));
         let mut follower = Follower::new(self.task, &self.secrets, stream, &mut interim);
         follower.deadline = self.deadline;
         if let Some(path) = self.task.text("sinks.eventsFile") {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::marker::Scanner;
 use crate::mutants::broken;
+use crate::prices::Prices;
 
 /// A longer line is passed on and not read: no event of an agent is as long.
 const LONGEST: usize = 16 << 20;
@@ -42,6 +43,7 @@ pub const USAGE: &[(&str, &str)] = &[
 pub struct Stream {
     /// Whether its lines are the interface's own events; else they say nothing.
     pub is_native: bool,
+    prices: Prices,
     line: Vec<u8>,
     pub markers: Scanner,
     pub session: Option<String>,
@@ -63,9 +65,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(is_native: bool, nonce: &str) -> Self {
+    pub fn new(is_native: bool, nonce: &str, prices: Prices) -> Self {
         Self {
             is_native,
+            prices,
             line: Vec::new(),
             markers: Scanner::new(nonce),
             session: None,
@@ -128,6 +131,7 @@ impl Stream {
             "text" => (self.answer, self.retries) = (text("text"), 0),
             "usage" => {
                 self.usage = event["usage"].as_object().cloned().unwrap_or_default();
+                self.prices.apply(&mut self.usage, self.model.as_deref());
                 self.turns = Some(self.turns.unwrap_or(0) + 1);
             }
             "retry" => (self.retries, self.last_error) = (event["attempt"].as_u64().unwrap_or(0), text("error")),

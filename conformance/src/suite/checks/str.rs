@@ -1,11 +1,11 @@
 //! The agent's stream.
 
-use super::read::{control, did_its_task, message_at_hand, parameter_is, quote, started, status, story, unwanted_parameter};
+use super::read::{control, did_its_task, message_at_hand, parameter, parameter_is, quote, started, status, story, unwanted_parameter};
 use super::schema;
 use crate::suite::check::{Check, Finding, Judged, Seen};
 use crate::suite::evidence::Evidence;
 use crate::suite::fake::contains;
-use crate::suite::scenario::streams::{ODD_STDERR, odd_bytes};
+use crate::suite::scenario::streams::{ODD_STDERR, odd_bytes, price};
 use crate::suite::stream::Stream;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -17,6 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { id: "STR-006", scenarios: &["stream-failed", "happy"], judge: stream_first },
     Check { id: "STR-007", scenarios: &["stream-cut"], judge: truncated },
     Check { id: "STR-008", scenarios: &["events-log"], judge: events_log },
+    Check { id: "STR-011", scenarios: &["usage-priced"], judge: priced },
 ];
 
 fn stream(evidence: &Evidence) -> Stream {
@@ -61,6 +62,21 @@ fn usage_absent(evidence: &Evidence) -> Judged {
         let told = unwanted_parameter(&seen, name)?;
         seen.expect(told.is_none(), format!("no parameter `{name}`"), told.unwrap_or_default())
     })
+}
+
+/// Half a cent is within what an implementation may round away.
+const ROUNDED: f64 = 0.005;
+
+fn priced(evidence: &Evidence) -> Judged {
+    let Some(wanted) = price(stream(evidence)) else {
+        return Err(Finding::NotApplicable("its agent's stream tells of no tokens".into()));
+    };
+    let seen = evidence.run("usage-priced")?;
+    started(&seen)?;
+    parameter_is(&seen, "cost-source", "price-table")?;
+    let told = parameter(&seen, "cost-usd")?.unwrap_or_default();
+    let is_right = told.parse::<f64>().is_ok_and(|cost| (cost - wanted).abs() <= ROUNDED);
+    seen.expect(is_right, format!("parameter `cost-usd` {wanted}"), format!("{told:?}"))
 }
 
 fn stream_first(evidence: &Evidence) -> Judged {

@@ -1,5 +1,9 @@
 //! What the agent prints, and how its stream ends.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use super::{Scenario, Stage, Unfit};
 use crate::suite::fake::Step;
 use crate::suite::stream::{Saying, Stream};
@@ -15,6 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "stream-cut", about: "the agent ends with 0 in the middle of its stream", needs: &[], prepare: cut, course: &[] },
     Scenario { name: "usage-untold", about: "a stream that tells of no tokens", needs: &[], prepare: usage_untold, course: &[] },
+    Scenario { name: "usage-priced", about: "the task says what models cost", needs: &[], prepare: usage_priced, course: &[] },
     Scenario { name: "events-log", about: "the log shows events", needs: &[], prepare: events_log, course: &[] },
 ];
 
@@ -63,6 +68,30 @@ fn usage_untold(stage: &mut Stage) -> Result<(), Unfit> {
     // Claude's answers always tell something; so this one says nothing.
     stage.agent([Step::Print(stream.begin() + &stream.end(Saying::Succeeded, false))]);
     Ok(())
+}
+
+/// What any model costs in `usage-priced`, US dollars for a million tokens: so much that it shows in cents.
+const INPUT: u32 = 2000;
+const CACHE_READ: u32 = 500;
+const CACHE_WRITE: u32 = 10_000;
+const OUTPUT: u32 = 30_000;
+
+fn usage_priced(stage: &mut Stage) -> Result<(), Unfit> {
+    let price = json!({"input": INPUT, "cacheRead": CACHE_READ, "cacheWrite": CACHE_WRITE, "output": OUTPUT});
+    stage.env("AGENT_PRICES", &json!({"*": price}).to_string());
+    stage.agent_that([]);
+    Ok(())
+}
+
+/// What the tokens that the suite's agent tells of cost by these prices; nothing, where it tells of none.
+#[must_use]
+pub fn price(stream: Stream) -> Option<f64> {
+    let tokens: BTreeMap<_, _> = stream.tokens().into_iter().collect();
+    let count = |name: &str| tokens.get(name).copied().unwrap_or(0);
+    let (read, written) = (count("cache-read-tokens"), count("cache-write-tokens"));
+    let plain = tokens.get("input-tokens")?.saturating_sub(read + written);
+    let parts = [(plain, INPUT), (read, CACHE_READ), (written, CACHE_WRITE), (count("output-tokens"), OUTPUT)];
+    Some(parts.iter().map(|(tokens, price)| *tokens as f64 * f64::from(*price)).sum::<f64>() / 1e6)
 }
 
 fn events_log(stage: &mut Stage) -> Result<(), Unfit> {

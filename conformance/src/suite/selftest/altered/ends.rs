@@ -191,6 +191,28 @@ pub(super) const ALTERATIONS: &[Alteration] = &[
         kills: &["STR-005"],
     },
     Alteration {
+        name: "prices",
+        about: "the cost is the agent's own",
+        alter: |evidence| message(evidence, "usage-priced", |message| message["parameters"]["cost-source"] = "agent".into()),
+        kills: &["STR-011"],
+    },
+    Alteration {
+        name: "prices.cost",
+        about: "the cost is another",
+        alter: |evidence| message(evidence, "usage-priced", |message| message["parameters"]["cost-usd"] = "0.01".into()),
+        kills: &["STR-011"],
+    },
+    Alteration {
+        name: "prices.none",
+        about: "there is no cost",
+        alter: |evidence| {
+            message(evidence, "usage-priced", |message| {
+                message["parameters"].as_object_mut().into_iter().for_each(|parameters| drop(parameters.remove("cost-usd")));
+            });
+        },
+        kills: &["STR-011"],
+    },
+    Alteration {
         name: "stream-speaks-first",
         about: "code 0 is a success whatever the stream says",
         alter: |evidence| message(evidence, "stream-failed", |message| message["status"] = "succeeded".into()),

@@ -1,0 +1,19 @@
+# Names of functions without what differs from build to build: the crates' hashes, and the places in the name that point back into it.
+#   awk -f names.awk             prints the names that it reads so
+#   awk -f names.awk -v list=F   prints, in the order of the list F of such names, those of the names that it reads which are meant; those of
+#                                the C library, which is in no library of Rust's, are called the same everywhere
+function plain(name) {
+  gsub(/Cs[0-9A-Za-z]+_/, "C", name)
+  gsub(/B[0-9A-Za-z]*_/, "B", name)
+  return name
+}
+list == "" { print plain($1); next }
+{ key = plain($1); known[key] = key in known ? known[key] "\n" $1 : $1 }
+END {
+  while (list != "" && (getline name <list) > 0) {
+    if (name !~ /^_R/) { print name; continue }
+    ++all
+    if (name in known) { ++found; print known[name] }
+  }
+  if (list != "") printf "%d of %d functions of %s are in this build\n", found, all, list >"/dev/stderr"
+}
