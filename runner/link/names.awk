@@ -3,12 +3,16 @@
 #   awk -f names.awk -v list=F   prints, in the order of the list F of such names, those of the names that it reads which are meant; those of
 #                                the C library, which is in no library of Rust's, are called the same everywhere
 function plain(name) {
-  gsub(/Cs[0-9A-Za-z]+_/, "C", name)
-  gsub(/B[0-9A-Za-z]*_/, "B", name)
+  gsub(/Cs[0-9A-Za-z]+_/, "C-", name)
+  gsub(/B[0-9A-Za-z]*_/, "B-", name)
   return name
 }
 list == "" { print plain($1); next }
-{ key = plain($1); known[key] = key in known ? known[key] "\n" $1 : $1 }
+{
+  key = plain($1)
+  if (key in known) known[key] = known[key] "\n" $1
+  else known[key] = $1
+}
 END {
   while (list != "" && (getline name <list) > 0) {
     if (name !~ /^_R/) { print name; continue }
