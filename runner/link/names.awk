@@ -1,8 +1,10 @@
-# Names of functions without what differs from build to build: the crates' hashes, and the places in the name that point back into it.
+# Names of functions without what differs from build to build: the crates' hashes, the places in the name that point back into it, and what is
+# put behind the name of one that was private to its part of a crate.
 #   awk -f names.awk             prints the names that it reads so
 #   awk -f names.awk -v list=F   prints, in the order of the list F of such names, those of the names that it reads which are meant; those of
 #                                the C library, which is in no library of Rust's, are called the same everywhere
 function plain(name) {
+  sub(/\.llvm\.[0-9]+$/, "", name)
   gsub(/Cs[0-9A-Za-z]+_/, "C-", name)
   gsub(/B[0-9A-Za-z]*_/, "B-", name)
   return name
