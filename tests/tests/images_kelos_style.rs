@@ -49,6 +49,7 @@ const FAILS: &[(&str, &str)] = &[
     ("STR-004", "tokens stand in Kelos' block, not in the results"),
     ("STR-007", "there is no status"),
     ("STR-008", "AGENT_LOG is not read: stdout is the agent's"),
+    ("STR-011", "AGENT_PRICES is not read, and there are no results"),
     ("TERM-001", "there is no termination message"),
     ("TERM-007", "likewise"),
     ("TERM-009", "what stands there is of the process that forges, or of nobody"),
