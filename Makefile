@@ -1,11 +1,7 @@
 # Two commands do everything on a fresh machine with Rust, git and internet: `make demo` and `make test`.
 SHELL := /bin/bash
-HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Build trees of other checkouts may be shared by setting CARGO_TARGET_DIR.
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
-STATIC := $(TARGET)/$(HOST)/release/agent-runner
-# The suite puts itself into images in the agent's place, and in one without glibc only a static program runs.
-STATIC_SUITE := $(TARGET)/$(HOST)/release/agent-conformance
 
 # What `make demo` builds. Tests that have built the whole workspace say so, since cargo chooses other features for one package.
 DEMO_SCOPE ?= --package agent-runner
@@ -38,15 +34,14 @@ release: release-runner release-suite ## Build the static, stripped binaries of 
 
 # One package at a time: for both at once cargo chooses more features, and the runner would grow.
 release-runner:
-	@runner/link/static >/dev/null
-	@$(call told,$(STATIC))
+	@built=$$(runner/link/static) && $(told)
 
+# The suite puts itself into images in the agent's place, and in one without glibc only a static program runs.
 release-suite:
-	@runner/link/static release agent-conformance >/dev/null
-	@$(call told,$(STATIC_SUITE))
+	@built=$$(runner/link/static release agent-conformance) && $(told)
 
 # The size of a binary, and how it is linked.
-told = echo "$(1): $$(stat -c %s $(1)) bytes, $$(file -b $(1) 2>/dev/null | grep -o 'stati[a-z-]* linked' || echo 'file(1) is not here to say how it is linked')"
+told = echo "$$built: $$(stat -c %s "$$built") bytes, $$(file -b "$$built" 2>/dev/null | grep -o 'stati[a-z-]* linked' || echo 'file(1) is not here to say how it is linked')"
 
 images: ## Build the images with podman (ENGINE=docker: with docker), on stand-ins where no registry serves their bases
 	@images/build

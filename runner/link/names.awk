@@ -16,10 +16,11 @@ list == "" { print plain($1); next }
   else known[key] = $1
 }
 END {
-  while (list != "" && (getline name <list) > 0) {
+  if (list == "") exit
+  while ((getline name <list) > 0) {
     if (name !~ /^_R/) { print name; continue }
     ++all
     if (name in known) { ++found; print known[name] }
   }
-  if (list != "") printf "%d of %d functions of %s are in this build\n", found, all, list >"/dev/stderr"
+  printf "%d of %d functions of %s are in this build\n", found, all, list >"/dev/stderr"
 }

@@ -95,9 +95,11 @@ pub fn with_older(agent: &str, rows: &[Row], play: impl Fn(&Cli, &str, Wanted<'_
         let place = WITH_OLDER.iter().position(|name| *name == scenario);
         is_whole || place.is_some_and(|place| place == 0 || place % clis.len() == version)
     };
-    let all = rows.iter().flat_map(|row| clis.iter().enumerate().map(move |(version, cli)| (version, cli, row)));
-    let played = all.filter(|(version, _, (scenario, _))| is_played(scenario, *version));
-    let cells: Vec<_> = played.map(|(_, cli, (scenario, wanted))| (cli, *scenario, *wanted)).collect();
+    let mut cells = Vec::new();
+    for (scenario, wanted) in rows {
+        let players = clis.iter().enumerate().filter(|(version, _)| is_played(scenario, *version));
+        cells.extend(players.map(|(_, cli)| (cli, *scenario, *wanted)));
+    }
     in_parallel(2, &cells, |(cli, scenario, wanted)| play(cli, scenario, *wanted));
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use agent_runner::cli::{Cli, SchemaDocument};
 use agent_runner::commands::schema::{name, schema};
@@ -206,39 +205,34 @@ fn the_readmes_failure_policy_follows_the_reasons() {
     assert!(fail.iter().all(|code| !count.contains(code)));
 }
 
-/// What `runner/link/names.awk` makes of some names, without a list or with one.
-fn linked_names(names: &str, list: Option<&Path>) -> String {
+/// What `runner/link/names.awk` makes of the names in a file, without a list or with one.
+fn linked_names(names: &Path, list: Option<&Path>) -> String {
     let mut awk = Command::new("awk");
     awk.arg("-f").arg(root().join("runner/link/names.awk"));
     if let Some(list) = list {
         awk.arg("-v").arg(format!("list={}", list.display()));
     }
-    let mut child = awk.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // written beside the reading, since both are longer than a pipe
-    let mut stdin = child.stdin.take().unwrap();
-    let names = names.to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(names.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    assert!(output.status.success());
+    let output = awk.arg(names).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// A hash in the list would be found by the compiler that made it, and by no other.
 #[test]
 fn the_functions_that_stand_together_are_named_without_hashes() {
-    let path = root().join("runner/link/functions");
-    let list = std::fs::read_to_string(&path).unwrap();
-    assert!(list.lines().any(|name| name.contains("12agent_runner3run")), "the runner's own functions are in it");
-    assert!(linked_names(&list, None) == list, "run `runner/link/record`");
+    let list = root().join("runner/link/functions");
+    let names = std::fs::read_to_string(&list).unwrap();
+    assert!(names.lines().any(|name| name.contains("12agent_runner3run")), "the runner's own functions are in it");
+    assert!(linked_names(&list, None) == names, "run `runner/link/record`");
 }
 
 #[test]
 fn functions_are_found_in_another_build_in_the_order_of_the_list() {
     let dir = tempfile::tempdir().unwrap();
-    let list = dir.path().join("functions");
+    let [list, build] = ["list", "build"].map(|name| dir.path().join(name));
     std::fs::write(&list, "_RNvNtC-9agent_sdk5usage3add\n_RINvMC-12agent_runnerINtB-3VecEE\nmemcpy\n_RNvC-9agent_sdk4gone\n").unwrap();
-    let build = "_RINvMCshn60kVNSdhg_12agent_runnerINtB3_3VecEE\n_RNvCs1_9agent_sdk5other\n_RNvNtCs4fqI2P2rA04_9agent_sdk5usage3add\n";
-    let found = linked_names(build, Some(&list));
+    let names = "_RINvMCshn60kVNSdhg_12agent_runnerINtB3_3VecEE\n_RNvCs1_9agent_sdk5other\n_RNvNtCs4fqI2P2rA04_9agent_sdk5usage3add\n";
+    std::fs::write(&build, names).unwrap();
+    let found = linked_names(&build, Some(&list));
     assert_eq!(found, "_RNvNtCs4fqI2P2rA04_9agent_sdk5usage3add\n_RINvMCshn60kVNSdhg_12agent_runnerINtB3_3VecEE\nmemcpy\n");
 }

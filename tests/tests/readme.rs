@@ -28,11 +28,13 @@ fn blocks(text: &str) -> Vec<(usize, String)> {
 }
 
 fn paste(block: &str, dir: &Path) -> Output {
+    // what `mktemp` makes goes with this
+    let scratch = tempfile::tempdir().unwrap();
     // this test's own binary lies in TARGET/debug/deps, the programs one above
     let bin = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()))).unwrap();
     let mut shell = Command::new("sh");
-    shell.arg("-euc").arg(block).current_dir(dir).env("PATH", path).env("DEMO_SCOPE", "--workspace --bins");
+    shell.arg("-euc").arg(block).current_dir(dir).env("PATH", path).env("TMPDIR", scratch.path()).env("DEMO_SCOPE", "--workspace --bins");
     // what cargo tells this test about its package would make build scripts run again
     let told = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {

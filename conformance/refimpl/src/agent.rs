@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::inputs::Task;
 use crate::mutants::broken;
-use crate::prices::Prices;
 use crate::process::{Listener, Stop};
 use crate::secrets::{Filter, Secrets};
 use crate::stream::Stream;
@@ -55,7 +54,7 @@ impl<'a> Follower<'a> {
 
     /// Nothing more comes. Whether what was printed ends with a line's end.
     pub fn finish(mut self) -> (Stream, bool, bool) {
-        let (secrets, mut stream) = (self.secrets, std::mem::replace(&mut self.stream, Stream::new(false, "", Prices::default())));
+        let (secrets, mut stream) = (self.secrets, std::mem::take(&mut self.stream));
         stream.finish(&mut |event| self.tell(&event));
         let rest = self.out.finish(secrets);
         self.print(&rest);
@@ -102,7 +101,7 @@ pub fn print_error(bytes: &[u8]) {
 impl Listener for Follower<'_> {
     fn stdout(&mut self, bytes: &[u8]) {
         self.last_output = Instant::now();
-        let mut stream = std::mem::replace(&mut self.stream, Stream::new(false, "", Prices::default()));
+        let mut stream = std::mem::take(&mut self.stream);
         stream.feed(bytes, &mut |event| self.tell(&event));
         self.stream = stream;
         if self.stream.end.is_some() {

@@ -22,7 +22,7 @@ pub fn nonce() -> String {
 }
 
 /// Finds blocks with the run's nonce.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scanner {
     nonce: String,
     open: Option<BTreeMap<String, String>>,
@@ -35,7 +35,7 @@ pub struct Scanner {
 
 impl Scanner {
     pub fn new(nonce: &str) -> Self {
-        Self { nonce: nonce.to_owned(), open: None, bytes: 0, values: BTreeMap::new(), forged: 0 }
+        Self { nonce: nonce.to_owned(), ..Self::default() }
     }
 
     /// Whether the line is part of a block.

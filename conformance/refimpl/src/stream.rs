@@ -39,7 +39,7 @@ pub const USAGE: &[(&str, &str)] = &[
 ];
 
 /// What the stream has said so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stream {
     /// Whether its lines are the interface's own events; else they say nothing.
     pub is_native: bool,
@@ -66,27 +66,7 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(is_native: bool, nonce: &str, prices: Prices) -> Self {
-        Self {
-            is_native,
-            prices,
-            line: Vec::new(),
-            markers: Scanner::new(nonce),
-            session: None,
-            model: None,
-            agent_version: None,
-            usage: Map::new(),
-            usage_complete: false,
-            turns: None,
-            answer: None,
-            last_error: None,
-            retries: 0,
-            end: None,
-            bytes: 0,
-            lines: 0,
-            unknown_lines: 0,
-            malformed_lines: 0,
-            condensed_lines: 0,
-        }
+        Self { is_native, prices, markers: Scanner::new(nonce), ..Self::default() }
     }
 
     /// Reads what has come; `emit` gets each event.

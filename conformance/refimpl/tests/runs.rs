@@ -96,6 +96,29 @@ fn the_document_is_read_in_json_and_yaml_and_variables_win() {
     assert!(["`limits.timeout`", "`limits.grase`", "`promt`"].iter().all(|name| message.contains(name)), "{message}");
 }
 
+/// The agent tells of 12 prompt tokens, 5 of them from the cache, and of 3 generated ones.
+#[test]
+fn the_tasks_prices_make_the_cost_and_the_limit_on_it_holds() {
+    let dollar_a_token = 1_000_000;
+    let rows = json!({"*": {"input": 0, "output": 0},
+        "m": {"input": dollar_a_token, "cacheRead": dollar_a_token / 2, "output": 2 * dollar_a_token}});
+    let case = Case::new();
+    std::fs::write(case.path("prices"), rows.to_string()).unwrap();
+    let ended = case.agent(&["usage", "done"]).set("AGENT_MODEL", "m").set("AGENT_PRICES_FILE", &case.path("prices")).run();
+    let parameters = &ended.message()["parameters"];
+    assert_eq!((&parameters["cost-usd"], &parameters["cost-source"]), (&json!("15.5"), &json!("price-table")), "{}", ended.stderr);
+    let case = Case::new();
+    case.set("AGENT_MODEL", "m").set("AGENT_PRICES", &rows.to_string()).set("AGENT_MAX_COST_USD", "15");
+    let ended = case.agent(&["usage", "stay"]).run();
+    assert_eq!((ended.code, &ended.message()["reason"]), (80, &json!("CostLimit")), "{}", ended.stderr);
+    for row in [json!({"input": 1}), json!({"input": 1, "output": -1}), json!({"input": 1, "output": 1, "price": 1})] {
+        let case = Case::new();
+        let ended = case.agent(&["usage", "done"]).set("AGENT_PRICES", &json!({"m": row}).to_string()).run();
+        assert_eq!(ended.code, 65, "{row}");
+        assert!(ended.message()["message"].as_str().unwrap().contains("AGENT_PRICES"), "{}", ended.message());
+    }
+}
+
 #[test]
 fn another_major_version_is_refused_by_name() {
     let case = Case::new();

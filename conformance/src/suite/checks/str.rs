@@ -45,11 +45,14 @@ fn unknown_lines(evidence: &Evidence) -> Judged {
     did_its_task(&evidence.run("stream-odd")?)
 }
 
-fn usage(evidence: &Evidence) -> Judged {
+/// The results that follow from what the suite's agent tells of its tokens.
+fn tokens(evidence: &Evidence) -> Result<Vec<(&'static str, u64)>, Finding> {
     let tokens = stream(evidence).tokens();
-    if tokens.is_empty() {
-        return Err(Finding::NotApplicable("its agent's stream tells of no tokens".into()));
-    }
+    if tokens.is_empty() { Err(Finding::NotApplicable("its agent's stream tells of no tokens".into())) } else { Ok(tokens) }
+}
+
+fn usage(evidence: &Evidence) -> Judged {
+    let tokens = tokens(evidence)?;
     let seen = evidence.run("happy")?;
     tokens.into_iter().try_for_each(|(name, count)| parameter_is(&seen, name, &count.to_string()))
 }
@@ -68,9 +71,7 @@ fn usage_absent(evidence: &Evidence) -> Judged {
 const ROUNDED: f64 = 0.005;
 
 fn priced(evidence: &Evidence) -> Judged {
-    let Some(wanted) = price(stream(evidence)) else {
-        return Err(Finding::NotApplicable("its agent's stream tells of no tokens".into()));
-    };
+    let wanted = price(&tokens(evidence)?);
     let seen = evidence.run("usage-priced")?;
     started(&seen)?;
     parameter_is(&seen, "cost-source", "price-table")?;

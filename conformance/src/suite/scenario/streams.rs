@@ -1,7 +1,5 @@
 //! What the agent prints, and how its stream ends.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::{Scenario, Stage, Unfit};
@@ -71,27 +69,26 @@ fn usage_untold(stage: &mut Stage) -> Result<(), Unfit> {
 }
 
 /// What any model costs in `usage-priced`, US dollars for a million tokens: so much that it shows in cents.
-const INPUT: u32 = 2000;
-const CACHE_READ: u32 = 500;
-const CACHE_WRITE: u32 = 10_000;
-const OUTPUT: u32 = 30_000;
+const INPUT_PRICE: f64 = 2000.0;
+const CACHE_READ_PRICE: f64 = 500.0;
+const CACHE_WRITE_PRICE: f64 = 10_000.0;
+const OUTPUT_PRICE: f64 = 30_000.0;
 
 fn usage_priced(stage: &mut Stage) -> Result<(), Unfit> {
-    let price = json!({"input": INPUT, "cacheRead": CACHE_READ, "cacheWrite": CACHE_WRITE, "output": OUTPUT});
+    let price = json!({"input": INPUT_PRICE, "cacheRead": CACHE_READ_PRICE, "cacheWrite": CACHE_WRITE_PRICE, "output": OUTPUT_PRICE});
     stage.env("AGENT_PRICES", &json!({"*": price}).to_string());
     stage.agent_that([]);
     Ok(())
 }
 
-/// What the tokens that the suite's agent tells of cost by these prices; nothing, where it tells of none.
+/// What these tokens, by the names of their results, cost by these prices.
 #[must_use]
-pub fn price(stream: Stream) -> Option<f64> {
-    let tokens: BTreeMap<_, _> = stream.tokens().into_iter().collect();
-    let count = |name: &str| tokens.get(name).copied().unwrap_or(0);
+pub fn price(tokens: &[(&str, u64)]) -> f64 {
+    let count = |name: &str| tokens.iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| *count);
     let (read, written) = (count("cache-read-tokens"), count("cache-write-tokens"));
-    let plain = tokens.get("input-tokens")?.saturating_sub(read + written);
-    let parts = [(plain, INPUT), (read, CACHE_READ), (written, CACHE_WRITE), (count("output-tokens"), OUTPUT)];
-    Some(parts.iter().map(|(tokens, price)| *tokens as f64 * f64::from(*price)).sum::<f64>() / 1e6)
+    let plain = count("input-tokens") - read - written;
+    let parts = [(plain, INPUT_PRICE), (read, CACHE_READ_PRICE), (written, CACHE_WRITE_PRICE), (count("output-tokens"), OUTPUT_PRICE)];
+    parts.iter().map(|(tokens, price)| *tokens as f64 * price).sum::<f64>() / 1e6
 }
 
 fn events_log(stage: &mut Stage) -> Result<(), Unfit> {
