@@ -20,8 +20,10 @@ const PLAIN_ENDINGS: &[&str] = &["_FILE", "_PATH", "_DIR", "_TOKENS", "_URL", "_
 /// True if a variable of this name holds a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
+    // Each run asks this of each variable: `str::contains` would make a searcher of each word.
     let name = name.to_ascii_uppercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word)) && !PLAIN_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    let holds = |word: &str| name.as_bytes().windows(word.len()).any(|part| part == word.as_bytes());
+    SECRET_WORDS.iter().any(|word| holds(word)) && !PLAIN_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// The secrets of the environment.

@@ -12,6 +12,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     ptr,
+    sync::{Mutex, PoisonError},
 };
 
 use nix::{
@@ -43,12 +44,7 @@ pub unsafe fn spawn(
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
     let candidates = launch.candidates().iter().map(|path| text(path.as_os_str())).collect::<io::Result<Vec<_>>>()?;
     let args = std::iter::once(&launch.program).chain(&launch.args).map(|arg| text(arg)).collect::<io::Result<Vec<_>>>()?;
-    let env = env.iter().map(|(name, value)| {
-        let mut line = (*name).to_owned();
-        line.push("=");
-        line.push(value);
-        text(&line)
-    });
+    let env = env.iter().map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).map_err(io::Error::from));
     let env = env.collect::<io::Result<Vec<_>>>()?;
     let cwd = launch.cwd.as_ref().map(|directory| text(directory.as_os_str())).transpose()?;
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
@@ -61,13 +57,15 @@ pub unsafe fn spawn(
         prepare,
         error: 0,
     };
-    let stack = Stack::new(STACK + size_of::<usize>() * args.len())?;
+    let stack = Stack::of_at_least(STACK + size_of::<usize>() * args.len())?;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is the child's alone and longer than its calls need; the context outlives the child's use of it, since this thread
     // goes on only after exec or exit; the child allocates nothing and takes no lock, as `begin` and the promise for `prepare` say.
     let pid = unsafe { libc::clone(begin, stack.top(), flags, (&raw mut child).cast()) };
+    let refused = io::Error::last_os_error();
+    stack.keep();
     if pid == -1 {
-        return Err(io::Error::last_os_error());
+        return Err(refused);
     }
     // SAFETY: plain memory of ours; read anew, since the child has written it behind the compiler's back.
     let error = unsafe { ptr::read_volatile(&raw const child.error) };
@@ -146,7 +144,23 @@ struct Stack {
     length: NonZeroUsize,
 }
 
+/// The last child's, for the next: to take memory away every processor on which a child used it has to be told.
+static SPARE: Mutex<Option<Stack>> = Mutex::new(None);
+
+// SAFETY: plain memory that nobody refers to while nobody runs on it.
+unsafe impl Send for Stack {}
+
 impl Stack {
+    fn of_at_least(length: usize) -> io::Result<Self> {
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        spare.filter(|spare| spare.length.get() >= length).map_or_else(|| Self::new(length), Ok)
+    }
+
+    /// For the next one. The child has executed, or has ended.
+    fn keep(self) {
+        *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
+    }
+
     fn new(length: usize) -> io::Result<Self> {
         let length = NonZeroUsize::new(length.next_multiple_of(4096)).ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK | MapFlags::MAP_NORESERVE;

@@ -523,8 +523,9 @@ pub(crate) fn repository_root(dir: &Path) -> Option<PathBuf> {
 
 /// The directory by the path at which git, and with it an agent, finds its repository: its real one, where a link leads into a repository.
 pub(crate) fn located(dir: PathBuf) -> PathBuf {
-    let real = dir.canonicalize().ok().filter(|real| repository_root(&dir).is_none() && repository_root(real).is_some());
-    real.unwrap_or(dir)
+    let Ok(real) = dir.canonicalize() else { return dir };
+    let leads_into_one = real != dir && repository_root(&dir).is_none() && repository_root(&real).is_some();
+    if leads_into_one { real } else { dir }
 }
 
 /// git refuses a work tree of another owner (a volume that belongs to root, a runner that is somebody else). The agent's git is

@@ -117,14 +117,13 @@ fn settle(request: &Request<'_>, base: Option<&gix::Tree<'_>>, places: &[PathBuf
                     work.make(repo, &path_here, &wanted)?;
                 }
                 _ if path.power == RepositoryPower::Executes => {
-                    let kept: Vec<PathBuf> = request
-                        .paths
-                        .iter()
-                        .filter(|other| other.power == RepositoryPower::Instructs)
-                        .map(|other| place.join(other.path.trim_end_matches('/')))
-                        .filter(|other| other.starts_with(&path_here) && *other != path_here)
-                        .collect();
-                    work.hide(&path_here, &kept)?;
+                    let instructs = |name: &Path| {
+                        request.paths.iter().filter(|other| other.power == RepositoryPower::Instructs).any(|other| {
+                            let other = place.join(other.path.trim_end_matches('/'));
+                            other != path_here && other.starts_with(&path_here) && name.starts_with(&other)
+                        })
+                    };
+                    work.hide(&path_here, &instructs)?;
                 }
                 _ => {}
             }
@@ -239,12 +238,12 @@ impl Work<'_> {
     }
 
     /// Takes a path away, but for what is kept below it.
-    fn hide(&mut self, path: &Path, kept: &[PathBuf]) -> Result<(), WorkspaceError> {
+    fn hide(&mut self, path: &Path, is_kept: &dyn Fn(&Path) -> bool) -> Result<(), WorkspaceError> {
         let actual = resolve_work(&self.root, path).map_err(|error| self.io("cannot read", path, error))?;
         if actual.through_link || actual.hostile {
             return self.set_aside_whole(path);
         }
-        for name in actual.files.keys().filter(|name| !kept.iter().any(|kept| name.starts_with(kept))) {
+        for name in actual.files.keys().filter(|name| !is_kept(name)) {
             self.set_aside(name)?;
         }
         Ok(())

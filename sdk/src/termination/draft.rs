@@ -158,33 +158,51 @@ pub(super) struct Written<'a> {
 
 impl Written<'_> {
     pub(super) fn to_json(&self) -> String {
-        let mut fields: Vec<String> = Vec::with_capacity(16);
-        let mut field = |name: &str, json: &str| fields.push(format!("\"{name}\":{json}"));
+        let mut object = Object::default();
         for (name, json) in &self.first {
-            field(name, json);
+            object.field(name, json);
         }
         if let Some(json) = &self.message {
-            field("message", json);
+            object.field("message", json);
         }
         if let Some(parameters) = &self.parameters {
-            let all: Vec<String> = parameters.iter().map(|(name, json)| format!("{}:{json}", quote(name))).collect();
-            field("parameters", &format!("{{{}}}", all.join(",")));
+            let mut all = Object::default();
+            parameters.iter().for_each(|(name, json)| all.field(name, json));
+            object.field("parameters", &all.end());
         }
         for (name, json) in &self.small {
-            field(name, json);
+            object.field(name, json);
         }
         if let Some(json) = &self.answer {
-            field("answer", json);
+            object.field("answer", json);
         }
         if !self.cut.is_empty() {
-            field("cut", &format!("[{}]", self.cut.join(",")));
+            object.field("cut", &format!("[{}]", self.cut.join(",")));
         }
         if let Some(json) = &self.result_file {
-            field("resultFile", json);
+            object.field("resultFile", json);
         }
         if let Some(json) = &self.result_sha256 {
-            field("resultSha256", json);
+            object.field("resultSha256", json);
         }
-        format!("{{{}}}", fields.join(","))
+        object.end()
+    }
+}
+
+/// A JSON object whose values are JSON already.
+#[derive(Default)]
+struct Object(String);
+
+impl Object {
+    fn field(&mut self, name: &str, json: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push_str(&quote(name));
+        self.0.push(':');
+        self.0.push_str(json);
+    }
+
+    fn end(mut self) -> String {
+        self.0.push_str(if self.0.is_empty() { "{}" } else { "}" });
+        self.0
     }
 }

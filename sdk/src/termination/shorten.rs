@@ -87,7 +87,8 @@ pub(super) fn shorten(text: &str, room: usize, keep: Keep) -> Option<String> {
 
 /// `text` as a JSON string.
 pub(super) fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // No text fails to be JSON.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -65,7 +65,6 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     }
     let mut plan = Plan { program: task.agent.program.clone().unwrap_or_else(|| "claude".to_owned()), ..Plan::default() };
     plan.args = ["--dangerously-skip-permissions", "--output-format=stream-json", "--verbose"].map(str::to_owned).to_vec();
-    let own_dir = surroundings.private_dir.join("claude");
 
     set_environment(&mut plan, task, surroundings);
     let secrets_in_environment = hand_over_secrets(&mut plan, surroundings);
@@ -75,8 +74,8 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     plan.warnings.extend(unknown_effort(task));
     plan.warnings.extend(later::left_to_others("Claude", request, &[("agent.effort", task.agent.effort.is_some())]));
 
-    plan.add_settings(&own_dir, task, surroundings);
-    plan.add_mcp_servers(&own_dir, task, surroundings);
+    plan.add_settings(task, surroundings);
+    plan.add_mcp_servers(task, surroundings);
     plan.add_instructions(task, surroundings);
     if surroundings.for_later {
         plan.install_plugins(plugins, surroundings)?;
@@ -85,7 +84,7 @@ pub(super) fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<PlanError>> {
     }
     match reach {
         Reach::Everything => plan.env.extend(trust::against_later_changes(surroundings)),
-        Reach::Instructions { .. } => plan.add_repository_instructions(&own_dir, surroundings),
+        Reach::Instructions { .. } => plan.add_repository_instructions(surroundings),
     }
     plan.add_choices(task);
     plan.args.extend(task.agent.extra_args.iter().cloned());
@@ -184,13 +183,19 @@ fn user_config(surroundings: &Surroundings) -> PathBuf {
     given.map_or_else(|| surroundings.home.clone(), |dir| surroundings.workdir.join(dir)).join(".claude.json")
 }
 
+/// A file of this run's only. They stand beside one another: a directory of their own would be made and removed by every run, which takes longer
+/// than everything that is written into it.
+fn own(surroundings: &Surroundings, name: &str) -> PathBuf {
+    surroundings.private_dir.join(format!("claude-{name}"))
+}
+
 fn json_file(value: &Value) -> FileContent {
     FileContent::Replace(format!("{value:#}\n").into_bytes())
 }
 
 impl Plan {
     /// What no file of the repository overrides.
-    fn add_settings(&mut self, own_dir: &Path, task: &Task, surroundings: &Surroundings) {
+    fn add_settings(&mut self, task: &Task, surroundings: &Surroundings) {
         let endpoint = task.agent.endpoint.as_ref().or_else(|| surroundings.env.get("ANTHROPIC_BASE_URL"));
         // Only what the container gave: what it left to the user's own settings is theirs to say.
         let given = trust::PINNED.iter().filter_map(|name| Some(((*name).to_owned(), json!(surroundings.env.get(*name)?))));
@@ -206,13 +211,13 @@ impl Plan {
             self.files.push(FileWrite { path, content: FileContent::MergeJson(fields), private: true });
             return;
         }
-        let path = own_dir.join("settings.json");
+        let path = own(surroundings, "settings.json");
         // A file and not an argument: an endpoint may hold a password, and argv is public.
         self.args.push(format!("--settings={}", path.display()));
         self.files.push(FileWrite { path, content: json_file(&json!({ "env": env })), private: true });
     }
 
-    fn add_mcp_servers(&mut self, own_dir: &Path, task: &Task, surroundings: &Surroundings) {
+    fn add_mcp_servers(&mut self, task: &Task, surroundings: &Surroundings) {
         if task.mcp_servers.is_empty() {
             return;
         }
@@ -235,7 +240,7 @@ impl Plan {
             self.files.push(FileWrite { path, content: FileContent::MergeJson(fields), private: true });
             return;
         }
-        let path = own_dir.join("mcp.json");
+        let path = own(surroundings, "mcp.json");
         self.args.push(format!("--mcp-config={}", path.display()));
         self.files.push(FileWrite { path, content: json_file(&json!({ "mcpServers": servers })), private: true });
     }
@@ -271,7 +276,7 @@ impl Plan {
     }
 
     /// The repository's instruction files and skills, handed over one by one, since no settings of the repository are loaded.
-    fn add_repository_instructions(&mut self, own_dir: &Path, surroundings: &Surroundings) {
+    fn add_repository_instructions(&mut self, surroundings: &Surroundings) {
         self.args.push("--setting-sources=user".to_owned());
         self.args.push(format!("--add-dir={}", surroundings.work_tree.display()));
         if surroundings.workdir != surroundings.work_tree {
@@ -281,7 +286,7 @@ impl Plan {
         let skills = Path::new(".claude/skills");
         if surroundings.repository_files.get(skills) == Some(&RepositoryFile::Directory) {
             // As a plugin of its own, and as a copy: a plugin directory may hold hooks and MCP servers too.
-            let plugin = own_dir.join("repository");
+            let plugin = own(surroundings, "repository");
             self.files.push(FileWrite {
                 path: plugin.join("skills"),
                 content: FileContent::Install([(PathBuf::new(), Installed::Tree(surroundings.work_tree.join(skills)))].into()),
