@@ -9,7 +9,7 @@ use agent_sdk::agent::Agent;
 use crate::cli::{needs_init, with_default_command};
 use crate::commands::{plain, supervised};
 use crate::init::{Options, enter};
-use crate::run::last_words;
+use crate::run::{last_words, place};
 use crate::{agents, dialects};
 
 /// All of `main` of a runner that has these agents beside the built-in ones. Call it first: it forks, which no thread may be there for.
@@ -30,6 +30,7 @@ pub fn main_with(own: &'static [&'static dyn Agent]) -> ExitCode {
     }
     let options = Options {
         last_words: last_words::write,
+        clear: place::clear,
         no_runner: last_words::no_runner,
         parent_death: None,
         // For what a runner leaves behind that died before it knew its task.

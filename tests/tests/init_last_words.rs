@@ -91,6 +91,8 @@ fn in_setup(directory: &Path) -> Child {
         .env("AGENT_PROMPT", "do it")
         .env("AGENT_TERMINATION_LOG", directory.join("message"));
     command.env("AGENT_SETUP_COMMAND", r#"["sh", "-c", "touch there; exec sleep 1000"]"#).env("AGENT_GRACE", "10s");
+    fs::create_dir(directory.join("tmp")).unwrap();
+    command.env("TMPDIR", directory.join("tmp"));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the setup command", || directory.join("there").exists());
     child
@@ -107,6 +109,17 @@ fn a_runner_that_is_killed_in_setup_is_said_to_have_come_so_far() {
     kill(only_child(Pid::from_raw(child.id() as i32)), SIGKILL).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(128 + libc::SIGKILL));
     assert_eq!(phase(directory.path()), Some(Phase::Setup));
+}
+
+#[test]
+fn the_private_files_of_a_killed_runner_go_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = in_setup(directory.path());
+    let left = || fs::read_dir(directory.path().join("tmp")).unwrap().count();
+    assert_eq!(left(), 1);
+    kill(only_child(Pid::from_raw(child.id() as i32)), SIGKILL).unwrap();
+    child.wait().unwrap();
+    assert_eq!(left(), 0);
 }
 
 #[test]

@@ -60,6 +60,9 @@ pub enum TooLong {
     /// The message.
     #[error("the termination message has {0} bytes, more than any budget")]
     Message(usize),
+    /// The path.
+    #[error("the path of the private directory has {0} bytes, more than `PATH_MAX`")]
+    Place(usize),
 }
 
 /// The shared memory. The runner writes, init reads; never both, for init reads when the runner is dead.
@@ -77,6 +80,9 @@ struct Memory {
     counts: AtomicU32,
     /// 0: none noted since the slot was written; else one more than what was noted.
     phase: AtomicU32,
+    /// 0: none noted; else the length of what stands in `place`.
+    place_length: AtomicU32,
+    place: [u8; PATH_BYTES],
     slots: [Written; 2],
 }
 
@@ -141,6 +147,19 @@ impl LastWordsBoard {
         self.phase().store(u32::from(phase) + 1, Ordering::Release);
     }
 
+    /// There is a directory that is to be gone when nobody is left. To be noted once.
+    ///
+    /// # Errors
+    /// Its path does not fit.
+    pub fn note_place(&mut self, directory: &Path) -> Result<(), TooLong> {
+        let path = directory.as_os_str().as_bytes();
+        let length = u32::try_from(path.len()).ok().filter(|_| path.len() <= PATH_BYTES).ok_or(TooLong::Place(path.len()))?;
+        // SAFETY: a place within our mapping that is as long as was asked; nobody reads it before it has a length.
+        unsafe { ptr::copy_nonoverlapping(path.as_ptr(), (&raw mut (*self.memory.as_ptr()).place).cast(), path.len()) };
+        self.place_length().store(length, Ordering::Release);
+        Ok(())
+    }
+
     /// All has been said: init keeps silent, however we end from here on.
     pub fn close(&mut self) {
         self.counts().fetch_or(CLOSED, Ordering::Release);
@@ -156,6 +175,11 @@ impl LastWordsBoard {
         unsafe { &(*self.memory.as_ptr()).phase }
     }
 
+    fn place_length(&self) -> &AtomicU32 {
+        // SAFETY: as for `counts`.
+        unsafe { &(*self.memory.as_ptr()).place_length }
+    }
+
     fn slot(&self, number: u32) -> *mut Written {
         let at = if number == 2 { 1 } else { 0 };
         // SAFETY: the address of a place within our mapping.
@@ -165,6 +189,15 @@ impl LastWordsBoard {
     /// Whether [`Self::close`] was called.
     pub(super) fn is_closed(&self) -> bool {
         self.counts().load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// What [`Self::note_place`] noted; only for a process that outlives the writer.
+    pub(super) fn place(&self) -> Option<PathBuf> {
+        let length = self.place_length().load(Ordering::Acquire) as usize;
+        // SAFETY: whole since it has a length, and its writer is dead. A copy, so that nothing refers to shared memory.
+        let place = unsafe { (&raw const (*self.memory.as_ptr()).place).read() };
+        let path = place.get(..length).filter(|path| !path.is_empty())?;
+        Some(OsStr::from_bytes(path).into())
     }
 
     /// What counts; only for a process that outlives the writer.
@@ -196,7 +229,7 @@ impl Drop for LastWordsBoard {
 mod tests {
     use std::{path::Path, time::Duration};
 
-    use super::{LastWordsBoard, MESSAGE_BYTES, TooLong};
+    use super::{LastWordsBoard, MESSAGE_BYTES, PATH_BYTES, TooLong};
 
     const GRACE: Duration = Duration::from_millis(1500);
 
@@ -225,6 +258,20 @@ mod tests {
         }
         board.publish(Path::new("a"), 1, b"y", GRACE).unwrap();
         assert_eq!(board.read().unwrap().phase, None);
+    }
+
+    #[test]
+    fn a_place_is_noted_whole_or_not() {
+        let mut board = LastWordsBoard::new().unwrap();
+        assert_eq!(board.place(), None);
+        assert_eq!(board.note_place(Path::new(&"x".repeat(PATH_BYTES + 1))), Err(TooLong::Place(PATH_BYTES + 1)));
+        assert_eq!(board.place(), None);
+        board.note_place(Path::new("/tmp/place")).unwrap();
+        board.publish(Path::new("a"), 1, b"x", GRACE).unwrap();
+        assert_eq!(board.place().as_deref(), Some(Path::new("/tmp/place")));
+        // gone mad
+        board.place_length().store(u32::MAX, std::sync::atomic::Ordering::Release);
+        assert_eq!(board.place(), None);
     }
 
     #[test]

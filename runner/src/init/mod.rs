@@ -10,7 +10,7 @@
 //! - [`last_words`]: what is reported in the runner's place,
 //! - [`oom`]: whether it was memory.
 
-use std::{panic, process, time::Duration};
+use std::{panic, path::Path, process, time::Duration};
 
 use nix::{
     sys::{
@@ -39,6 +39,9 @@ pub struct Options {
     /// be killed next, and again when nobody is left who could write over it. So it must be fit to be called twice. Returns the code to leave
     /// with.
     pub last_words: fn(&Slot, Death) -> u8,
+    /// Called when nobody is left, with what a runner that could not do it itself noted by [`LastWordsBoard::note_place`], and whether we
+    /// are PID 1.
+    pub clear: fn(&Path, bool),
     /// Called when there can be no runner, with why not; it reports, and returns the code to leave with.
     pub no_runner: fn(&str) -> u8,
     /// The signal that init wants when its own parent dies; for a runner below something that may go away.

@@ -48,6 +48,9 @@ pub(super) fn supervise(runner: Pid, home: Pid, board: Option<LastWordsBoard>, o
     {
         let _ = (options.last_words)(slot, death);
     }
+    if let Some(place) = board.as_ref().and_then(LastWordsBoard::place) {
+        (options.clear)(&place, getpid().as_raw() == 1);
+    }
     code
 }
 

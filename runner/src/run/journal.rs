@@ -133,6 +133,14 @@ impl Journal {
         self.agent = Some(name.to_owned());
     }
 
+    /// The run has a directory of its own, which init removes should we not come to it.
+    pub fn note_place(&mut self, directory: &Path) {
+        if let Some(board) = &mut self.board {
+            // What is longer than any path is none.
+            let _ = board.note_place(directory);
+        }
+    }
+
     /// From here on the platform reads in this file how far the run has come.
     pub fn tell_progress(&mut self, path: Option<PathBuf>) {
         self.progress = path.map(ProgressFile::new);

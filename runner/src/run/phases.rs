@@ -76,6 +76,7 @@ pub async fn drive(journal: &mut Journal, side: &RunnerSide, order: &Order) -> R
         Err(_) if matches!(order.extent, Extent::Command(_) | Extent::Clone) => Place::nowhere(&order.inputs.env),
         Err(error) => return Err(error.into()),
     };
+    journal.note_place(place.private_dir());
 
     let run = Run { side, order, task: &task, agent: agent.as_ref(), place: &place, started: journal.started() };
     journal.enter(Phase::Workspace);

@@ -16,6 +16,12 @@ use crate::sinks::{Claims, ResultsDir};
 /// Which file mode a directory of this run has: nobody else looks in.
 const PRIVATE: u32 = 0o700;
 
+/// How a private directory's name begins.
+const NAME: &str = "agent-runner-";
+
+/// The agent's HOME, below the private directory.
+const HOME: &str = "home";
+
 /// The variable by which a script finds the directory to leave results in.
 const RESULTS_DIR: &str = "AGENT_RESULTS_DIR";
 
@@ -60,7 +66,7 @@ impl Place {
         let given = env.get(OsStr::new("TMPDIR")).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let candidates: Vec<PathBuf> = given.into_iter().chain(["/tmp", "/dev/shm"].map(PathBuf::from)).collect();
         // Not guessable, so that nobody can stand in its way in a directory that all may write.
-        let name = format!("agent-runner-{}", super::nonce().as_str());
+        let name = format!("{NAME}{}", super::nonce().as_str());
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for base in &candidates {
             let private_dir = base.join(&name);
@@ -197,16 +203,28 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.private_dir.as_os_str().is_empty() {
-            return;
+        if !self.private_dir.as_os_str().is_empty() {
+            remove(&self.private_dir, self.leaves_home);
         }
-        // Best effort, all of it.
-        let _ = if self.leaves_home && self.home.starts_with(&self.private_dir) {
-            remove_all_but(&self.private_dir, &self.home)
-        } else {
-            std::fs::remove_dir_all(&self.private_dir)
-        };
     }
+}
+
+/// Removes the private directory of a run whose runner was killed: it holds settings, and with them credentials. As PID 1 but for a home in
+/// it, as [`Place::in_container`] says.
+pub fn clear(private_dir: &Path, is_pid_one: bool) {
+    // Whoever was killed may have gone mad before, and we remove what its memory names: only what can be such a directory.
+    let nonce = private_dir.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(NAME));
+    let is_named_so = nonce.is_some_and(|nonce| nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let is_ours = |found: std::fs::Metadata| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw();
+    if is_named_so && private_dir.symlink_metadata().is_ok_and(is_ours) {
+        remove(private_dir, is_pid_one);
+    }
+}
+
+/// Best effort, all of it.
+fn remove(private_dir: &Path, leaves_home: bool) {
+    let home = private_dir.join(HOME);
+    let _ = if leaves_home && home.exists() { remove_all_but(private_dir, &home) } else { std::fs::remove_dir_all(private_dir) };
 }
 
 /// A `PATH` with a directory of ours before it, and behind it the runner's own: `agent-runner emit` is to be found wherever a platform has
@@ -237,7 +255,7 @@ fn home(env: &BTreeMap<OsString, OsString>, private_dir: &Path) -> PathBuf {
     if let Some(home) = given.filter(|home| home.is_absolute() && is_writable_dir(home)) {
         return home;
     }
-    let home = private_dir.join("home");
+    let home = private_dir.join(HOME);
     // If this fails, writing the first file there says why.
     let _ = std::fs::DirBuilder::new().mode(PRIVATE).create(&home);
     home
@@ -296,6 +314,33 @@ mod tests {
         let dir = place.private_dir().to_owned();
         drop(place);
         assert!(!dir.exists(), "an empty home goes");
+    }
+
+    #[test]
+    fn of_a_killed_run_only_its_own_directory_goes() {
+        let base = tempfile::tempdir().unwrap();
+        let whole = format!("{NAME}{}", "0a".repeat(16));
+        let make = |name: &str| {
+            let directory = base.path().join(name);
+            std::fs::create_dir_all(directory.join(HOME)).unwrap();
+            std::fs::write(directory.join(HOME).join("cache"), "much").unwrap();
+            std::fs::write(directory.join("settings.json"), "secret").unwrap();
+            directory
+        };
+        for other in ["home", NAME, &format!("{NAME}{}", "0g".repeat(16)), &whole[..whole.len() - 1]] {
+            let other = make(other);
+            clear(&other, false);
+            assert!(other.join("settings.json").exists(), "{}", other.display());
+        }
+        let link = base.path().join(&whole);
+        std::os::unix::fs::symlink(base.path().join("home"), &link).unwrap();
+        clear(&link, false);
+        assert!(base.path().join("home/settings.json").exists());
+        std::fs::remove_file(&link).unwrap();
+        clear(&make(&whole), true);
+        assert!(link.join("home/cache").exists() && !link.join("settings.json").exists());
+        clear(&link, false);
+        assert!(!link.exists());
     }
 
     #[test]

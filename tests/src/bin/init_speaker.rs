@@ -25,7 +25,8 @@ fn main() {
     let how = arguments.next().unwrap().into_string().unwrap();
     let command: Vec<OsString> = arguments.skip(1).collect();
     let parent_death = how.contains("parent").then_some(nix::sys::signal::SIGTERM);
-    let options = Options { last_words, no_runner: |problem| panic!("{problem}"), parent_death, grace: Duration::from_secs(20) };
+    let no_runner = |problem: &str| panic!("{problem}");
+    let options = Options { last_words, clear: |_, _| {}, no_runner, parent_death, grace: Duration::from_secs(20) };
     init::enter(options, move |side| run(side, &file, &how, &command))
 }
 
