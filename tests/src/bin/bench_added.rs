@@ -4,10 +4,16 @@
 //! bash`, `node` once for the MCP servers and once for the setup command, and the agent piped through a filter that looks for the result.
 //! The other peer is the agent started bare. Time is the agent's own stamps against ours: what is added is all that is not the agent.
 //!
+//! And how soon it is over, last message and all, when it is told to end and its agent does so at once: a container gets SIGTERM and then
+//! has little time.
+//!
 //! Usage: `bench_added RUNNER [RUNS]`; needs tini, bash and node.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use agent_tests::runs::wait_until;
 
 const PEER: &str = r##"#!/bin/bash
 set -euo pipefail
@@ -23,6 +29,9 @@ const { spawnSync } = require("child_process"), [program, ...args] = JSON.parse(
 process.exit(spawnSync(program, args, { stdio: "inherit" }).status ?? 1);'
 "$AGENT" -p hello | "$FILTER"
 "##;
+
+/// An agent that has begun, and that a signal ends.
+const WAITING: &str = "#!/bin/sh\n: >\"$STAMPS\"\nexec sleep 1000\n";
 
 const MCP: &str = r#"{"mcpServers":{"one":{"command":"/bin/true","args":["--x"],"env":{"K":"v"}},"two":{"url":"http://127.0.0.1:1/mcp"}}}"#;
 const SETUP: &str = r#"["/bin/true"]"#;
@@ -44,6 +53,21 @@ fn measure(stamps: &Path, mut command: Command) -> (u128, u128) {
     (start - begin, end - finish)
 }
 
+/// Nanoseconds from SIGTERM to the end of a run, whose message says that it was told to.
+fn measure_end(begun: &Path, message: &Path, mut command: Command) -> u128 {
+    use nix::sys::signal::{Signal, kill};
+    let _ = std::fs::remove_file(begun);
+    let mut run = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the subject starts");
+    wait_until("the agent", || begun.exists());
+    let told = now();
+    kill(nix::unistd::Pid::from_raw(run.id() as i32), Signal::SIGTERM).expect("it can be told");
+    run.wait().expect("it ends");
+    let end = now();
+    let message = std::fs::read_to_string(message).expect("a message");
+    assert!(message.contains(r#""reason":"Cancelled""#), "{message}");
+    end - told
+}
+
 fn median(mut values: Vec<u128>) -> f64 {
     values.sort_unstable();
     values[values.len() / 2] as f64 / 1e6
@@ -51,14 +75,22 @@ fn median(mut values: Vec<u128>) -> f64 {
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let runner = PathBuf::from(args.next().expect("usage: bench_added RUNNER [RUNS]"));
+    let built = PathBuf::from(args.next().expect("usage: bench_added RUNNER [RUNS]"));
     let runs: usize = args.next().and_then(|text| text.parse().ok()).unwrap_or(41);
     let here = std::env::current_exe().expect("own path");
     let sibling = |name: &str| here.with_file_name(name);
     let dir = tempfile::tempdir().expect("a directory");
+    // As it is installed: a file that is written lies in the page cache in large pieces, as the peers' do, and one that a linker has mapped
+    // in single pages, each of which costs a fault of its own: half a millisecond a run.
+    let runner = dir.path().join("agent-runner");
+    std::fs::copy(&built, &runner).expect("the runner can be installed");
     let stamps = dir.path().join("stamps");
     let script = dir.path().join("entrypoint.sh");
     std::fs::write(&script, PEER).expect("the peer's script");
+    let message = dir.path().join("termination-log");
+    let waiting = dir.path().join("waiting");
+    std::fs::write(&waiting, WAITING).expect("the waiting agent");
+    std::fs::set_permissions(&waiting, PermissionsExt::from_mode(0o755)).expect("a program");
     let work = dir.path().join("work");
     std::fs::create_dir(&work).expect("a work directory");
     let env = |command: &mut Command, home: &str| {
@@ -93,7 +125,12 @@ fn main() {
         env(&mut command, "ours");
         command.env("AGENT_TYPE", "claude").env("AGENT_PROGRAM", sibling("stamp_agent")).env("AGENT_PROMPT", "hello");
         command.env("AGENT_INSTRUCTIONS", "Be brief.").env("AGENT_MCP_SERVERS", MCP).env("AGENT_SETUP_COMMAND", SETUP);
-        command.env("AGENT_TERMINATION_LOG", dir.path().join("termination-log"));
+        command.env("AGENT_TERMINATION_LOG", &message);
+        command
+    };
+    let told_to_end = || {
+        let mut command = ours();
+        command.env("AGENT_PROGRAM", &waiting);
         command
     };
     let mut times: [Vec<(u128, u128)>; 3] = Default::default();
@@ -115,4 +152,6 @@ fn main() {
         total(1) / total(2),
         total(2) - total(0)
     );
+    let ends = (0..runs).map(|_| measure_end(&stamps, &message, told_to_end())).collect();
+    println!("  SIGTERM to the end of the run, with its message: {:.2} ms, median of {runs}", median(ends));
 }
