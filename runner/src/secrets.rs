@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::stream::mask::{SECRET_MIN, Secrets};
 use crate::workspace::credential::read_token;
+use crate::workspace::url::percent_decoded;
 
 /// Parts of a variable's name that say that its value is secret.
 const SECRET_WORDS: &[&str] = &["API_KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "AUTH_JSON"];
@@ -101,25 +102,6 @@ pub(crate) fn of_url(url: &str) -> Vec<Vec<u8>> {
 /// [`of_url`] of a proxy, which may be said without a scheme.
 fn of_proxy(value: &str) -> Vec<Vec<u8>> {
     if value.contains("://") { of_url(value) } else { of_url(&format!("http://{value}")) }
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match byte.filter(|_| *first == b'%') {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = after;
-            }
-        }
-    }
-    decoded
 }
 
 /// The file with the git token: whoever renews the token while a run goes on makes another text secret.

@@ -66,6 +66,7 @@ impl RepoUrl {
             Scheme::Ssh => ("ssh", Transport::Ssh { user: user.clone() }),
             Scheme::Git => ("git", Transport::Git),
             Scheme::File => {
+                let path = if given.starts_with("file:") { meant(&path).map_err(invalid)? } else { path };
                 let local = std::path::absolute(Path::new(&path)).map_err(|error| invalid(&error.to_string()))?;
                 let text = local.to_str().ok_or_else(|| invalid("its path is not UTF-8"))?.to_owned();
                 return Ok(Self {
@@ -190,6 +191,32 @@ impl fmt::Debug for RepoUrl {
     }
 }
 
+/// The path that a `file:` URL means, which is encoded as every URL's.
+fn meant(path: &str) -> Result<String, &'static str> {
+    let path = String::from_utf8(percent_decoded(path)).map_err(|_| "its path is not UTF-8")?;
+    if path.contains(['\n', '\r', '\0']) { Err("it holds a line break or NUL") } else { Ok(path) }
+}
+
+/// The bytes that a text of a URL means.
+pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match byte.filter(|_| *first == b'%') {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
 /// Percent-encodes what may not stand in a URL; what is encoded already stays.
 pub(crate) fn encode(url: &str) -> String {
     let mut out = String::with_capacity(url.len());
@@ -302,6 +329,13 @@ mod tests {
     fn a_path_is_absolute_and_local() {
         let url = RepoUrl::parse("file:///srv/my repo.git").unwrap();
         assert_eq!(url.transport(), &Transport::Local(PathBuf::from("/srv/my repo.git")));
+        let encoded = RepoUrl::parse("file:///srv/my%20repo%C3%A9.git").unwrap();
+        assert_eq!(encoded.transport(), &Transport::Local(PathBuf::from("/srv/my repo\u{e9}.git")));
+        let plain = RepoUrl::parse("/srv/my%20repo.git").unwrap();
+        assert_eq!(plain.transport(), &Transport::Local(PathBuf::from("/srv/my%20repo.git")));
+        for bad in ["file:///srv/a%0Ab", "file:///srv/a%00b", "file:///srv/a%ffb"] {
+            assert!(RepoUrl::parse(bad).is_err(), "{bad}");
+        }
         assert!(matches!(RepoUrl::parse("some/dir").unwrap().transport(), Transport::Local(path) if path.is_absolute()));
     }
 }
