@@ -30,10 +30,12 @@ fn each_kind_of_ref(root: &Path, source: &Source, job: impl Fn(&Path) -> Job) {
     let (main, feature, tag, light) = (source.rev("main"), source.rev("feature"), source.rev("v1"), source.rev("light"));
     let dir = |name: &str| root.join("clones").join(name);
 
-    let prepared = job(&dir("head")).run().unwrap();
-    check(&prepared, &main, Some("main"));
-    assert_eq!((prepared.base_branch.as_deref(), prepared.base_commit.as_deref()), (Some("main"), Some(main.as_str())));
-    assert_eq!(git_ok(&prepared.dir, ["rev-list", "--count", "HEAD"]), "1", "depth 1 is one commit");
+    for (name, job) in [("head", job(&dir("head"))), ("said-head", job(&dir("said-head")).at("HEAD"))] {
+        let prepared = job.run().unwrap();
+        check(&prepared, &main, Some("main"));
+        assert_eq!((prepared.base_branch.as_deref(), prepared.base_commit.as_deref()), (Some("main"), Some(main.as_str())), "{name}");
+    }
+    assert_eq!(git_ok(&dir("head"), ["rev-list", "--count", "HEAD"]), "1", "depth 1 is one commit");
 
     let prepared = job(&dir("branch")).at("feature").run().unwrap();
     check(&prepared, &feature, Some("feature"));
@@ -182,7 +184,10 @@ fn each_kind_of_ref_from_a_path() {
     missing_repository(root.path(), Job::new("/nonexistent/none.git", &root.path().join("clones/x")));
     each_kind_of_ref(root.path(), &source, |dir| Job::new(source.bare.to_str().unwrap(), dir));
     let url = format!("file://{}", source.bare.display());
-    Job::new(&url, &root.path().join("by-url")).run().unwrap();
+    for (name, url) in [("by-url", url.clone()), ("by-encoded-url", url.replace(' ', "%20"))] {
+        assert_ne!(url.contains(' '), name == "by-encoded-url");
+        Job::new(&url, &root.path().join(name)).run().unwrap();
+    }
 }
 
 #[test]

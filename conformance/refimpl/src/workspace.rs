@@ -111,7 +111,7 @@ impl Git<'_> {
         }
         let listed = self.git(&["ls-remote", "--symref", "origin"])?;
         let listing = Listing(&listed);
-        let wanted = self.task.text("workspace.ref").filter(|_| !broken("ref"));
+        let wanted = self.task.text("workspace.ref").filter(|wanted| *wanted != "HEAD" && !broken("ref"));
         let branch = self.task.text("workspace.branch");
         let base_branch = match wanted {
             _ if self.task.text("workspace.baseBranch").is_some() => self.task.text("workspace.baseBranch"),

@@ -75,7 +75,7 @@ settings! {
     AGENT: "AGENT_PROGRAM" Text "agent.program" "PROGRAM" "The agent's program, where it is not on PATH under its usual name";
     AGENT: "AGENT_EXTRA_ARGS" Json "agent.extraArgs" "JSON" "More arguments for the agent, as a JSON list of strings";
     WORKSPACE: "AGENT_REPO" Text "workspace.repo" "URL" "Repository to clone (https, http, ssh, git, file); absent means: work in the directory as it is";
-    WORKSPACE: "AGENT_REF" Text "workspace.ref" "REF" "Branch, tag or full commit id to start from; absent means the remote's HEAD";
+    WORKSPACE: "AGENT_REF" Text "workspace.ref" "REF" "Branch, tag or full commit id to start from; absent, or `HEAD`, means the remote's HEAD";
     WORKSPACE: "AGENT_BRANCH" Text "workspace.branch" "NAME" "Working branch: fast-forwarded if the remote has it, else created";
     WORKSPACE: "AGENT_BASE_BRANCH" Text "workspace.baseBranch" "NAME" "Branch that the work is meant for";
     WORKSPACE: "AGENT_DEPTH" Text "workspace.depth" "N" "Commits of history to fetch, 0 for all [default: 1]";

@@ -46,7 +46,7 @@ impl Wanted {
     /// Checks the names.
     pub(crate) fn new(workspace: &Workspace) -> Result<Self, WorkspaceError> {
         let reference = match workspace.reference.as_deref() {
-            None => Reference::Head,
+            None | Some("HEAD") => Reference::Head,
             Some(text) => match ObjectId::from_hex(text.as_bytes()) {
                 Ok(id) => Reference::Commit(id),
                 Err(_) => {
@@ -110,7 +110,7 @@ impl Wanted {
             Err(WorkspaceError::RefNotFound {
                 reference: reference.to_owned(),
                 url: url.to_owned(),
-                said: format!("the repository has no {what} of this name"),
+                said: format!("the repository has no {what} of this name{}", if is_short_id(reference) { SHORT_ID } else { "" }),
             })
         };
         match &self.reference {
@@ -172,6 +172,14 @@ impl Wanted {
             (None, None) => Start::Detached { commit },
         })
     }
+}
+
+/// What is said of a name that is missing and could be meant for a commit.
+const SHORT_ID: &str = ", and a commit is given by its full id";
+
+/// Whether this is how git shortens the id of a commit.
+fn is_short_id(name: &str) -> bool {
+    (4..40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// git's own rules for names, and no leading dash: some program down the line would take it for an option.
@@ -240,6 +248,7 @@ mod tests {
         let id = "0123456789012345678901234567890123456789";
         for (reference, branch, base, specs) in [
             (None, None, None, vec!["HEAD"]),
+            (Some("HEAD"), None, None, vec!["HEAD"]),
             (Some("x"), None, None, vec!["+refs/heads/x:refs/remotes/origin/x", "+refs/tags/x:refs/tags/x"]),
             (Some("refs/heads/x"), None, None, vec!["+refs/heads/x:refs/remotes/origin/x"]),
             (Some("refs/pull/7/head"), None, Some("b"), vec!["+refs/heads/b:refs/remotes/origin/b", "refs/pull/7/head"]),
@@ -257,8 +266,18 @@ mod tests {
                 if name == "+a" {
                     continue; // a valid name in git
                 }
-                assert!(result.is_err(), "{name}");
+                // Where it is the ref, it is no branch's name.
+                let is_head = result.as_ref().is_ok_and(|wanted| wanted.reference == Reference::Head && wanted.branch.is_none());
+                assert!(result.is_err() || (name == "HEAD" && is_head), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn a_short_id_that_is_missing_is_told_what_it_lacks() {
+        for (name, is_told) in [("cb28cda", true), ("face", true), ("abc", false), ("fix-7", false)] {
+            let error = wanted(Some(name), None, None).unwrap().check(&Listing::default(), "u").unwrap_err().to_string();
+            assert_eq!(error.contains(SHORT_ID), is_told, "{error}");
         }
     }
 }

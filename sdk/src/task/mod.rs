@@ -105,7 +105,7 @@ pub struct Workspace {
     /// URL of the repository: https, http, ssh (also `user@host:path`), git, file, or a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// Branch, tag, or full commit id to check out; absent means the remote's HEAD.
+    /// Branch, tag, or full commit id to check out; absent, or `HEAD`, means the remote's HEAD.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The working branch: taken up and fast-forwarded if the remote has it, else created.

@@ -25,8 +25,6 @@ use crate::inputs::InputError;
 use crate::run::place::Place;
 use crate::workspace::{self, Context, Progress, Retry};
 
-/// What HEAD of the remote is called.
-const HEAD: &str = "HEAD";
 /// What the controller has the worker's git read.
 const CONFIG: &str = ".gitconfig";
 /// That git works there whoever made the tree. Where the controller mounts it is not known here, and nobody else reads this.
@@ -84,7 +82,7 @@ impl Wanted {
             "agent": {"type": agent_sdk::agents::command::NAME},
             "workspace": {
                 "repo": Some(repo).filter(|repo| !repo.is_empty()),
-                "ref": env.get("GIT_REF").filter(|reference| *reference != HEAD),
+                "ref": env.get("GIT_REF"),
                 "depth": env.get_or("GIT_DEPTH", "1"),
                 "dir": dir,
                 "submodules": env.is_true("GIT_RECURSE_SUBMODULES"),
@@ -185,7 +183,7 @@ mod tests {
     fn what_is_not_said_is_as_it_is_there() {
         let wanted = wanted(&[("GIT_REPO", "https://host/r.git"), ("GIT_REF", "HEAD"), ("GIT_USERNAME", "")]).unwrap();
         assert_eq!(wanted.workspace.dir, Path::new("/git/repo"));
-        assert_eq!((wanted.workspace.reference, wanted.workspace.depth), (None, 1));
+        assert_eq!((wanted.workspace.reference.as_deref(), wanted.workspace.depth), (Some("HEAD"), 1));
         assert_eq!((wanted.retry.attempts, wanted.retry.pause.as_secs()), (3, 5));
         assert_eq!(wanted.merge_into, None);
     }
