@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use agent_runner::workspace::Prepared;
+use agent_runner::workspace::facts::{Base, facts};
 use agent_tests::git_servers::{Authority, HttpServer, Sshd, git_daemon};
 use agent_tests::repo::{Job, Source, git, git_ok};
 use agent_tests::skipped;
@@ -360,4 +361,24 @@ fn a_submodule_by_ssh_is_fetched_with_the_tasks_key() {
     let sub = prepared.dir.join("sub");
     assert_eq!(fs::read_to_string(sub.join("file1.txt")).unwrap(), "content 1\n");
     git_ok(&sub, ["fetch", "-q", "origin", "feature"]);
+}
+
+/// Of a repository that it does not trust gix would hold no more than 16 MiB at a time.
+#[test]
+fn a_file_of_many_megabytes_is_a_file_like_any_other() {
+    let root = tempfile::tempdir().unwrap();
+    let source = Source::empty(root.path(), "r.git");
+    let large: String = (0..1_200_000).map(|line| format!("line {line} of many\n")).collect();
+    source.commit("large.txt", &large);
+    // The second comes as what has changed in the first.
+    source.commit("large.txt", &format!("{large}end\n"));
+    source.push();
+    git_ok(&source.bare, ["repack", "-adq"]);
+    let prepared = Job::of(&source, root.path()).depth(0).run().unwrap();
+    assert_eq!(fs::read_to_string(prepared.dir.join("large.txt")).unwrap(), format!("{large}end\n"));
+    assert_eq!(git_ok(&prepared.dir, ["status", "--porcelain"]), "");
+    fs::write(prepared.dir.join("large.txt"), format!("{large}more\nend\n")).unwrap();
+    git_ok(&prepared.dir, ["commit", "-qam", "more"]);
+    let facts = facts(&prepared.dir, &Base::from(&prepared)).unwrap().unwrap();
+    assert_eq!((facts.commits, facts.insertions, facts.deletions, facts.dirty), (Some(1), Some(1), Some(0), Some(false)));
 }

@@ -218,8 +218,12 @@ fn init(dir: &Path) -> Result<gix::Repository, WorkspaceError> {
 
 /// Nothing but the repository's own settings, and of those none that starts a program: filters, includes, commands.
 pub(crate) fn open_options() -> gix::open::Options {
-    gix::open::Options::isolated().with(gix::sec::Trust::Reduced).open_path_as_is(false)
+    gix::open::Options::isolated().with(gix::sec::Trust::Reduced).open_path_as_is(false).config_overrides([ANY_SIZE])
 }
+
+/// Of a repository that is not trusted gix reads no object of more than 16 MiB. git has no such limit, and should memory run out, the run
+/// says so.
+const ANY_SIZE: &str = "gitoxide.objects.allocLimitIfReducedTrust=0";
 
 /// Opens the repository whose work tree is `dir`.
 pub(crate) fn open(dir: &Path) -> Result<gix::Repository, WorkspaceError> {
