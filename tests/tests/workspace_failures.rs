@@ -270,6 +270,24 @@ fn a_full_disk_is_a_full_disk_and_is_cleaned_up() {
 }
 
 #[test]
+fn a_repository_with_sha_256_is_told_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let bare = root.path().join("srv/r.git");
+    fs::create_dir_all(&bare).unwrap();
+    git_ok(&bare, ["init", "-q", "--bare", "-b", "main", "--object-format=sha256"]);
+    let tree = git_ok(&bare, ["mktree", "--missing", "-z"]);
+    let commit = git_ok(&bare, ["commit-tree", &tree, "-m", "one"]);
+    git_ok(&bare, ["update-ref", "refs/heads/main", &commit]);
+    let server = git_daemon(&root.path().join("srv"));
+    let dir = root.path().join("clone");
+    for url in [format!("git://{}/r.git", server.address()), bare.display().to_string()] {
+        let error = Job::new(&url, &dir).run().unwrap_err();
+        assert!(reason(&error) == "CloneFailed" && error.to_string().contains("SHA-256"), "{error}");
+        assert!(!dir.exists());
+    }
+}
+
+#[test]
 fn a_proxy_is_used_unless_the_host_is_excepted() {
     let root = tempfile::tempdir().unwrap();
     let source = Source::new(root.path(), "r.git");
