@@ -60,7 +60,7 @@ pub enum TooLong {
     /// The message.
     #[error("the termination message has {0} bytes, more than any budget")]
     Message(usize),
-    /// The path.
+    /// The private directory's path.
     #[error("the path of the private directory has {0} bytes, more than `PATH_MAX`")]
     Place(usize),
 }

@@ -174,7 +174,7 @@ impl Session<'_> {
         if let Some(error) = commit_not_given(&url, &said) {
             return error;
         }
-        if said.contains("A hash sized 64 hexadecimal characters is invalid") {
+        if has(&["a hash sized 64 hexadecimal characters is invalid"]) {
             return WorkspaceError::Fetch { url, said: "its object ids are SHA-256, and agent-runner reads SHA-1 only".to_owned() };
         }
         // git-daemon says no more than this of what it does not have or does not show.

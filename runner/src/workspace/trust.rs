@@ -117,13 +117,12 @@ fn settle(request: &Request<'_>, base: Option<&gix::Tree<'_>>, places: &[PathBuf
                     work.make(repo, &path_here, &wanted)?;
                 }
                 _ if path.power == RepositoryPower::Executes => {
-                    let instructs = |name: &Path| {
-                        request.paths.iter().filter(|other| other.power == RepositoryPower::Instructs).any(|other| {
-                            let other = place.join(other.path.trim_end_matches('/'));
-                            other != path_here && other.starts_with(&path_here) && name.starts_with(&other)
-                        })
+                    let kept = || {
+                        let instructs = request.paths.iter().filter(|other| other.power == RepositoryPower::Instructs);
+                        let places = instructs.map(|other| place.join(other.path.trim_end_matches('/')));
+                        places.filter(|other| other.starts_with(&path_here) && *other != path_here).collect()
                     };
-                    work.hide(&path_here, &instructs)?;
+                    work.hide(&path_here, kept)?;
                 }
                 _ => {}
             }
@@ -237,13 +236,17 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes a path away, but for what is kept below it.
-    fn hide(&mut self, path: &Path, is_kept: &dyn Fn(&Path) -> bool) -> Result<(), WorkspaceError> {
+    /// Takes a path away, but for what is kept below it, which is asked for where there is anything at all.
+    fn hide(&mut self, path: &Path, kept: impl FnOnce() -> Vec<PathBuf>) -> Result<(), WorkspaceError> {
         let actual = resolve_work(&self.root, path).map_err(|error| self.io("cannot read", path, error))?;
         if actual.through_link || actual.hostile {
             return self.set_aside_whole(path);
         }
-        for name in actual.files.keys().filter(|name| !is_kept(name)) {
+        if actual.files.is_empty() {
+            return Ok(());
+        }
+        let kept = kept();
+        for name in actual.files.keys().filter(|name| !kept.iter().any(|kept| name.starts_with(kept))) {
             self.set_aside(name)?;
         }
         Ok(())

@@ -183,8 +183,8 @@ fn user_config(surroundings: &Surroundings) -> PathBuf {
     given.map_or_else(|| surroundings.home.clone(), |dir| surroundings.workdir.join(dir)).join(".claude.json")
 }
 
-/// A file of this run's only. They stand beside one another: a directory of their own would be made and removed by every run, which takes longer
-/// than everything that is written into it.
+/// A file of this run's only. They stand beside one another: a directory of their own would be made and removed by every run, which takes
+/// longer than everything that is written into it.
 fn own(surroundings: &Surroundings, name: &str) -> PathBuf {
     surroundings.private_dir.join(format!("claude-{name}"))
 }
