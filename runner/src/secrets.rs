@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use agent_sdk::agent::Agent;
 use agent_sdk::task::{McpServer, Task};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::stream::mask::{SECRET_MIN, Secrets};
 use crate::workspace::credential::read_token;
-use crate::workspace::url::percent_decoded;
 
 /// Parts of a variable's name that say that its value is secret.
 const SECRET_WORDS: &[&str] = &["API_KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", "AUTH_JSON"];
@@ -96,7 +96,7 @@ pub(crate) fn of_url(url: &str) -> Vec<Vec<u8>> {
         Some((_, password)) => password,
         None => userinfo,
     };
-    vec![secret.as_bytes().to_vec(), percent_decoded(secret)]
+    vec![secret.as_bytes().to_vec(), percent_decode_str(secret).collect()]
 }
 
 /// [`of_url`] of a proxy, which may be said without a scheme.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gix::bstr::ByteSlice;
 use gix::url::Scheme;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::error::WorkspaceError;
 
@@ -193,41 +194,18 @@ impl fmt::Debug for RepoUrl {
 
 /// The path that a `file:` URL means, which is encoded as every URL's.
 fn meant(path: &str) -> Result<String, &'static str> {
-    let path = String::from_utf8(percent_decoded(path)).map_err(|_| "its path is not UTF-8")?;
-    if path.contains(['\n', '\r', '\0']) { Err("it holds a line break or NUL") } else { Ok(path) }
-}
-
-/// The bytes that a text of a URL means.
-pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match byte.filter(|_| *first == b'%') {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = after;
-            }
-        }
-    }
-    decoded
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| "its path is not UTF-8")?;
+    if path.contains(['\n', '\r', '\0']) { Err("it holds a line break or NUL") } else { Ok(path.into_owned()) }
 }
 
 /// Percent-encodes what may not stand in a URL; what is encoded already stays.
 pub(crate) fn encode(url: &str) -> String {
-    let mut out = String::with_capacity(url.len());
-    for byte in url.bytes() {
-        match byte {
-            0x21..=0x7e if !b"\"<>\\^`{|}".contains(&byte) => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    utf8_percent_encode(url, NOT_IN_URLS).to_string()
 }
+
+/// What RFC 3986 lets stand nowhere in a URL.
+const NOT_IN_URLS: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// For text that may not even be a URL: what stands between `://` and the last `@` of the authority is left out.
 #[must_use]
@@ -331,6 +309,8 @@ mod tests {
         assert_eq!(url.transport(), &Transport::Local(PathBuf::from("/srv/my repo.git")));
         let encoded = RepoUrl::parse("file:///srv/my%20repo%C3%A9.git").unwrap();
         assert_eq!(encoded.transport(), &Transport::Local(PathBuf::from("/srv/my repo\u{e9}.git")));
+        let no_digits = RepoUrl::parse("file:///srv/a%+5b").unwrap();
+        assert_eq!(no_digits.transport(), &Transport::Local(PathBuf::from("/srv/a%+5b")));
         let plain = RepoUrl::parse("/srv/my%20repo.git").unwrap();
         assert_eq!(plain.transport(), &Transport::Local(PathBuf::from("/srv/my%20repo.git")));
         for bad in ["file:///srv/a%0Ab", "file:///srv/a%00b", "file:///srv/a%ffb"] {
