@@ -529,6 +529,14 @@ fn without_a_stream_the_code_is_the_word_unless_a_row_says_otherwise() {
     assert_eq!(reason(&agent, "", 1, "GET / 401"), Some(Reason::AuthenticationFailed));
 }
 
+#[test]
+fn what_never_ends_is_told_of_the_last_line() {
+    for text in ["name = \"\"\"x\ny\n", "name = \"\"\"x\ny"] {
+        let errors = ManifestAgent::parse(text).unwrap_err();
+        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [Some(2)], "{text:?}: {errors:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {

@@ -62,8 +62,9 @@ pub(super) fn read(text: &str) -> Result<(Manifest, Lines), Vec<ManifestError>> 
     Ok((manifest, walk.lines))
 }
 
-/// The number of the line, from 1, that holds a byte.
+/// The number of the line, from 1, that holds a byte. The end of a text is in its last line, whether that ends or not.
 fn line_of(text: &str, offset: usize) -> usize {
+    let offset = offset.min(text.len().saturating_sub(1));
     1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
 }
 
